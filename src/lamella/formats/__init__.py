@@ -1,0 +1,1 @@
+"""Containers as spans: where in a file each tensor's bytes lie, and the skeleton that is left without them."""

@@ -1,0 +1,1 @@
+"""Where a file becomes tensors becomes objects, and Git remembers it."""

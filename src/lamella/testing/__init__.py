@@ -1,0 +1,1 @@
+"""What a new codec, format or backend is held against: conformance suites, strategies and fault injection."""
