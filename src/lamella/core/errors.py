@@ -124,4 +124,13 @@ _declare(
     "index-format",
     "protocol",
 )
-_declare(BackendError, "no-space", "read-only", "io-failed", "git-missing", "git-failed", "native-missing")
+_declare(
+    BackendError,
+    "no-space",
+    "read-only",
+    "io-failed",
+    "git-missing",
+    "git-failed",
+    "native-missing",
+    "native-broken",
+)

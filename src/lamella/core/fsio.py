@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -78,6 +79,8 @@ class Temporary:
         _announce("create", self.path)
         with translated(self.path):
             self.fd = os.open(self._where(self.name), flags, mode, dir_fd=directory_fd)
+            # Held until the file is closed: `sweep` removes a temporary only when nobody holds it any more.
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     @property
     def path(self) -> Path:
@@ -158,6 +161,81 @@ def write_file(path: Path, data: Buffer, *, durable: bool = True, executable: bo
         temporary.publish(path.name, durable=durable)
 
 
+def replace_locked(path: Path, data: Buffer, *, lock_name: str, seen: os.stat_result) -> None:
+    """Replace the file at `path` by `data` under the lock that other programs take by creating `lock_name` beside it.
+
+    The lock is the new content itself: it is written and flushed under a temporary name, linked to the lock's name,
+    which fails where somebody holds the lock, and renamed. A process that dies between the last two steps leaves its
+    lock behind, and the next call removes it: a lock of ours is still linked to a temporary, and the kernel has
+    dropped the hold of a process that is gone (see docs/design/0003-git-index-stat.md).
+
+    Raises ConflictError: lock-held where somebody else has the lock, file-changed where the file at `path` is no
+    longer the one that `seen` describes. The caller keeps that one open, so that nothing else can be given its inode.
+    """
+    lock_path = path.with_name(lock_name)
+    with Temporary(path.parent, mode=stat.S_IMODE(seen.st_mode)) as temporary, translated(lock_path):
+        os.fchmod(temporary.fd, stat.S_IMODE(seen.st_mode))
+        temporary.write_at(data, 0)
+        _announce("fsync", temporary.path)
+        os.fsync(temporary.fd)
+        try:
+            _link(temporary.path, lock_path)
+        except FileExistsError:
+            if not _abandoned(lock_path):
+                raise ConflictError(
+                    f"{lock_path} exists: another git process is at work",
+                    kind="lock-held",
+                    hint="wait for it to end, then run again; if it crashed, remove that file",
+                ) from None
+            _link(temporary.path, lock_path)
+        try:
+            if not _same_file(path.stat(follow_symlinks=False), seen):
+                raise ConflictError(f"{path} changed meanwhile", kind="file-changed", hint="run the command again")
+            _announce("rename", path)
+            lock_path.rename(path)
+        except BaseException:
+            _announce("remove", lock_path)
+            lock_path.unlink()
+            raise
+        sync_directory(path.parent)
+
+
+def _link(source: Path, target: Path) -> None:
+    _announce("link", target)
+    target.hardlink_to(source)
+
+
+def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    return os.path.samestat(one, other) and (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+
+
+def _abandoned(lock_path: Path) -> bool:
+    """Remove a lock of ours whose process is gone, and the temporary it is linked to; say whether the way is free."""
+    try:
+        fd = os.open(lock_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        held = os.fstat(fd)
+        with os.scandir(lock_path.parent) as entries:
+            twins = [one for one in entries if one.name.startswith(TEMPORARY_PREFIX) and one.inode() == held.st_ino]
+        if not twins:
+            return False
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever made it is gone, or has just finished; only in the first case does the lock still have its name.
+        if os.path.samestat(lock_path.stat(follow_symlinks=False), held):
+            remove(lock_path)
+        for twin in twins:
+            remove(Path(twin.path))
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
 def make_directory(path: Path) -> None:
     """Create `path` and its parents where they are missing, and flush the names that were added."""
     if path.is_dir():
@@ -198,6 +276,32 @@ def touch(path: Path, seconds: float | None = None) -> None:
     _announce("touch", path)
     with translated(path):
         os.utime(path, None if seconds is None else (seconds, seconds))
+
+
+def sweep(directory: Path) -> int:
+    """Remove the temporaries in `directory` whose process is gone, and return how many there were."""
+    swept = 0
+    with translated(directory):
+        for name in os.listdir(directory):
+            if name.startswith(TEMPORARY_PREFIX) and _sweep_one(directory / name):
+                swept += 1
+    return swept
+
+
+def _sweep_one(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _announce("remove", path)
+        os.unlink(path)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 @contextlib.contextmanager

@@ -23,6 +23,9 @@ MAX_TENSORS = 2_000_000
 MAX_DIMENSIONS = 64
 """NumPy's own limit on the rank of an array."""
 
+MAX_NAME_NBYTES = 8 * KIB
+"""A tensor's name; quoted and escaped it still fits into a line of the manifest."""
+
 MAX_TENSOR_NBYTES = 1 << 62
 """Keeps every sum of two lengths below 2**63, the largest file offset."""
 
@@ -51,3 +54,9 @@ OPAQUE_MIN_NBYTES = 256 * KIB
 OPAQUE_AVERAGE_NBYTES = 1 * MIB
 OPAQUE_MAX_NBYTES = 4 * MIB
 """Content-defined chunk sizes of files that no format claims: a row of the manifest for each MiB."""
+
+MAX_GIT_INDEX_NBYTES = 512 * MIB
+"""Git's index is held in memory; 512 MiB list 5 million paths."""
+
+MAX_GIT_PATH_NBYTES = 64 * KIB
+"""A path in Git's index; systems stop at 4,096 bytes. Bounds what prefix compression can expand to."""

@@ -1,0 +1,83 @@
+// The Python face of the kernels: it borrows buffers, checks every length and releases the interpreter.
+#include <nanobind/nanobind.h>
+
+#include <bit>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "kernels.hpp"
+
+namespace nb = nanobind;
+
+namespace {
+
+constexpr auto kWindowNbytes = static_cast<std::int64_t>(lamella::kWindowNbytes);
+
+// A borrowed buffer of contiguous bytes; the exporter cannot resize it while this lives.
+class Borrowed {
+   public:
+    Borrowed(nb::handle exporter, const char* name, int flags = PyBUF_SIMPLE) {
+        if (!PyObject_CheckBuffer(exporter.ptr())) throw nb::type_error("a bytes-like object is required");
+        if (PyObject_GetBuffer(exporter.ptr(), &view_, flags) == 0) return;
+        PyErr_Clear();
+        const std::string kind = flags & PyBUF_WRITABLE ? " must be a writable" : " must be a";
+        throw nb::value_error((name + kind + " contiguous buffer").c_str());
+    }
+    Borrowed(const Borrowed&) = delete;
+    Borrowed& operator=(const Borrowed&) = delete;
+    ~Borrowed() { PyBuffer_Release(&view_); }
+
+    std::size_t size() const { return static_cast<std::size_t>(view_.len); }
+    lamella::Bytes bytes() const { return {static_cast<const std::uint8_t*>(view_.buf), size()}; }
+    lamella::MutableBytes mutable_bytes() const { return {static_cast<std::uint8_t*>(view_.buf), size()}; }
+
+   private:
+    Py_buffer view_;
+};
+
+void require(bool holds, const char* message) {
+    if (!holds) throw nb::value_error(message);
+}
+
+using PlaneKernel = void (*)(lamella::Bytes, std::size_t, lamella::Bytes, lamella::MutableBytes) noexcept;
+
+template <PlaneKernel kKernel>
+void run_plane_kernel(nb::handle source, std::int64_t item_nbytes, nb::handle base, nb::handle out) {
+    const Borrowed from(source, "the input");
+    std::optional<Borrowed> against;
+    if (!base.is_none()) against.emplace(base, "the base");
+    const Borrowed to(out, "out", PyBUF_WRITABLE);
+    require(item_nbytes == 1 || item_nbytes == 2 || item_nbytes == 4 || item_nbytes == 8,
+            "item_nbytes must be 1, 2, 4 or 8");
+    require(to.size() == from.size(), "out must be as long as the input");
+    require(!against || against->size() == from.size(), "the base must be as long as the input");
+    const lamella::Bytes reference = against ? against->bytes() : lamella::Bytes{};
+    nb::gil_scoped_release released;
+    kKernel(from.bytes(), static_cast<std::size_t>(item_nbytes), reference, to.mutable_bytes());
+}
+
+std::size_t find_cut(nb::handle data, nb::handle gear, std::int64_t minimum, std::int64_t average,
+                     std::int64_t maximum) {
+    const Borrowed bytes(data, "data");
+    const Borrowed table(gear, "gear");
+    require(table.size() == lamella::kGearNbytes, "gear must be 256 numbers of 8 bytes");
+    require(kWindowNbytes <= minimum && minimum <= average && average <= maximum,
+            "64 <= minimum <= average <= maximum must hold");
+    require(std::has_single_bit(static_cast<std::uint64_t>(average)), "average must be a power of two");
+    nb::gil_scoped_release released;
+    return lamella::find_cut(bytes.bytes(), table.bytes(), static_cast<std::size_t>(minimum),
+                             static_cast<std::size_t>(average), static_cast<std::size_t>(maximum));
+}
+
+}  // namespace
+
+NB_MODULE(_native, module) {
+    using namespace nb::literals;
+    module.doc() = "The compiled kernels of the codec; `lamella.codec.reference` defines what each returns.";
+    module.def("split_planes", &run_plane_kernel<lamella::split_planes>, "source"_a, "item_nbytes"_a,
+               "base"_a.none(), "out"_a);
+    module.def("join_planes", &run_plane_kernel<lamella::join_planes>, "planes"_a, "item_nbytes"_a, "base"_a.none(),
+               "out"_a);
+    module.def("find_cut", &find_cut, "data"_a, "gear"_a, "minimum"_a, "average"_a, "maximum"_a);
+}

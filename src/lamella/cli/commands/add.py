@@ -1,0 +1,41 @@
+"""`lamella add`."""
+
+from __future__ import annotations
+
+import click
+
+from lamella.cli import render
+from lamella.cli.session import json_option, open_repository, progress, quiet_option
+from lamella.ops.add import AddedFile, add
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True)
+@quiet_option
+@json_option
+def command(paths: tuple[str, ...], quiet: bool, as_json: bool) -> None:
+    """Stage PATHS for the next commit, as `git add` does.
+
+    Model files are read directly and in parallel; only tensors that the store does not have yet are written, as a
+    difference to the version before where that is smaller. When the command returns, everything is on disk.
+    """
+    with open_repository() as repository:
+        report = add(repository, paths, progress(quiet=quiet or as_json))
+    if as_json:
+        render.emit_json("add", report)
+        return
+    for file in report.files:
+        if file.warning is not None:
+            render.warning(f"{file.path}: {file.warning}; it is kept as plain bytes")
+        if not quiet:
+            render.line(_describe(file))
+    if not quiet and report.others:
+        render.line(f"{render.counted(report.others, 'other path')} added by git")
+    if not quiet and not report.files and not report.others:
+        render.line("nothing to add: everything named is staged already")
+
+
+def _describe(file: AddedFile) -> str:
+    share = f", {file.stored_nbytes / file.nbytes:.1%} of {render.size(file.nbytes)}" if file.nbytes else ""
+    what = render.counted(file.tensors, "part" if file.format == "opaque" else "tensor")
+    return f"{file.path}: {what}, {file.new_objects:,} new, {render.size(file.stored_nbytes)} stored{share}"

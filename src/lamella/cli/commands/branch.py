@@ -1,0 +1,17 @@
+"""`lamella branch`."""
+
+from __future__ import annotations
+
+import click
+
+from lamella.cli import passthrough
+
+
+@click.command(context_settings=passthrough.CONTEXT)
+@passthrough.arguments
+def command(arguments: tuple[str, ...]) -> int:
+    """List, make and delete branches, as `git branch` does.
+
+    All of Git's arguments are understood.
+    """
+    return passthrough.run("branch", arguments)

@@ -1,0 +1,55 @@
+"""`lamella log`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from lamella.cli import changes_text, render
+from lamella.cli.revisions import split_arguments
+from lamella.cli.session import json_option, open_repository
+from lamella.ops.log import LogEntry, log
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[REV...] [-- PATHS]")
+@click.option("-n", "--max-count", "limit", type=click.IntRange(min=0), help="Show at most this many commits.")
+@click.option("--oneline", is_flag=True, help="One line for each commit.")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, arguments: tuple[str, ...], limit: int | None, oneline: bool, as_json: bool) -> None:
+    """Show the history, and what each commit changed in the model files.
+
+    With --json, one object for each commit, a line each.
+    """
+    with open_repository() as repository:
+        revisions, paths = split_arguments(repository, arguments, ctx)
+        for entry in log(repository, revisions, paths, limit):
+            if as_json:
+                files = [{**dataclasses.asdict(file), "tensors": len(file.tensors)} for file in entry.files]
+                render.emit_json("log", {**dataclasses.asdict(entry), "files": files})
+            elif oneline:
+                _show_line(entry)
+            else:
+                _show(entry)
+
+
+def _show_line(entry: LogEntry) -> None:
+    files = "; ".join(f"{file.path}: {changes_text.summary(file)}" for file in entry.files)
+    refs = f" ({entry.refs})" if entry.refs else ""
+    render.line(f"{entry.commit[:10]}{refs} {entry.subject}{f'  [{files}]' if files else ''}")
+
+
+def _show(entry: LogEntry) -> None:
+    render.line(f"commit {entry.commit}{f' ({entry.refs})' if entry.refs else ''}", fg="yellow")
+    if len(entry.parents) > 1:
+        render.line(f"Merge:  {' '.join(parent[:10] for parent in entry.parents)}")
+    render.line(f"Author: {entry.author} <{entry.email}>")
+    render.line(f"Date:   {entry.date}")
+    render.line()
+    for text in entry.message.split("\n"):
+        render.line(f"    {text}")
+    for file in entry.files:
+        render.line(f"  {file.path}: {changes_text.summary(file)}")
+    render.line()

@@ -1,0 +1,47 @@
+"""`lamella show`."""
+
+from __future__ import annotations
+
+import click
+
+from lamella.cli import render
+from lamella.cli.session import json_option, open_repository
+from lamella.ops.show import ShowReport, show
+
+
+@click.command()
+@click.argument("specification", metavar="REV:PATH")
+@json_option
+def command(specification: str, as_json: bool) -> int:
+    """Show what a model file consists of at a revision.
+
+    Lists every tensor with its dtype, shape and size, what it takes in the store, and how many bases it leans on.
+    `:PATH` is the index. A REV without a path is left to `git show`.
+    """
+    with open_repository() as repository:
+        if ":" not in specification:
+            return repository.git.passthrough(["show", "--stat", specification])
+        report = show(repository, specification)
+    if as_json:
+        render.emit_json("show", report)
+    else:
+        _show(report)
+    return 0
+
+
+def _show(report: ShowReport) -> None:
+    label = f"{report.revision}:{report.path}"
+    render.line(f"{label}  {report.format}, {render.counted(len(report.tensors), 'tensor')}", bold=True)
+    render.line(f"model id  {report.model_id}")
+    render.line(f"weights   {render.size(report.nbytes)}, {render.size(report.stored_nbytes)} in the store")
+    if report.missing:
+        render.line(f"missing   {render.counted(report.missing, 'tensor')} not in the store", fg="red")
+    rows = [
+        (
+            tensor.name, tensor.dtype, f"[{', '.join(map(str, tensor.shape))}]", render.size(tensor.nbytes),
+            "missing" if tensor.stored_nbytes is None else render.size(tensor.stored_nbytes),
+            "" if not tensor.depth else f"delta, depth {tensor.depth}",
+        )
+        for tensor in report.tensors
+    ]  # fmt: skip
+    render.columns([("TENSOR", "DTYPE", "SHAPE", "SIZE", "STORED", ""), *rows], right=frozenset({3, 4}))

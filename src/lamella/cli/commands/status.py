@@ -1,0 +1,55 @@
+"""`lamella status`."""
+
+from __future__ import annotations
+
+import click
+
+from lamella.cli import changes_text, render
+from lamella.cli.session import json_option, open_repository, progress
+from lamella.ops.changes import FileChange
+from lamella.ops.status import StatusReport, status
+
+
+@click.command()
+@json_option
+def command(as_json: bool) -> None:
+    """Show the branch, and what changed in the model files and around them."""
+    with open_repository() as repository:
+        report = status(repository, progress(quiet=as_json))
+    if as_json:
+        render.emit_json("status", report)
+    else:
+        _show(report)
+
+
+def _show(report: StatusReport) -> None:
+    render.line(f"on branch {report.branch}" if report.branch else f"HEAD is detached at {(report.commit or '')[:10]}")
+    if report.ahead or report.behind:
+        render.line(f"{report.ahead} ahead of and {report.behind} behind its upstream")
+    if report.commit is None:
+        render.line("no commits yet")
+    _models("staged for the next commit", report.staged, "green")
+    _models("changed, not staged (`lamella add`)", report.unstaged, "red")
+    _paths("in conflict after a merge", report.conflicts, "red")
+    _paths("models not tracked yet (`lamella add`)", report.untracked_models, "red")
+    _paths("only the manifest is here (`lamella checkout` gets the file)", report.unfilled, None)
+    if report.others:
+        render.line("other files:")
+        for letters, path in report.others:
+            render.line(f"  {letters} {path}")
+    if report.clean:
+        render.line("nothing changed")
+
+
+def _models(title: str, changes: tuple[FileChange, ...], colour: str) -> None:
+    if changes:
+        render.line(f"{title}:")
+    for change in changes:
+        render.line(f"  {change.path}: {changes_text.summary(change)}", fg=colour)
+
+
+def _paths(title: str, paths: tuple[str, ...], colour: str | None) -> None:
+    if paths:
+        render.line(f"{title}:")
+    for path in paths:
+        render.line(f"  {path}", fg=colour)

@@ -1,0 +1,35 @@
+"""`lamella track`."""
+
+from __future__ import annotations
+
+import click
+
+from lamella.cli import render
+from lamella.cli.session import json_option, open_repository
+from lamella.ops.track import TrackReport, track
+
+
+@click.command()
+@click.argument("patterns", nargs=-1)
+@json_option
+def command(patterns: tuple[str, ...], as_json: bool) -> None:
+    """Let Lamella keep the files that match PATTERNS; without patterns, list them.
+
+    Patterns are those of .gitignore, for example '*.safetensors' (quoted, so that the shell leaves it alone). They
+    stand in .gitattributes, which is committed like any file.
+    """
+    with open_repository() as repository:
+        report = track(repository, patterns)
+    show(report, patterns, "now kept by lamella", "already kept by lamella", as_json)
+
+
+def show(report: TrackReport, patterns: tuple[str, ...], done: str, idle: str, as_json: bool) -> None:
+    """Print a report of `track` or `untrack`."""
+    if as_json:
+        render.emit_json("track", report)
+    elif patterns:
+        for pattern in patterns:
+            render.line(f"{pattern}: {done if pattern in report.changed else idle}")
+    else:
+        for pattern in report.patterns:
+            render.line(pattern)

@@ -1,0 +1,1 @@
+"""Commands that run without click, for programs that call them often."""

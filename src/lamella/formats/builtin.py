@@ -1,0 +1,13 @@
+"""The formats that come with Lamella, in the order in which a file is offered to them."""
+
+from __future__ import annotations
+
+from lamella.formats.base import Format
+from lamella.formats.opaque import OpaqueFormat
+from lamella.formats.safetensors import SafetensorsFormat
+
+FORMATS: tuple[Format, ...] = (SafetensorsFormat(),)
+"""Every format that claims files by their content. The first that claims a file has it."""
+
+OPAQUE = OpaqueFormat()
+"""The format of every file that none of `FORMATS` claims, or that is not what it claims."""

@@ -1,0 +1,92 @@
+"""`diff`: which tensors of which model files differ between two revisions, or between one and the worktree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lamella.core.errors import NotFoundError, UsageError
+from lamella.core.progress import SILENT, Progress
+from lamella.ops.changes import FileChange, compare
+from lamella.repo.attributes import filtered
+from lamella.repo.checkin import identify_file
+from lamella.repo.manifest import Manifest, parse_manifest
+from lamella.repo.objects import ObjectReader
+from lamella.repo.repository import Repository, manifest_at
+from lamella.repo.worktree import open_file
+
+WORKTREE = "worktree"
+INDEX = "index"
+
+
+@dataclass(frozen=True, slots=True)
+class DiffReport:
+    """The two sides by name, and every model file that differs between them."""
+
+    before: str
+    after: str
+    files: tuple[FileChange, ...]
+
+
+def diff(
+    repository: Repository, revisions: Sequence[str], paths: Sequence[str] = (), progress: Progress = SILENT
+) -> DiffReport:
+    """Compare as `git diff` does: no revision, index and worktree; one, it and the worktree; two, those.
+
+    Tensors are told apart by their ids, so unchanged ones cost nothing, and files of the worktree are hashed, not
+    stored. Raises NotFoundError (revision-unknown) and, for more than two revisions, UsageError (bad-argument).
+    """
+    if len(revisions) == 1 and ".." in revisions[0]:
+        revisions = [side or "HEAD" for side in revisions[0].replace("...", "..").split("..", 1)]
+    if len(revisions) > 2:
+        raise UsageError("at most two revisions can be compared", kind="bad-argument")
+    for revision in revisions:
+        repository.git.resolve(revision)
+    before = revisions[0] if revisions else INDEX
+    after = revisions[1] if len(revisions) == 2 else WORKTREE
+    with repository.reader() as reader:
+        changed = list(_changed_paths(repository, revisions, paths))
+        files = [_compare(repository, reader, path, before, after, progress) for path in changed]
+    return DiffReport(before, after, tuple(file for file in files if file is not None))
+
+
+def _changed_paths(repository: Repository, revisions: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
+    git = repository.git
+    verb = ("diff-files",) if not revisions else ("diff-tree", "-r") if len(revisions) == 2 else ("diff-index",)
+    where = ("-C", str(git.directory)) if git.worktree else ()
+    listing = git.run(*where, *verb, "-z", "--name-only", "--no-renames", *revisions, "--", *paths)
+    found = list(dict.fromkeys(os.fsdecode(path) for path in listing.split(b"\0")[:-1]))
+    if len(revisions) == 2:
+        yield from found
+    else:
+        kept = set(filtered(git, found))
+        yield from (path for path in found if path in kept)
+
+
+def _compare(
+    repository: Repository, reader: ObjectReader, path: str, before: str, after: str, progress: Progress
+) -> FileChange | None:
+    sides = [_side(repository, reader, path, side, progress) for side in (before, after)]
+    if sides == [None, None]:
+        return None
+    return compare(path, sides[0], sides[1])
+
+
+def _side(repository: Repository, reader: ObjectReader, path: str, side: str, progress: Progress) -> Manifest | None:
+    if side == WORKTREE:
+        return worktree_manifest(repository, path, progress)
+    return manifest_at(reader, f"{'' if side == INDEX else side}:{path}")
+
+
+def worktree_manifest(repository: Repository, path: str, progress: Progress = SILENT) -> Manifest | None:
+    """Return what the file `path` of the worktree would be kept as; None where there is no such file."""
+    try:
+        opened = open_file(repository.worktree, path)
+    except NotFoundError:
+        return None
+    with opened:
+        text = opened.manifest_text()
+        if text is not None:
+            return parse_manifest(text)
+        return identify_file(opened.source, repository.config.threads, progress)

@@ -1,0 +1,113 @@
+"""`doctor`: whether everything Lamella stands on is as it should be, and what to do where it is not."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lamella.codec.kernels import IS_NATIVE
+from lamella.core.errors import LamellaError
+from lamella.repo import attributes, hooks, setup
+from lamella.repo.repository import Repository
+from lamella.repo.worktree import unfilled
+
+OLDEST_DURABLE_GIT = (2, 36)
+"""The first Git that flushes loose objects and references when it is asked to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `state` is ok, warning or problem; `hint` says what to do where it is not ok."""
+
+    subject: str
+    state: str
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorReport:
+    """Everything that was looked at."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there is no problem; warnings are none."""
+        return all(finding.state != "problem" for finding in self.findings)
+
+
+def doctor(repository: Repository) -> DoctorReport:
+    """Look at the program, Git, the settings, the hooks, the store and the worktree; change nothing."""
+    checks: tuple[Callable[[Repository], Iterator[Finding]], ...] = (_kernels, _git, _settings, _hooks, _store, _files)
+    findings: list[Finding] = []
+    for check in checks:
+        try:
+            findings.extend(check(repository))
+        except LamellaError as error:
+            findings.append(Finding(check.__name__.strip("_"), "problem", error.message, error.hint))
+    return DoctorReport(tuple(findings))
+
+
+def _kernels(_: Repository) -> Iterator[Finding]:
+    if IS_NATIVE:
+        yield Finding("kernels", "ok", "native")
+    else:
+        yield Finding("kernels", "warning", "plain Python, many times slower", "install again with a C++ compiler")
+
+
+def _git(repository: Repository) -> Iterator[Finding]:
+    text = repository.git.run("version").decode().strip()
+    found = re.search(r"(\d+)\.(\d+)", text)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if version >= OLDEST_DURABLE_GIT:
+        yield Finding("git", "ok", text)
+    else:
+        yield Finding("git", "warning", f"{text} does not flush its objects to disk", "upgrade to Git 2.36 or newer")
+
+
+def _settings(repository: Repository) -> Iterator[Finding]:
+    missing = sorted({"filter.lamella.process", "filter.lamella.required"} - setup.installed(repository.git).keys())
+    if missing:
+        yield Finding("settings", "problem", f"{', '.join(missing)} not set", "run `lamella init`")
+    else:
+        yield Finding("settings", "ok", "Git passes model files through lamella")
+    if repository.git.worktree is not None:
+        patterns = attributes.patterns(repository.worktree / ".gitattributes")
+        if patterns:
+            yield Finding("patterns", "ok", ", ".join(patterns))
+        else:
+            yield Finding("patterns", "warning", "no file is tracked", "run `lamella track '*.safetensors'`")
+
+
+def _hooks(repository: Repository) -> Iterator[Finding]:
+    missing = set(hooks.NAMES) - set(hooks.installed(repository.git))
+    if missing:
+        yield Finding("hooks", "warning", f"not set up: {', '.join(sorted(missing))}", "run `lamella init`")
+    else:
+        yield Finding("hooks", "ok", ", ".join(hooks.NAMES))
+
+
+def _store(repository: Repository) -> Iterator[Finding]:
+    if not os.access(repository.store_directory, os.W_OK):
+        yield Finding("store", "warning", "cannot be written here", "check the owner and the permissions")
+    sizes = repository.store.pack_sizes()
+    count = repository.store.index.count()
+    yield Finding("store", "ok", f"{count} objects in {len(sizes)} packs, {sum(sizes.values())} bytes")
+    if repository.store.quarantine.is_dir():
+        aside = len(list(repository.store.quarantine.iterdir()))
+        hint = f"delete {repository.store.quarantine} once you need nothing from it"
+        yield Finding("quarantine", "warning", f"{aside} damaged packs were set aside", hint)
+
+
+def _files(repository: Repository) -> Iterator[Finding]:
+    if repository.git.worktree is None:
+        return
+    waiting = [item.entry.path for item in unfilled(repository)]
+    if waiting:
+        message = f"{len(waiting)} model files are manifests here: {', '.join(waiting[:3])}"
+        yield Finding("files", "warning", message, "run `lamella checkout`")
+    else:
+        yield Finding("files", "ok", "every model file is in the worktree")

@@ -1,0 +1,37 @@
+"""Git's own verbs with the fast path: Git moves the manifests, then the model files are written directly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lamella.core.progress import SILENT, Progress
+from lamella.repo.repository import Repository
+from lamella.repo.worktree import Filled, fill
+
+INSIDE = {"LAMELLA_INSIDE": "1", "LAMELLA_SMUDGE": "manifest"}
+"""Tells our hooks and our filter that whoever called Git fills the worktree afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerbReport:
+    """Git's exit status and what was written to the worktree after it."""
+
+    status: int
+    filled: Filled
+
+
+def run_verb(repository: Repository, arguments: Sequence[str], progress: Progress = SILENT) -> VerbReport:
+    """Run `git ARGUMENTS` on the user's terminal and fill the model files that it put there.
+
+    The worktree is filled also where Git failed half way, so that what Git did move is whole.
+    """
+    status = repository.git.passthrough(arguments, INSIDE)
+    if repository.git.worktree is None:
+        return VerbReport(status, Filled((), 0, ()))
+    return VerbReport(status, fill(repository, progress=progress))
+
+
+def fill_worktree(repository: Repository, progress: Progress = SILENT) -> Filled:
+    """Write every model file of which the worktree has only the manifest."""
+    return fill(repository, progress=progress)

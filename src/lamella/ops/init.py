@@ -1,0 +1,77 @@
+"""`init` and `uninstall`: what Lamella sets up in a repository, and taking it away again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamella.core import fsio
+from lamella.core.errors import UsageError
+from lamella.core.fsio import TEMPORARY_PREFIX
+from lamella.repo import hooks, setup
+from lamella.repo.git import Git
+from lamella.repo.repository import Repository
+
+EXCLUDE_LINE = f"{TEMPORARY_PREFIX}*"
+
+
+@dataclass(frozen=True, slots=True)
+class InitReport:
+    """What was set up: whether Git's repository is new, each step that changed something, and what Lamella must not do itself."""
+
+    worktree: str
+    created: bool
+    steps: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UninstallReport:
+    """What was removed, and what stays."""
+
+    steps: tuple[str, ...]
+    store: str
+
+
+def init(directory: Path, command: str, environment: Mapping[str, str] | None = None) -> InitReport:
+    """Set Lamella up in the repository around `directory`, which becomes one where there is none.
+
+    `command` is how Git starts this program, quoted for a shell. Doing it again changes nothing, or repairs.
+    """
+    try:
+        git, created = Git.discover(directory, environment), False
+    except UsageError as exc:
+        if exc.kind != "not-a-repository":
+            raise
+        git, created = Git.init(directory, environment=environment), True
+    steps = [f"made a Git repository in {git.root}"] if created else []
+    with Repository(git) as repository:
+        if not (repository.store_directory / "packs").is_dir():
+            steps.append(f"made the store in {repository.store_directory}")
+        fsio.make_directory(repository.store.temporary)
+    if changed := setup.install(git, command):
+        steps.append(f"told Git to pass model files through lamella ({len(changed)} settings)")
+    if _exclude(git):
+        steps.append("told Git to ignore unfinished files")
+    installed = hooks.install(git, command)
+    steps += [f"set up the hook {name}" for name in installed.changed]
+    return InitReport(str(git.root), created, tuple(steps), installed.notes)
+
+
+def _exclude(git: Git) -> bool:
+    path = git.common_dir / "info" / "exclude"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    if EXCLUDE_LINE in lines:
+        return False
+    fsio.make_directory(path.parent)
+    fsio.write_file(path, "\n".join([*lines, EXCLUDE_LINE, ""]).encode())
+    return True
+
+
+def uninstall(repository: Repository) -> UninstallReport:
+    """Remove the settings and hooks; the store, the history and the files of the worktree stay as they are."""
+    removed = setup.uninstall(repository.git)
+    steps = [f"removed {len(removed)} settings of Git"] if removed else []
+    steps += [f"removed the hook {name}" for name in hooks.uninstall(repository.git)]
+    return UninstallReport(tuple(steps), str(repository.store_directory))

@@ -1,0 +1,89 @@
+"""The Python face of Lamella: one object for a repository, with its verbs as methods."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lamella.core.config import DEFAULT, StoreConfig
+from lamella.core.progress import SILENT, Progress
+from lamella.ops import add as add_op
+from lamella.ops import commit as commit_op
+from lamella.ops import diff as diff_op
+from lamella.ops import log as log_op
+from lamella.ops import status as status_op
+from lamella.repo.repository import Repository
+from lamella.repo.snapshot import Snapshot
+
+
+class Repo:
+    """A repository of models. Use it as a context manager, or `close` it.
+
+    Paths given to `add` are relative to where the repository was opened, all others to its root. Errors are
+    `lamella.core.errors.LamellaError`s.
+    """
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    @classmethod
+    def open(cls, path: str | Path = ".", *, config: StoreConfig = DEFAULT) -> Repo:
+        """Open the repository around `path`; raise UsageError (not-a-repository) where there is none."""
+        return cls(Repository.open(path, config))
+
+    def close(self) -> None:
+        """Close the store's files."""
+        self._repository.close()
+
+    def __enter__(self) -> Repo:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def root(self) -> Path:
+        """The root of the worktree, or the repository itself where it is bare."""
+        return self._repository.git.root
+
+    def add(self, *paths: str | Path, progress: Progress = SILENT) -> add_op.AddReport:
+        """Stage files, as `lamella add` does."""
+        return add_op.add(self._repository, [os.fspath(path) for path in paths], progress)
+
+    def commit(
+        self,
+        source: str | Path | Mapping[str, Any],
+        path: str,
+        message: str,
+        *,
+        branch: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        progress: Progress = SILENT,
+    ) -> commit_op.CommitReport:
+        """Commit a file, or a mapping of name to array, as `path` on `branch` without touching the worktree.
+
+        Arrays are anything that `numpy.asarray` takes; they are stored as safetensors with `metadata` in the header.
+        A branch that does not exist starts at HEAD; without `branch` the one checked out is used.
+        """
+        return commit_op.commit(
+            self._repository, source, path, message, branch=branch, metadata=metadata, progress=progress
+        )
+
+    def log(self, *revisions: str, paths: Sequence[str] = (), limit: int | None = None) -> Iterator[log_op.LogEntry]:
+        """Yield the commits that `revisions` reach, newest first, with what each changed in model files."""
+        return log_op.log(self._repository, revisions, paths, limit)
+
+    def status(self) -> status_op.StatusReport:
+        """Return what differs between HEAD, the index and the worktree."""
+        return status_op.status(self._repository)
+
+    def diff(self, *revisions: str, paths: Sequence[str] = ()) -> diff_op.DiffReport:
+        """Return which tensors differ between two revisions, or between one and the worktree."""
+        return diff_op.diff(self._repository, revisions, paths)
+
+    def snapshot(self, revision: str, path: str) -> Snapshot:
+        """Return the model `path` at `revision`: a lazy mapping of name to array, valid while this is open."""
+        manifest = self._repository.manifest(revision, path)
+        return Snapshot(self._repository.store, manifest, f"{revision}:{path}")

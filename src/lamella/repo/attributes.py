@@ -1,0 +1,148 @@
+"""Which paths are filtered, and the lines of a .gitattributes file that say so."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from lamella.core import fsio
+from lamella.core.errors import UsageError
+from lamella.repo.git import Git
+
+FILTER = "lamella"
+_OURS = (b"filter=lamella", b"diff=lamella", b"merge=lamella", b"-text")
+_MAX_LINE_NBYTES = 2048
+"""Git ignores longer lines."""
+
+_LINE = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*"|[^ \t\r\n]+)(.*)', re.DOTALL)
+_ESCAPE = re.compile(rb'\\([0-3][0-7]{2}|[abfnrtv"\\])')
+_ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_FILTER_WORD = re.compile(rb"[-!]?filter(=|$)")
+_NEEDS_QUOTES = re.compile(rb'[\x00-\x20"\x7f]|^#')
+
+
+def filtered(git: Git, paths: Iterable[str]) -> list[str]:
+    """Return those of `paths`, relative to the root, that carry `filter=lamella` in the worktree."""
+    asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    if not asked:
+        return []
+    answers = git.run("check-attr", "-z", "--stdin", "filter", input=asked).split(b"\0")
+    return [
+        os.fsdecode(path) for path, value in zip(answers[0::3], answers[2::3], strict=False) if value == FILTER.encode()
+    ]
+
+
+def track(file: Path, pattern: str) -> bool:
+    """Add a line for `pattern` to the .gitattributes at `file`, unless it has one; say whether it was added.
+
+    Raises UsageError (bad-argument) for a pattern that Git would ignore or take for something else.
+    """
+    line = b" ".join((_quoted(_accepted(pattern)), *_OURS))
+    if len(line) > _MAX_LINE_NBYTES:
+        raise UsageError(f"the pattern {pattern[:80]!r} is too long for Git", kind="bad-argument")
+    content = _read(file)
+    if _decides(content, os.fsencode(pattern)):
+        return False
+    ending = b"\r\n" if b"\r\n" in content else b"\n"
+    if content and not content.endswith(b"\n"):
+        content += ending
+    fsio.write_file(file, content + line + ending)
+    return True
+
+
+def untrack(file: Path, pattern: str) -> bool:
+    """Take our attributes off `pattern` in the .gitattributes at `file`; say whether there were any.
+
+    Other attributes of the same line stay, and a file left without a line is removed.
+    """
+    content = _read(file)
+    kept = b"".join(_without_ours(line, os.fsencode(pattern)) for line in content.splitlines(keepends=True))
+    if kept == content:
+        return False
+    if kept:
+        fsio.write_file(file, kept)
+    else:
+        fsio.remove(file)
+    return True
+
+
+def patterns(file: Path) -> list[str]:
+    """Return the patterns that carry `filter=lamella` in the .gitattributes at `file`, in its order, each once."""
+    rows = [row for line in _read(file).splitlines() if (row := _parsed(line))]
+    return [os.fsdecode(name) for name in dict.fromkeys(row[0] for row in rows if _OURS[0] in row[2])]
+
+
+def _read(file: Path) -> bytes:
+    if file.is_symlink():
+        raise UsageError(f"{file} is a symbolic link, which Git does not follow", kind="path-unsafe")
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as exc:
+        raise fsio.backend_error(exc, file) from exc
+
+
+def _accepted(pattern: str) -> bytes:
+    """Return the pattern's bytes where Git gives it its plain meaning in an attributes file."""
+    raw = os.fsencode(pattern)
+    wrong = None
+    if not raw or b"\0" in raw:
+        wrong = "names no path"
+    elif raw.startswith(b"!"):
+        wrong = "is negative, which Git forbids here"
+    elif raw.startswith(b"[attr]"):
+        wrong = "would define a macro"
+    elif raw.endswith(b"/"):
+        wrong = "ends with a slash, which matches nothing here"
+    if wrong:
+        hint = "write `folder/**` for all that is in a folder"
+        raise UsageError(f"the pattern {pattern[:80]!r} {wrong}", kind="bad-argument", hint=hint)
+    return raw
+
+
+def _quoted(pattern: bytes) -> bytes:
+    if not _NEEDS_QUOTES.search(pattern):
+        return pattern
+    plain = pattern.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return b'"' + re.sub(rb"[\x00-\x1f\x7f]", lambda match: b"\\%03o" % match[0][0], plain) + b'"'
+
+
+def _unquoted(token: bytes) -> bytes:
+    if not (len(token) > 1 and token.startswith(b'"') and token.endswith(b'"')):
+        return token
+
+    def character(match: re.Match[bytes]) -> bytes:
+        code = match[1]
+        return bytes((int(code, 8),)) if len(code) == 3 else _ESCAPED.get(code, code)
+
+    return _ESCAPE.sub(character, token[1:-1])
+
+
+def _parsed(line: bytes) -> tuple[bytes, bytes, list[bytes]] | None:
+    """Return a line's pattern, the same as it is written, and its attributes; None where it has no pattern."""
+    match = _LINE.fullmatch(line)
+    if match is None or match[1].startswith(b"#") or match[1].startswith(b"[attr]"):
+        return None
+    return _unquoted(match[1]), match[1], match[2].split()
+
+
+def _decides(content: bytes, pattern: bytes) -> bool:
+    """Say whether the last line that sets a filter for exactly this pattern is wholly ours."""
+    decided = False
+    for line in content.splitlines():
+        row = _parsed(line)
+        if row and row[0] == pattern and any(_FILTER_WORD.match(word) for word in row[2]):
+            decided = set(_OURS) <= set(row[2])
+    return decided
+
+
+def _without_ours(line: bytes, pattern: bytes) -> bytes:
+    row = _parsed(line)
+    if row is None or row[0] != pattern or _OURS[0] not in row[2]:
+        return line
+    others = [word for word in row[2] if word not in _OURS]
+    ending = line[len(line.rstrip(b"\r\n")) :]
+    return b" ".join((row[1], *others)) + ending if others else b""

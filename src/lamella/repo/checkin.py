@@ -1,0 +1,87 @@
+"""From a file to a manifest: its layout is read, its tensors become objects, and text for Git is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from lamella.core.buffers import Buffer
+from lamella.core.errors import FormatError
+from lamella.core.ids import ObjectId
+from lamella.core.progress import SILENT, Progress
+from lamella.formats.base import Layout, RandomAccess, TensorSpan
+from lamella.formats.file import BytesFile
+from lamella.formats.skeleton import build_skeleton
+from lamella.formats.sniff import read_layout
+from lamella.repo.manifest import OPAQUE, Manifest, Row
+from lamella.store.objects import ObjectStore
+from lamella.store.writer import Added, Source, add_objects, identify
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedIn:
+    """A file's manifest, what storing it added, and why it is opaque although it claims a format."""
+
+    manifest: Manifest
+    added: Added
+    warning: FormatError | None
+
+
+def check_in(
+    store: ObjectStore, file: RandomAccess, parents: Sequence[Manifest], progress: Progress = SILENT
+) -> CheckedIn:
+    """Store every tensor of `file` that is not stored yet and return its manifest.
+
+    Tensors lean on the tensors of the same name and dtype in `parents`, the first one first, where that saves. When
+    this returns, the objects are durable. Raises ConflictError (file-changed) where the file changes meanwhile.
+    """
+    layout, warning = read_layout(file)
+    sources = _sources(file, layout, parents)
+    ids, added = add_objects(store, sources, progress)
+    return CheckedIn(_manifest(layout, ids), added, warning)
+
+
+def identify_file(file: RandomAccess, threads: int, progress: Progress = SILENT) -> Manifest:
+    """Return the manifest of `file` without storing anything."""
+    layout, _ = read_layout(file)
+    return _manifest(layout, identify(_sources(file, layout, ()), threads, progress))
+
+
+def file_sources(file: RandomAccess) -> list[Source]:
+    """Return the objects that `file` consists of, ready to be stored alone."""
+    layout, _ = read_layout(file)
+    return _sources(file, layout, ())
+
+
+def _is_plain(layout: Layout) -> bool:
+    """Say whether a file is nothing but its tensors, one behind the other."""
+    return sum(span.spec.nbytes for span in layout.tensors) == layout.nbytes
+
+
+def _sources(file: RandomAccess, layout: Layout, parents: Sequence[Manifest]) -> list[Source]:
+    by_name = [{row.spec.name: row for row in parent.rows} for parent in parents if parent.format != OPAQUE]
+    sources = []
+    if not _is_plain(layout):
+        skeleton = BytesFile(build_skeleton(file, layout))
+        earlier = tuple(dict.fromkeys(parent.skeleton for parent in parents if parent.skeleton is not None))
+        sources.append(Source(skeleton.nbytes, 1, skeleton.read_at, earlier))
+    sources.extend(_tensor_source(file, span, by_name) for span in layout.tensors)
+    return sources
+
+
+def _tensor_source(file: RandomAccess, span: TensorSpan, by_name: list[dict[str, Row]]) -> Source:
+    rows = [rows[span.spec.name] for rows in by_name if span.spec.name in rows]
+    candidates = dict.fromkeys(row.object for row in rows if row.spec.dtype == span.spec.dtype)
+    return Source(span.spec.nbytes, span.spec.dtype.item_nbytes, partial(_read, file, span.offset), tuple(candidates))
+
+
+def _read(file: RandomAccess, start: int, offset: int, nbytes: int) -> Buffer:
+    return file.read_at(start + offset, nbytes)
+
+
+def _manifest(layout: Layout, ids: Sequence[ObjectId]) -> Manifest:
+    skeleton = None if _is_plain(layout) else ids[0]
+    objects = ids if skeleton is None else ids[1:]
+    rows = tuple(Row(span.spec, identity) for span, identity in zip(layout.tensors, objects, strict=True))
+    return Manifest(layout.format, skeleton, rows)

@@ -1,0 +1,109 @@
+"""From a manifest back to the file: its bytes in order, decoded over the threads and verified tensor by tensor."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from lamella.core import fsio
+from lamella.core.buffers import Buffer
+from lamella.core.errors import FormatError, IntegrityError, UsageError
+from lamella.core.limits import MAX_SKELETON_NBYTES
+from lamella.core.progress import SILENT, Progress
+from lamella.formats.skeleton import Skeleton
+from lamella.repo.manifest import Manifest
+from lamella.store.objects import ObjectStore
+from lamella.store.reader import Piece, stream_objects
+
+
+def file_pieces(store: ObjectStore, manifest: Manifest) -> Iterator[Buffer]:
+    """Yield the file that `manifest` stands for, piece by piece in file order.
+
+    Raises NotFoundError where an object is missing and IntegrityError where one is damaged; what was yielded until
+    then must not be used.
+    """
+    stream = stream_objects(store, (row.object for row in manifest.rows))
+    piece: Piece | None = next(stream, None)
+    for _, part in load_skeleton(store, manifest).pieces(_tensor_nbytes(manifest)):
+        if not isinstance(part, int):
+            yield part
+            continue
+        remaining = manifest.rows[part].spec.nbytes
+        while piece is not None and piece.number == part:
+            remaining -= piece.nbytes
+            yield from piece.chunks
+            piece = next(stream, None)
+        if remaining:
+            name = manifest.rows[part].spec.name
+            raise IntegrityError(
+                f"tensor {name!r} and its object differ in length",
+                kind="object-damaged",
+                hint="the manifest was altered; take it from another revision",
+            )
+
+
+def _tensor_nbytes(manifest: Manifest) -> list[int]:
+    return [row.spec.nbytes for row in manifest.rows]
+
+
+def load_skeleton(store: ObjectStore, manifest: Manifest) -> Skeleton:
+    """Return the skeleton of a model file; the length of a stored one is checked before it is read."""
+    if manifest.skeleton is None:
+        return Skeleton.plain(len(manifest.rows))
+    chain = store.open(manifest.skeleton)
+    if chain.head.nbytes > MAX_SKELETON_NBYTES:
+        raise FormatError("skeleton is too large", kind="skeleton-too-large", hint="the manifest was altered")
+    return Skeleton.parse(chain.read())
+
+
+def file_nbytes(store: ObjectStore, manifest: Manifest) -> int:
+    """Return the length of the file that `manifest` stands for."""
+    return load_skeleton(store, manifest).file_nbytes(_tensor_nbytes(manifest))
+
+
+def split_path(path: str) -> tuple[tuple[str, ...], str]:
+    """Return the directories and the name of a worktree path as Git writes it.
+
+    Raises UsageError (path-unsafe) for a path that is absolute, climbs, or enters `.git`.
+    """
+    parts = PurePosixPath(path).parts
+    unsafe = not parts or path.startswith("/") or "\0" in path
+    if unsafe or any(part == ".." or part.lower() == ".git" for part in parts):
+        raise UsageError(f"path {path!r} leaves the worktree", kind="path-unsafe", hint="nothing was written")
+    return parts[:-1], parts[-1]
+
+
+def restore_file(
+    store: ObjectStore,
+    manifest: Manifest,
+    worktree: Path,
+    path: str,
+    *,
+    executable: bool = False,
+    progress: Progress = SILENT,
+) -> os.stat_result:
+    """Write the file that `manifest` stands for to `path` in `worktree`, wholly or not at all, and return its stat.
+
+    No symbolic link is followed below `worktree`. The modification time is set into the previous second, so that
+    Git, which compares whole seconds, does not take the file for one that may have changed since it was indexed. The
+    file is not flushed to stable storage, as Git's own are not: its bytes are in the store.
+    """
+    directories, name = split_path(path)
+    directory_fd = fsio.open_directory_beneath(worktree, directories, create=True)
+    try:
+        where = worktree.joinpath(*directories)
+        mode = 0o777 if executable else 0o666
+        with fsio.Temporary(where, directory_fd, mode) as temporary:
+            offset = 0
+            for piece in file_pieces(store, manifest):
+                temporary.write_at(piece, offset)
+                offset += len(piece)
+                progress.advance(len(piece))
+            temporary.set_modified(int(time.time()) - 1)
+            temporary.publish(name, durable=False)
+            with fsio.translated(where / name):
+                return os.fstat(temporary.fd)
+    finally:
+        os.close(directory_fd)

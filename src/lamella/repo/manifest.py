@@ -1,0 +1,214 @@
+"""The manifest: the text in Git that stands for one model file. Grammar and invariants: `docs/spec/manifest.md`.
+
+Two lines a tensor, what it is and under it its object, so that a plain `git diff` shows which tensors changed and Git
+merges changes of different tensors by itself. The same file always gives the same text, and nothing derived stands in
+it, so a merged manifest is as good as a written one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from lamella.core.dtypes import dtype_named
+from lamella.core.errors import FormatError
+from lamella.core.ids import ObjectId, from_hex
+from lamella.core.limits import (
+    MAX_DIMENSIONS,
+    MAX_MANIFEST_LINE_NBYTES,
+    MAX_MANIFEST_NBYTES,
+    MAX_TENSOR_NBYTES,
+    MAX_TENSORS,
+)
+from lamella.core.tensors import TensorSpec
+
+VERSION = 1
+PREFIX = b"lamella manifest "
+FIRST_LINE = f"lamella manifest {VERSION}"
+HINT_LINES = (
+    "# This text stands for a model file; the weights are kept by Lamella, outside of Git.",
+    "# To get the file: install lamella, run `lamella init` here, then `lamella checkout`.",
+)
+OPAQUE = "opaque"
+INDENT = "    "
+
+_BARE_NAME = re.compile(r"[!$-\[\]-~][!-\[\]-~]*\Z")
+_EXTENT = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
+_FORMAT = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One tensor of a model file and the object that holds its bytes."""
+
+    spec: TensorSpec
+    object: ObjectId
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A model file as objects: `rows` in file order, and the skeleton that holds the rest of the file.
+
+    `skeleton` is None for a file that is nothing but its rows. Names are unique, save in the opaque format.
+    """
+
+    format: str
+    skeleton: ObjectId | None
+    rows: tuple[Row, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all tensors; the file adds its skeleton."""
+        return sum(row.spec.nbytes for row in self.rows)
+
+    def objects(self) -> Iterator[ObjectId]:
+        """Yield the id of every object that the file needs."""
+        if self.skeleton is not None:
+            yield self.skeleton
+        for row in self.rows:
+            yield row.object
+
+    def model_id(self) -> str:
+        """Return the hexadecimal digest that the same weights have in any container and any order.
+
+        It is the BLAKE3-256 digest of the sorted lines ``name dtype shape object`` that the manifest would hold.
+        """
+        lines = sorted(f"{describe(row.spec)} {row.object.hex()}\n" for row in self.rows)
+        return blake3("".join(lines).encode()).hexdigest()
+
+
+def describe(spec: TensorSpec) -> str:
+    """Return ``name dtype shape`` as it stands in a manifest."""
+    name = spec.name if _BARE_NAME.match(spec.name) else json.dumps(spec.name)
+    return f"{name} {spec.dtype.name} [{','.join(map(str, spec.shape))}]"
+
+
+def write_manifest(manifest: Manifest) -> bytes:
+    """Return the text of `manifest`, UTF-8 with a final newline."""
+    lines = [FIRST_LINE, *HINT_LINES, f"format {manifest.format}"]
+    if manifest.skeleton is not None:
+        lines += ["skeleton", INDENT + manifest.skeleton.hex()]
+    for row in manifest.rows:
+        lines += [describe(row.spec), INDENT + row.object.hex()]
+    lines.append("")
+    return "\n".join(lines).encode()
+
+
+def is_manifest(data: bytes) -> bool:
+    """Say whether `data` begins as a manifest does, whatever follows."""
+    return data.startswith(PREFIX)
+
+
+def _malformed(number: int, reason: str) -> FormatError:
+    return FormatError(
+        f"manifest line {number}: {reason}",
+        kind="manifest-malformed",
+        hint="if a merge left conflict markers, resolve them first: `git checkout --ours` or `--theirs`",
+    )
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Return the manifest that `data` holds.
+
+    Accepts exactly the texts that `write_manifest` can produce, except that comment lines may say anything. Raises
+    FormatError (manifest-malformed, manifest-version) otherwise, in time and memory proportional to the text.
+    """
+    if len(data) > MAX_MANIFEST_NBYTES:
+        raise FormatError("manifest is too large", kind="manifest-malformed")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as exc:
+        raise FormatError("manifest is not UTF-8", kind="manifest-malformed") from exc
+    lines = text.split("\n")
+    _check_version(lines[0])
+    if lines.pop() != "":
+        raise _malformed(len(lines) + 1, "the last line has no newline")
+    start = 1
+    while start < len(lines) and lines[start].startswith("#"):
+        start += 1
+    return _parse_body(lines, start)
+
+
+def _check_version(line: str) -> None:
+    if line == FIRST_LINE:
+        return
+    match = re.match(r"lamella manifest ([1-9][0-9]{0,8})\Z", line)
+    if match is None:
+        raise _malformed(1, "it is not the first line of a manifest")
+    raise FormatError(
+        f"manifest has version {match[1]}, this program reads version {VERSION}",
+        kind="manifest-version",
+        hint="upgrade lamella",
+    )
+
+
+def _parse_body(lines: list[str], start: int) -> Manifest:
+    if start >= len(lines) or not lines[start].startswith("format "):
+        raise _malformed(start + 1, "the format is missing")
+    container = lines[start].removeprefix("format ")
+    if not _FORMAT.match(container):
+        raise _malformed(start + 1, "the format is not a name")
+    position = start + 1
+    skeleton: ObjectId | None = None
+    if lines[position : position + 1] == ["skeleton"]:
+        skeleton = _parse_object(lines, position + 1)
+        position += 2
+    if len(lines) - position > 2 * MAX_TENSORS:
+        raise _malformed(position, f"there are more than {MAX_TENSORS} tensors")
+    rows: list[Row] = []
+    names: set[str] = set()
+    while position < len(lines):
+        spec = _parse_spec(lines[position], position + 1)
+        if container != OPAQUE and spec.name in names:
+            raise _malformed(position + 1, "a tensor of that name stands above")
+        names.add(spec.name)
+        rows.append(Row(spec, _parse_object(lines, position + 1)))
+        position += 2
+    return Manifest(container, skeleton, tuple(rows))
+
+
+def _parse_object(lines: list[str], index: int) -> ObjectId:
+    try:
+        line = lines[index]
+        if not line.startswith(INDENT):
+            raise ValueError(line)
+        return from_hex(line.removeprefix(INDENT))
+    except (IndexError, ValueError):
+        raise _malformed(index + 1, "an object id is missing or malformed") from None
+
+
+def _parse_spec(line: str, number: int) -> TensorSpec:
+    parts = line.rsplit(" ", 2)
+    if len(line) > MAX_MANIFEST_LINE_NBYTES or len(parts) != 3:
+        raise _malformed(number, "it is not a tensor's name, dtype and shape")
+    name, dtype, shape = parts
+    if name.startswith('"'):
+        try:
+            parsed = json.loads(name)
+        except ValueError:
+            raise _malformed(number, "the quoted name is malformed") from None
+        if not isinstance(parsed, str) or _BARE_NAME.match(parsed) or json.dumps(parsed) != name:
+            raise _malformed(number, "the quoted name is not in its shortest form")
+        name = parsed
+    elif not _BARE_NAME.match(name):
+        raise _malformed(number, "the name has to be quoted")
+    extents = _parse_shape(shape, number)
+    spec = TensorSpec(name, dtype_named(dtype), extents)
+    if spec.nbytes > MAX_TENSOR_NBYTES:
+        raise _malformed(number, "the tensor is impossibly large")
+    return spec
+
+
+def _parse_shape(text: str, number: int) -> tuple[int, ...]:
+    if not (text.startswith("[") and text.endswith("]")):
+        raise _malformed(number, "the shape is malformed")
+    if text == "[]":
+        return ()
+    extents = text[1:-1].split(",")
+    if len(extents) > MAX_DIMENSIONS or not all(_EXTENT.match(extent) for extent in extents):
+        raise _malformed(number, "the shape is malformed")
+    return tuple(int(extent) for extent in extents)

@@ -1,0 +1,115 @@
+"""What Git's filter does to a model file: a manifest on its way in, the file itself on its way out."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+
+from lamella.core import fsio
+from lamella.core.buffers import Buffer
+from lamella.core.errors import ConflictError, FormatError
+from lamella.core.limits import IO_NBYTES, MAX_MANIFEST_NBYTES
+from lamella.formats.file import DescriptorFile
+from lamella.repo.checkin import check_in, identify_file
+from lamella.repo.checkout import file_pieces
+from lamella.repo.manifest import PREFIX, is_manifest, parse_manifest, write_manifest
+from lamella.repo.packetline import Content
+from lamella.repo.repository import Repository
+
+Warn = Callable[[str, str], None]
+"""Hears of a path and one sentence about it. It never raises."""
+
+
+class Clean(Enum):
+    """What becomes of a file's weights on the way in: stored, or only hashed because nothing will refer to them."""
+
+    STORE = "store"
+    IDENTIFY = "identify"
+
+
+class Smudge(Enum):
+    """What reaches the worktree: the file, or its manifest because somebody else is about to write the file."""
+
+    FILL = "fill"
+    MANIFEST = "manifest"
+
+
+class ModelFilter:
+    """Turns model files into manifests and back, for Git. See `FilterHandler` for the contract."""
+
+    def __init__(self, repository: Repository, clean: Clean, smudge: Smudge, warn: Warn) -> None:
+        self._repository = repository
+        self._clean = clean
+        self._smudge = smudge
+        self._warn = warn
+
+    def clean(self, path: str, content: Content) -> Iterator[Buffer]:
+        """Yield the manifest of a file; a manifest stays as it is, so a file that was not filled changes nothing."""
+        store = self._repository.store
+        with self._spooled(path, content) as file:
+            nbytes = file.nbytes
+            if nbytes <= MAX_MANIFEST_NBYTES and bytes(file.read_at(0, min(nbytes, len(PREFIX)))) == PREFIX:
+                yield self._kept_manifest(path, bytes(file.read_at(0, nbytes)))
+                return
+            if self._clean is Clean.IDENTIFY:
+                yield write_manifest(identify_file(file, store.config.threads))
+                return
+            with self._repository.reader() as reader:
+                checked = check_in(store, file, self._repository.parents(reader, path))
+        if checked.warning is not None:
+            self._warn(path, f"{checked.warning.message}; it is kept as plain bytes")
+        yield write_manifest(checked.manifest)
+
+    def _kept_manifest(self, path: str, text: bytes) -> bytes:
+        try:
+            parse_manifest(text)
+        except FormatError as exc:
+            if exc.kind == "manifest-version":
+                raise
+            raise ConflictError(
+                f"{path} holds a manifest that is not whole: {exc.message}",
+                kind="manifest-conflict",
+                hint="take one side with `git checkout --ours` or `--theirs`, then add it",
+            ) from exc
+        return text
+
+    @contextlib.contextmanager
+    def _spooled(self, path: str, content: Iterable[Buffer]) -> Iterator[DescriptorFile]:
+        """Lend the content as a file of our own: Git sends it once, and it is read more than once."""
+        with fsio.spool(self._repository.store.temporary) as spooled:
+            nbytes = sum(spooled.write(piece) for piece in content)
+            spooled.flush()
+            yield DescriptorFile(spooled.fileno(), nbytes, path)
+
+    def _pass_through(self, path: str, head: bytes, content: Content) -> Iterator[Buffer]:
+        """Yield what came. Git listens only after it has spoken, so the whole waits on disk, not in memory."""
+        with self._spooled(path, itertools.chain([head], content)) as file:
+            for offset in range(0, file.nbytes, IO_NBYTES):
+                yield file.read_at(offset, min(IO_NBYTES, file.nbytes - offset))
+
+    def smudge(self, path: str, content: Content) -> Iterable[Buffer]:
+        """Yield the file that a manifest stands for.
+
+        What is no manifest passes unchanged: a file that was committed before its pattern was tracked, or a merge in
+        conflict. A manifest whose weights are not here passes too, with a warning, so that a clone without weights
+        can be checked out at all; damaged weights do not pass.
+        """
+        head = content.read(len(PREFIX))
+        if not is_manifest(head):
+            return self._pass_through(path, head, content)
+        text = head + content.read(MAX_MANIFEST_NBYTES + 1)
+        if self._smudge is Smudge.MANIFEST:
+            return [text]
+        try:
+            manifest = parse_manifest(text)
+        except FormatError as exc:
+            if exc.kind == "manifest-version":
+                raise
+            return [text]
+        missing = next((one for one in manifest.objects() if not self._repository.store.contains(one)), None)
+        if missing is not None:
+            self._warn(path, "its weights are not in this repository's store; the manifest stands in its place")
+            return [text]
+        return file_pieces(self._repository.store, manifest)

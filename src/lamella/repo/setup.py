@@ -1,0 +1,44 @@
+"""The lines in a repository's own Git configuration through which Git calls Lamella."""
+
+from __future__ import annotations
+
+from lamella.repo.git import Git
+
+_TENSOR_LINE = "^[^[:space:]].*$"
+"""In a manifest a tensor's name stands at the beginning of a line and its object below, indented."""
+
+
+def _wanted(command: str) -> dict[str, str]:
+    return {
+        "filter.lamella.process": f"{command} filter-process",
+        "filter.lamella.required": "true",
+        "diff.lamella.xfuncname": _TENSOR_LINE,
+    }
+
+
+def installed(git: Git) -> dict[str, str]:
+    """Return our settings as they stand in the repository's own configuration."""
+    listing = git.run("config", "--local", "--null", "--get-regexp", r"^(filter|diff)\.lamella\.", check=False)
+    rows = (row.partition("\n") for row in listing.decode("utf-8", "surrogateescape").split("\0")[:-1])
+    ours = _wanted("")
+    return {name: value for name, _, value in rows if name in ours}
+
+
+def install(git: Git, command: str) -> list[str]:
+    """Make Git filter and show model files with `command`, quoted for a shell; return the settings that changed.
+
+    Only this repository's own configuration is written, and only where it differs.
+    """
+    before = installed(git)
+    changed = {name: value for name, value in _wanted(command).items() if before.get(name) != value}
+    for name, value in changed.items():
+        git.run("config", "--local", "--replace-all", name, value)
+    return list(changed)
+
+
+def uninstall(git: Git) -> list[str]:
+    """Remove our settings; return those that were there."""
+    removed = list(installed(git))
+    for name in removed:
+        git.run("config", "--local", "--unset-all", name)
+    return removed

@@ -1,0 +1,68 @@
+"""A model at a revision: a TensorSource, and a mapping of name to array that reads only what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lamella.core.errors import NotFoundError
+from lamella.core.tensors import TensorSpec
+from lamella.repo.arrays import to_array
+from lamella.repo.manifest import Manifest, Row
+from lamella.store.objects import ObjectStore
+
+if TYPE_CHECKING:
+    import numpy
+
+
+class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
+    """The tensors of one model file at one revision.
+
+    As a mapping it gives NumPy arrays, each read when it is looked up and verified against its id; `read` gives raw
+    bytes of any range. Safe for several threads, and usable as long as the repository it came from is open.
+    """
+
+    def __init__(self, store: ObjectStore, manifest: Manifest, label: str) -> None:
+        self._store = store
+        self.manifest = manifest
+        self.label = label
+        self._rows: dict[str, Row] = {row.spec.name: row for row in manifest.rows}
+
+    def specs(self) -> Sequence[TensorSpec]:
+        """Return the tensors in file order."""
+        return [row.spec for row in self.manifest.rows]
+
+    @property
+    def model_id(self) -> str:
+        """The id that the same weights have in any container."""
+        return self.manifest.model_id()
+
+    def _row(self, name: str) -> Row:
+        try:
+            return self._rows[name]
+        except KeyError:
+            raise NotFoundError(
+                f"{self.label} has no tensor {name!r}",
+                kind="tensor-unknown",
+                hint="`lamella show REV:PATH` lists its tensors",
+            ) from None
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytearray:
+        """Return the bytes from `start` to `stop` of one tensor, decoding only the chunks they touch."""
+        return self._store.open(self._row(name).object).read(start, stop)
+
+    def __getitem__(self, name: str) -> numpy.ndarray[Any, Any]:
+        row = self._rows[name]
+        return to_array(row.spec, self._store.read(row.object))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {self.label}: {len(self)} tensors, {self.manifest.nbytes} bytes>"

@@ -1,0 +1,37 @@
+"""Many small tasks on few threads, results in order, a bounded number of them alive at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+TASKS_AHEAD = 4
+"""Tasks in flight for each thread: enough that none waits for the consumer, few enough to bound memory."""
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Yield `function(item)` for each item, in order, computed on `threads` threads.
+
+    Items are taken only as results are consumed. The first exception is raised in its place, after the tasks under
+    way have ended; no task runs once the iterator is closed.
+    """
+    if threads <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="lamella") as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= threads * TASKS_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for task in waiting:
+                task.cancel()

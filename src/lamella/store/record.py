@@ -1,0 +1,146 @@
+"""One object on disk: a checked head with a row for each chunk, then the chunks' payloads.
+
+The head comes first and is complete in itself, so a reader learns everything about the object in one read, and a
+scanner that lost its place finds the next object by its magic and its checksum. Byte tables: `docs/spec/pack.md`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lamella.core.buffers import Buffer
+from lamella.core.errors import IntegrityError
+from lamella.core.ids import CHECK_NBYTES, ID_NBYTES, ObjectId, check
+from lamella.core.limits import MAX_HEAD_NBYTES, MAX_READ_DEPTH, MAX_TENSOR_NBYTES
+
+MAGIC = b"\x93LamObj\n"
+FIXED = struct.Struct("<8sIBBBBQQ32s32sII")
+ROW = struct.Struct("<B3xI8s")
+HEAD_CHECK_NBYTES = 16
+MIN_HEAD_NBYTES = FIXED.size + HEAD_CHECK_NBYTES
+NO_BASE = bytes(ID_NBYTES)
+
+
+class ChunkRow(NamedTuple):
+    """Where one chunk's payload lies, counted from the first payload byte, and how it was encoded."""
+
+    code: int
+    offset: int
+    nbytes: int
+    check: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Everything about a stored object except its payload.
+
+    `nbytes` is the decoded length, `payload_nbytes` the encoded one; a chunk has `1 << chunk_shift` items of
+    `item_nbytes` bytes, the last one fewer. `depth` counts the bases below and falls by at least one at each of them.
+    """
+
+    id: ObjectId
+    base: ObjectId | None
+    depth: int
+    item_nbytes: int
+    chunk_shift: int
+    nbytes: int
+    payload_nbytes: int
+    rows: tuple[ChunkRow, ...]
+
+    @property
+    def chunk_nbytes(self) -> int:
+        """The decoded length of every chunk but the last."""
+        return self.item_nbytes << self.chunk_shift
+
+    @property
+    def head_nbytes(self) -> int:
+        """The length of the head on disk."""
+        return MIN_HEAD_NBYTES + ROW.size * len(self.rows)
+
+    def decoded_nbytes(self, chunk: int) -> int:
+        """Return the decoded length of the chunk numbered `chunk`."""
+        return min(self.chunk_nbytes, self.nbytes - chunk * self.chunk_nbytes)
+
+
+def chunk_count(nbytes: int, item_nbytes: int, chunk_shift: int) -> int:
+    """Return how many chunks an object of `nbytes` has; an empty object has none."""
+    return -(-nbytes // (item_nbytes << chunk_shift))
+
+
+def head_nbytes_for(chunks: int) -> int:
+    """Return the length on disk of the head of an object with `chunks` chunks."""
+    return MIN_HEAD_NBYTES + ROW.size * chunks
+
+
+def pack_head(head: Head) -> bytes:
+    """Return the bytes of `head` as they stand on disk."""
+    parts = [
+        FIXED.pack(
+            MAGIC, head.head_nbytes, head.item_nbytes, head.depth, head.chunk_shift, 0,
+            head.nbytes, head.payload_nbytes, head.id, head.base or NO_BASE, len(head.rows), 0,
+        ),
+        *(ROW.pack(row.code, row.nbytes, row.check) for row in head.rows),
+    ]  # fmt: skip
+    body = b"".join(parts)
+    return body + check(body, HEAD_CHECK_NBYTES)
+
+
+def damaged(reason: str) -> IntegrityError:
+    """Return the error for a record that is not what was written."""
+    return IntegrityError(
+        f"stored object is damaged: {reason}", kind="object-damaged", hint="run `lamella fsck --repair`"
+    )
+
+
+def head_nbytes_at(data: Buffer) -> int:
+    """Return the head length that the first bytes of a record state; raise IntegrityError where they cannot be one."""
+    if len(data) < 12 or bytes(data[:8]) != MAGIC:
+        raise damaged("no record starts here")
+    nbytes = int.from_bytes(data[8:12], "little")
+    if not MIN_HEAD_NBYTES <= nbytes <= MAX_HEAD_NBYTES:
+        raise damaged("its head has an impossible length")
+    return nbytes
+
+
+def unpack_head(data: Buffer) -> Head:
+    """Parse a whole head; raise IntegrityError (object-damaged) unless every byte is as it was written."""
+    if len(data) < MIN_HEAD_NBYTES or head_nbytes_at(data) != len(data):
+        raise damaged("its head is cut")
+    view = memoryview(data)
+    if check(view[:-HEAD_CHECK_NBYTES], HEAD_CHECK_NBYTES) != view[-HEAD_CHECK_NBYTES:]:
+        raise damaged("the checksum of its head does not match")
+    fields = FIXED.unpack_from(view)
+    _, _, item_nbytes, depth, chunk_shift, flags, nbytes, payload_nbytes, identity, base, chunks, parameters = fields
+    if flags or parameters:
+        raise IntegrityError(
+            "stored object uses a feature of a newer version", kind="payload-malformed", hint="upgrade lamella"
+        )
+    sane = item_nbytes in (1, 2, 4, 8) and chunk_shift <= 24 and nbytes <= MAX_TENSOR_NBYTES
+    if not sane or depth > MAX_READ_DEPTH or (depth > 0) != (base != NO_BASE):
+        raise damaged("its head contradicts itself")
+    if chunks != chunk_count(nbytes, item_nbytes, chunk_shift) or head_nbytes_for(chunks) != len(data):
+        raise damaged("its chunk table does not fit its length")
+    rows = []
+    offset = 0
+    for code, length, digest in ROW.iter_unpack(view[FIXED.size : -HEAD_CHECK_NBYTES]):
+        rows.append(ChunkRow(code, offset, length, digest))
+        offset += length
+    if offset != payload_nbytes:
+        raise damaged("its chunk table does not add up")
+    return Head(
+        ObjectId(identity), ObjectId(base) if depth else None, depth, item_nbytes, chunk_shift, nbytes,
+        payload_nbytes, tuple(rows),
+    )  # fmt: skip
+
+
+def verify_chunk(head: Head, chunk: int, payload: Buffer) -> None:
+    """Raise IntegrityError (chunk-damaged) unless `payload` is what was written for the chunk."""
+    row = head.rows[chunk]
+    if len(payload) != row.nbytes or check(payload, CHECK_NBYTES) != row.check:
+        raise IntegrityError(
+            f"chunk {chunk} of object {head.id.hex()} is damaged",
+            kind="chunk-damaged",
+            hint="run `lamella fsck --repair`",
+        )

@@ -1,0 +1,217 @@
+"""Adding objects: hash, look up, choose a base, encode, and publish one pack for all of them.
+
+Work goes over the threads in stripes of chunks, whatever the sizes of the tensors, and at most a few stripes a thread
+are in memory. Every byte is hashed again as it is encoded, so a file that changes meanwhile is found out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from lamella.codec.builtin import encode
+from lamella.core.buffers import Buffer
+from lamella.core.errors import ConflictError, IntegrityError, NotFoundError
+from lamella.core.ids import ObjectId
+from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES, STRIPE_CHUNKS
+from lamella.core.progress import SILENT, Progress
+from lamella.store.bases import ALONE, Choice, choose
+from lamella.store.chain import Chain
+from lamella.store.objects import ObjectStore
+from lamella.store.pack import PackWriter
+from lamella.store.parallel import ordered_map
+from lamella.store.record import Head, chunk_count
+from lamella.store.rollup import roll_up
+
+ReadAt = Callable[[int, int], Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Bytes to store: `read_at(offset, nbytes)` lends them, from any thread, and `item_nbytes` is their item's width.
+
+    `candidates` are ids of objects that may serve as a base, the most likely first; unknown ones are passed over.
+    """
+
+    nbytes: int
+    item_nbytes: int
+    read_at: ReadAt
+    candidates: tuple[ObjectId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What adding did: how many objects were new, their decoded length, and what they take in the pack."""
+
+    objects: int = 0
+    nbytes: int = 0
+    stored_nbytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    head: Head
+    source: Source
+    base: Chain | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stripe:
+    plan: _Plan
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    plan: _Plan
+    data: Buffer
+    chunks: list[tuple[int, bytes]]
+
+
+def hash_source(source: Source) -> ObjectId:
+    """Return the id of the bytes of `source`, read once in order."""
+    hasher = blake3()
+    for offset in range(0, source.nbytes, IO_NBYTES):
+        hasher.update(source.read_at(offset, min(IO_NBYTES, source.nbytes - offset)))
+    return ObjectId(hasher.digest())
+
+
+def identify(sources: Sequence[Source], threads: int, progress: Progress = SILENT) -> list[ObjectId]:
+    """Return the ids of `sources`, hashed in parallel, without storing anything."""
+    progress.start("hashing", sum(source.nbytes for source in sources))
+    ids = []
+    for source, identity in zip(sources, ordered_map(hash_source, sources, threads), strict=True):
+        ids.append(identity)
+        progress.advance(source.nbytes)
+    progress.finish()
+    return ids
+
+
+def add_objects(
+    store: ObjectStore, sources: Sequence[Source], progress: Progress = SILENT, *, anew: bool = False
+) -> tuple[list[ObjectId], Added]:
+    """Store every source that is not stored yet, or all of them `anew`, and return the ids in order and what was added.
+
+    When this returns, everything is durable. Raises ConflictError (file-changed) where bytes differ between two reads.
+    """
+    ids = identify(sources, store.config.threads, progress)
+    with store.lock(exclusive=False):
+        missing: dict[ObjectId, Source] = {}
+        for identity, source in zip(ids, sources, strict=True):
+            if identity not in missing and (anew or not store.freshen(identity)):
+                missing[identity] = source
+        added = _write(store, missing, progress) if missing else Added()
+    roll_up(store)
+    return ids, added
+
+
+def _write(store: ObjectStore, missing: dict[ObjectId, Source], progress: Progress) -> Added:
+    threads = store.config.threads
+    total = sum(source.nbytes for source in missing.values())
+    progress.start("storing", total)
+    candidates = ((identity, source, _open_candidates(store, source)) for identity, source in missing.items())
+    leaned_on: set[ObjectId] = set()
+    with PackWriter(store.packs) as pack:
+        plans = ordered_map(_plan, candidates, threads)
+        batches = ordered_map(_encode_batch, _batches(plans), threads)
+        encoded = itertools.chain.from_iterable(batches)
+        for plan, stripes in itertools.groupby(encoded, key=lambda stripe: stripe.plan):
+            if plan.head.base is not None:
+                leaned_on.add(plan.head.base)
+            pack.add(plan.head, _checked_chunks(plan, stripes, progress))
+        for identity in leaned_on:
+            store.freshen(identity)
+        name = pack.publish()
+        store.index.add_pack(name, pack.entries)
+        stored = pack.nbytes
+    progress.finish()
+    return Added(len(missing), total, stored)
+
+
+def _open_candidates(store: ObjectStore, source: Source) -> list[Chain]:
+    """Open the candidates and their own bases: where a candidate is too deep to lean on, what it leans on is not."""
+    chains: dict[ObjectId, Chain] = {}
+    for candidate in source.candidates:
+        try:
+            chain = store.open(candidate)
+            for identity in (candidate, *(head.id for head in chain.bases)):
+                if identity not in chains:
+                    chains[identity] = store.open(identity)
+        except (NotFoundError, IntegrityError):
+            continue
+    return list(chains.values())
+
+
+def _plan(item: tuple[ObjectId, Source, list[Chain]]) -> _Plan:
+    identity, source, candidates = item
+    bare = Head(identity, None, 0, source.item_nbytes, CHUNK_SHIFT, source.nbytes, 0, ())
+
+    def read_chunk(number: int) -> Buffer:
+        return source.read_at(number * bare.chunk_nbytes, bare.decoded_nbytes(number))
+
+    try:
+        choice = choose(bare, read_chunk, candidates)
+    except IntegrityError:
+        choice = ALONE
+    return _Plan(_with_base(bare, choice), source, choice.chain)
+
+
+def _with_base(head: Head, choice: Choice) -> Head:
+    base = None if choice.chain is None else choice.chain.head.id
+    return Head(head.id, base, choice.depth, head.item_nbytes, head.chunk_shift, head.nbytes, 0, ())
+
+
+def _batches(plans: Iterable[_Plan]) -> Iterator[list[_Stripe]]:
+    """Cut the plans into stripes and bundle small ones, so that a task is worth its overhead."""
+    batch: list[_Stripe] = []
+    chunks = 0
+    for plan in plans:
+        count = chunk_count(plan.head.nbytes, plan.head.item_nbytes, plan.head.chunk_shift)
+        for first in range(0, max(count, 1), STRIPE_CHUNKS):
+            stripe = _Stripe(plan, first, min(first + STRIPE_CHUNKS, count))
+            batch.append(stripe)
+            chunks += max(1, stripe.last - stripe.first)
+            if chunks >= STRIPE_CHUNKS:
+                yield batch
+                batch, chunks = [], 0
+    if batch:
+        yield batch
+
+
+def _encode_batch(batch: list[_Stripe]) -> list[_Encoded]:
+    return [_encode_stripe(stripe) for stripe in batch]
+
+
+def _encode_stripe(stripe: _Stripe) -> _Encoded:
+    head, source, base = stripe.plan.head, stripe.plan.source, stripe.plan.base
+    start = stripe.first * head.chunk_nbytes
+    stop = min(stripe.last * head.chunk_nbytes, head.nbytes)
+    data = memoryview(source.read_at(start, stop - start))
+    based: list[Buffer] = []
+    if base is not None and stripe.first < len(base.head.rows):
+        based = base.decode(stripe.first, min(stripe.last, len(base.head.rows)))
+    chunks = []
+    for number in range(stripe.last - stripe.first):
+        chunk = data[number * head.chunk_nbytes : (number + 1) * head.chunk_nbytes]
+        against = based[number] if number < len(based) and len(based[number]) == len(chunk) else None
+        chunks.append(encode(chunk, head.item_nbytes, against))
+    return _Encoded(stripe.plan, data, chunks)
+
+
+def _checked_chunks(plan: _Plan, stripes: Iterable[_Encoded], progress: Progress) -> Iterator[tuple[int, bytes]]:
+    """Yield one object's encoded chunks; raise at the end unless the bytes encoded are those that were identified."""
+    hasher = blake3()
+    for stripe in stripes:
+        hasher.update(stripe.data)
+        yield from stripe.chunks
+        progress.advance(len(stripe.data))
+    if hasher.digest() != plan.head.id:
+        raise ConflictError(
+            "the file changed while it was being added",
+            kind="file-changed",
+            hint="wait until nothing writes to it, then add it again",
+        )

@@ -1,0 +1,124 @@
+"""The conformance suite of a Format: subclass it, name a format and valid files, and pytest does the rest."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from collections.abc import Iterator, Sequence
+
+from lamella.core.errors import FormatError
+from lamella.formats.base import Format, Layout
+from lamella.formats.file import BytesFile
+from lamella.formats.skeleton import Skeleton, build_skeleton
+
+HEAD_NBYTES = 4096
+BASE_MEMORY_NBYTES = 64_000_000
+
+
+class FormatSuite:
+    """What every format must do, as tests.
+
+    A subclass called `Test...` sets `format` and returns valid files from `files`; small ones, since each is cut and
+    altered some thousand times. `seed` and `mutations` say which alterations are tried, and how many a file.
+    """
+
+    format: Format
+    seed: int = 0
+    mutations: int = 1000
+
+    def files(self) -> Sequence[bytes]:
+        """Return whole files of the format, each in memory."""
+        raise NotImplementedError
+
+    def test_it_claims_its_files(self) -> None:
+        for data in self.files():
+            assert self.format.sniff(data[:HEAD_NBYTES], len(data))
+
+    def test_a_layout_names_its_format_and_the_length_of_the_file(self) -> None:
+        for data in self.files():
+            layout = self.format.layout(BytesFile(data))
+            assert (layout.format, layout.nbytes) == (self.format.name, len(data))
+
+    def test_a_layout_is_the_same_every_time(self) -> None:
+        for data in self.files():
+            assert self.format.layout(BytesFile(data)) == self.format.layout(BytesFile(bytearray(data)))
+
+    def test_tensors_are_in_file_order_inside_the_file_and_disjoint(self) -> None:
+        for data in self.files():
+            check_spans(self.format.layout(BytesFile(data)))
+
+    def test_skeleton_and_tensors_make_the_file_again(self) -> None:
+        for data in self.files():
+            assert reassembled(data, self.format.layout(BytesFile(data))) == data
+
+    def test_a_file_cut_anywhere_is_laid_out_or_refused(self) -> None:
+        for data in self.files():
+            for nbytes in [*range(min(512, len(data))), *range(512, len(data), 64)]:
+                self._check_any(data[:nbytes])
+
+    def test_an_altered_file_is_laid_out_or_refused(self) -> None:
+        for data in self.files():
+            for altered in _altered(data, self.mutations, random.Random(self.seed)):
+                self._check_any(altered)
+
+    def test_memory_is_bounded(self) -> None:
+        for data in self.files():
+            tracemalloc.start()
+            try:
+                layout = self.format.layout(BytesFile(data))
+                peak_nbytes = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            header_nbytes = len(data) - sum(span.spec.nbytes for span in layout.tensors)
+            assert peak_nbytes <= BASE_MEMORY_NBYTES + 2 * header_nbytes
+
+    def _check_any(self, data: bytes) -> None:
+        """Check that bytes which may be anything are laid out soundly, or refused in the one way there is."""
+        assert self.format.sniff(data[:HEAD_NBYTES], len(data)) in (True, False)
+        try:
+            layout = self.format.layout(BytesFile(data))
+        except FormatError:
+            return
+        check_spans(layout)
+        assert reassembled(data, layout) == data
+
+
+def check_spans(layout: Layout) -> None:
+    """Assert that the tensors are in file order, inside the file and disjoint."""
+    end = 0
+    for span in layout.tensors:
+        assert span.offset >= end, f"{span.spec.name} begins before byte {end}"
+        end = span.offset + span.spec.nbytes
+    assert end <= layout.nbytes
+
+
+def reassembled(data: bytes, layout: Layout) -> bytes:
+    """Return the file that the skeleton of `data` and the tensors of `layout` make."""
+    skeleton = Skeleton.parse(build_skeleton(BytesFile(data), layout))
+    sizes = [span.spec.nbytes for span in layout.tensors]
+    made = bytearray(skeleton.file_nbytes(sizes))
+    for offset, piece in skeleton.pieces(sizes):
+        if isinstance(piece, int):
+            span = layout.tensors[piece]
+            piece = memoryview(data)[span.offset : span.offset + span.spec.nbytes]
+        made[offset : offset + len(piece)] = piece
+    return bytes(made)
+
+
+def _altered(data: bytes, count: int, choices: random.Random) -> Iterator[bytes]:
+    """Yield `data` with one to four bytes overwritten, inserted, removed or repeated."""
+    for _ in range(count):
+        altered = bytearray(data)
+        for _ in range(choices.randint(1, 4)):
+            # Headers are at the front, so half of the alterations are there.
+            at = choices.randrange(min(len(altered), choices.choice((256, len(data)))) + 1)
+            match choices.randrange(4):
+                case 0:
+                    altered[at : at + 1] = choices.randbytes(1)
+                case 1:
+                    altered[at:at] = choices.randbytes(1)
+                case 2:
+                    del altered[at : at + choices.randint(1, 8)]
+                case _:
+                    altered[at:at] = altered[at : at + choices.randint(1, 64)]
+        yield bytes(altered)
