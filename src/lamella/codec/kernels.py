@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from lamella.codec.reference import GEAR
+from importlib.util import find_spec
+
+from lamella.codec import reference
 from lamella.core.buffers import Buffer
 from lamella.core.errors import BackendError
 
-__all__ = ["IS_NATIVE", "find_cut", "join_planes", "split_planes"]
+IS_NATIVE = find_spec("lamella.codec._native") is not None
+"""Whether the compiled kernels are installed. Where they are and do not load is an error, not a slow day."""
 
-try:
-    from lamella.codec._native import find_cut as _find_cut
-    from lamella.codec._native import join_planes, split_planes
-except ImportError as exc:
-    if not isinstance(exc, ModuleNotFoundError) or exc.name != "lamella.codec._native":
+if IS_NATIVE:
+    try:
+        from lamella.codec import _native
+    except ImportError as exc:
         raise BackendError(
             f"the compiled kernels cannot be loaded: {exc}",
             kind="native-broken",
             hint="install lamella again with this version of Python",
         ) from exc
-    from lamella.codec.reference import find_cut as _find_cut
-    from lamella.codec.reference import join_planes, split_planes
-
-    IS_NATIVE = False
+    split_planes, join_planes, _find_cut = _native.split_planes, _native.join_planes, _native.find_cut
 else:
-    IS_NATIVE = True
+    split_planes, join_planes, _find_cut = reference.split_planes, reference.join_planes, reference.find_cut
 
 
 def find_cut(data: Buffer, minimum: int, average: int, maximum: int) -> int:
@@ -32,4 +31,4 @@ def find_cut(data: Buffer, minimum: int, average: int, maximum: int) -> int:
     Give at least `maximum` bytes, or all that are left: the end of `data` is the end of a chunk. The bounds are in
     bytes, 64 <= minimum <= average <= maximum and `average` is a power of two; anything else raises ValueError.
     """
-    return _find_cut(data, GEAR, minimum, average, maximum)
+    return _find_cut(data, reference.GEAR, minimum, average, maximum)

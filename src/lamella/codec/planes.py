@@ -61,7 +61,7 @@ class Planes:
         kernels.split_planes(chunk, item_nbytes, base, planes)
         compressor = _workspace.bytes_compressor if item_nbytes == 1 else _workspace.planes_compressor
         pieces: list[Buffer] = []
-        for start in range(0, item_nbytes * count, count) if count else [0] * item_nbytes:
+        for start in (number * count for number in range(item_nbytes)):
             plane = planes[start : start + count]
             kind, body = VERBATIM, plane
             if _is_constant(buffer, start, start + count):
