@@ -93,7 +93,7 @@ _declare(
     "dtype-unsupported",
 )
 _declare(NotFoundError, "object-missing", "revision-unknown", "path-unknown", "tensor-unknown", "pack-missing")
-_declare(ConflictError, "file-changed", "lock-held", "manifest-conflict", "local-changes")
+_declare(ConflictError, "file-changed", "lock-held", "manifest-conflict")
 _declare(
     IntegrityError,
     "object-damaged",
@@ -131,6 +131,5 @@ _declare(
     "io-failed",
     "git-missing",
     "git-failed",
-    "native-missing",
     "native-broken",
 )

@@ -52,6 +52,14 @@ def translated(path: str | Path) -> Iterator[None]:
         raise backend_error(exc, path) from exc
 
 
+@contextlib.contextmanager
+def _changing(operation: str, path: str | Path) -> Iterator[None]:
+    """Announce a change before the block makes it; a fault that the observer raises is met as one of the system's."""
+    with translated(path):
+        _announce(operation, path)
+        yield
+
+
 def backend_error(exc: OSError, path: str | Path) -> BackendError:
     """Return the BackendError that says what `exc` means for `path`."""
     reason = (exc.strerror or str(exc)).lower()
@@ -64,6 +72,18 @@ def backend_error(exc: OSError, path: str | Path) -> BackendError:
     return BackendError(f"{path}: {reason}", kind="io-failed", hint="check the disk, then run the command again")
 
 
+def _flush(fd: int) -> None:
+    """Bring a file to stable storage; on macOS that takes more than fsync, where the file system knows more."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        try:
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            return
+        except OSError as exc:
+            if exc.errno not in (errno.ENOTSUP, errno.ENOTTY, errno.EINVAL):
+                raise
+    os.fsync(fd)
+
+
 class Temporary:
     """A file under a temporary name, private to this process until it is published.
 
@@ -73,14 +93,23 @@ class Temporary:
     def __init__(self, directory: Path, directory_fd: int | None = None, mode: int = 0o666) -> None:
         self.directory = directory
         self._directory_fd = directory_fd
-        self.name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         self._published = False
+        # A sweep that comes between the two calls takes the file for one that nobody holds, and removes it.
+        while not self._create(mode):
+            os.close(self.fd)
+
+    def _create(self, mode: int) -> bool:
+        """Open a new file, hold it until it is closed, and say whether it still has its name then."""
+        self.name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        _announce("create", self.path)
-        with translated(self.path):
-            self.fd = os.open(self._where(self.name), flags, mode, dir_fd=directory_fd)
-            # Held until the file is closed: `sweep` removes a temporary only when nobody holds it any more.
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with _changing("create", self.path):
+            self.fd = os.open(self._where(self.name), flags, mode, dir_fd=self._directory_fd)
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX)
+                return os.fstat(self.fd).st_nlink > 0
+            except BaseException:
+                self.__exit__()
+                raise
 
     @property
     def path(self) -> Path:
@@ -92,23 +121,20 @@ class Temporary:
 
     def write_at(self, data: Buffer, offset: int) -> None:
         """Write all of `data` at `offset`."""
-        _announce("write", self.path)
         view = memoryview(data)
-        with translated(self.path):
+        with _changing("write", self.path):
             while view:
                 written = os.pwrite(self.fd, view, offset)
                 view, offset = view[written:], offset + written
 
     def resize(self, nbytes: int) -> None:
         """Set the length to `nbytes`; new bytes read as zero."""
-        _announce("resize", self.path)
-        with translated(self.path):
+        with _changing("resize", self.path):
             os.ftruncate(self.fd, nbytes)
 
     def set_modified(self, seconds: float) -> None:
         """Set the modification time, in seconds since the epoch."""
-        _announce("touch", self.path)
-        with translated(self.path):
+        with _changing("touch", self.path):
             os.utime(self.fd, (seconds, seconds))
 
     def publish(self, name: str, *, durable: bool = True) -> None:
@@ -120,7 +146,7 @@ class Temporary:
         with translated(self.directory / name):
             if durable:
                 _announce("fsync", self.path)
-                os.fsync(self.fd)
+                _flush(self.fd)
             _announce("rename", self.directory / name)
             os.rename(
                 self._where(self.name), self._where(name), src_dir_fd=self._directory_fd, dst_dir_fd=self._directory_fd
@@ -135,21 +161,20 @@ class Temporary:
     def __exit__(self, *exc_info: object) -> None:
         os.close(self.fd)
         if not self._published:
-            _announce("remove", self.path)
-            with contextlib.suppress(FileNotFoundError):
+            # What cannot be removed now is swept later; the reason for which the block ended matters more.
+            with contextlib.suppress(BackendError), _changing("remove", self.path):
                 os.unlink(self._where(self.name), dir_fd=self._directory_fd)
 
 
 def sync_directory(directory: Path, directory_fd: int | None = None) -> None:
     """Flush the names in `directory` to stable storage."""
-    _announce("fsync-directory", directory)
-    with translated(directory):
+    with _changing("fsync-directory", directory):
         if directory_fd is not None:
-            os.fsync(directory_fd)
+            _flush(directory_fd)
             return
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(fd)
+            _flush(fd)
         finally:
             os.close(fd)
 
@@ -177,40 +202,44 @@ def replace_locked(path: Path, data: Buffer, *, lock_name: str, seen: os.stat_re
         os.fchmod(temporary.fd, stat.S_IMODE(seen.st_mode))
         temporary.write_at(data, 0)
         _announce("fsync", temporary.path)
-        os.fsync(temporary.fd)
-        try:
-            _link(temporary.path, lock_path)
-        except FileExistsError:
-            if not _abandoned(lock_path):
+        _flush(temporary.fd)
+        while not _linked(temporary.path, lock_path):
+            if not release_abandoned(lock_path):
                 raise ConflictError(
                     f"{lock_path} exists: another git process is at work",
                     kind="lock-held",
                     hint="wait for it to end, then run again; if it crashed, remove that file",
-                ) from None
-            _link(temporary.path, lock_path)
+                )
         try:
             if not _same_file(path.stat(follow_symlinks=False), seen):
                 raise ConflictError(f"{path} changed meanwhile", kind="file-changed", hint="run the command again")
             _announce("rename", path)
             lock_path.rename(path)
         except BaseException:
-            _announce("remove", lock_path)
-            lock_path.unlink()
+            remove(lock_path)
             raise
         sync_directory(path.parent)
 
 
-def _link(source: Path, target: Path) -> None:
+def _linked(source: Path, target: Path) -> bool:
+    """Give `source` the name `target` too, unless something has it; say whether that was done."""
     _announce("link", target)
-    target.hardlink_to(source)
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
     return os.path.samestat(one, other) and (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
-def _abandoned(lock_path: Path) -> bool:
-    """Remove a lock of ours whose process is gone, and the temporary it is linked to; say whether the way is free."""
+def release_abandoned(lock_path: Path) -> bool:
+    """Remove a lock of `replace_locked` whose process is gone; say whether there is no lock now.
+
+    To be called before `sweep`, which would take away the temporary by which such a lock is told from others.
+    """
     try:
         fd = os.open(lock_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -236,35 +265,32 @@ def _abandoned(lock_path: Path) -> bool:
     return True
 
 
-def make_directory(path: Path) -> None:
-    """Create `path` and its parents where they are missing, and flush the names that were added."""
+def make_directory(path: Path, *, durable: bool = True) -> None:
+    """Create `path` and its parents where they are missing and, with `durable`, flush the names that were added."""
     if path.is_dir():
         return
-    make_directory(path.parent)
-    _announce("mkdir", path)
-    with translated(path):
+    make_directory(path.parent, durable=durable)
+    with _changing("mkdir", path):
         path.mkdir(exist_ok=True)
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def remove(path: Path) -> None:
     """Remove the file at `path`, if it is there."""
-    _announce("remove", path)
-    with translated(path), contextlib.suppress(FileNotFoundError):
+    with _changing("remove", path), contextlib.suppress(FileNotFoundError):
         path.unlink()
 
 
 def remove_directory(path: Path) -> None:
     """Remove the empty directory at `path`, if it is there."""
-    _announce("rmdir", path)
-    with translated(path), contextlib.suppress(FileNotFoundError):
+    with _changing("rmdir", path), contextlib.suppress(FileNotFoundError):
         path.rmdir()
 
 
 def rename(source: Path, target: Path) -> None:
     """Move `source` to `target` on one file system, durably."""
-    _announce("rename", target)
-    with translated(target):
+    with _changing("rename", target):
         source.rename(target)
     sync_directory(target.parent)
     if source.parent != target.parent:
@@ -273,8 +299,7 @@ def rename(source: Path, target: Path) -> None:
 
 def touch(path: Path, seconds: float | None = None) -> None:
     """Set the modification time of `path`, to now unless `seconds` since the epoch are given."""
-    _announce("touch", path)
-    with translated(path):
+    with _changing("touch", path):
         os.utime(path, None if seconds is None else (seconds, seconds))
 
 
@@ -308,8 +333,7 @@ def _sweep_one(path: Path) -> bool:
 def spool(directory: Path) -> Iterator[IO[bytes]]:
     """Lend an unnamed file in `directory` that is gone when the block or the process ends."""
     with Temporary(directory, mode=0o600) as temporary:
-        with translated(temporary.path):
-            temporary.path.unlink()
+        remove(temporary.path)
         temporary._published = True
         with os.fdopen(os.dup(temporary.fd), "r+b") as file:
             yield file
@@ -322,17 +346,19 @@ def lock(path: Path, *, exclusive: bool, blocking: bool = True) -> Iterator[None
     Raises ConflictError (lock-held) where `blocking` is false and somebody else holds it. Not re-entrant across the
     two modes: a process that holds it shared must not ask for it exclusively.
     """
-    _announce("lock", path)
-    with translated(path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    access, operation = (os.O_RDWR, fcntl.LOCK_EX) if exclusive else (os.O_RDONLY, fcntl.LOCK_SH)
+    with _changing("lock", path):
+        fd = os.open(path, access | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if blocking else fcntl.LOCK_NB)
-        try:
-            fcntl.flock(fd, operation)
-        except BlockingIOError:
-            raise ConflictError(
-                "another lamella process holds the store", kind="lock-held", hint="wait for it to end, then run again"
-            ) from None
+        with translated(path):
+            try:
+                fcntl.flock(fd, operation | (0 if blocking else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise ConflictError(
+                    "another lamella process holds the store",
+                    kind="lock-held",
+                    hint="wait for it to end, then run again",
+                ) from None
         yield
     finally:
         os.close(fd)
@@ -353,6 +379,7 @@ def open_directory_beneath(root: Path, parts: tuple[str, ...], *, create: bool =
             raise UsageError(f"path {os.fspath(shown)!r} leaves the worktree", kind="path-unsafe")
         try:
             if create:
+                _announce("mkdir", shown)
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, dir_fd=fd)
             deeper = os.open(part, flags | os.O_NOFOLLOW, dir_fd=fd)

@@ -32,6 +32,9 @@ MAX_TENSOR_NBYTES = 1 << 62
 CHUNK_SHIFT = 16
 """log2 of the elements in a chunk: 64 Ki. One grid for a tensor and all its bases."""
 
+MAX_CHUNK_SHIFT = 20
+"""A chunk that is read is at most 8 MiB, so that a stripe of a strange pack fits into memory."""
+
 MAX_WRITTEN_DEPTH = 2
 """Bases below a newly written object; bounds the cost of reading it."""
 
