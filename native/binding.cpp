@@ -42,6 +42,10 @@ void require(bool holds, const char* message) {
 
 using PlaneKernel = void (*)(lamella::Bytes, std::size_t, lamella::Bytes, lamella::MutableBytes) noexcept;
 
+// A chunk of bf16 is split in some seven microseconds; giving the interpreter away and waiting to get it back takes
+// longer, and two threads that do so for every chunk spend a third of their time on it.
+constexpr std::size_t kReleaseNbytes = std::size_t{1} << 20;
+
 template <PlaneKernel kKernel>
 void run_plane_kernel(nb::handle source, std::int64_t item_nbytes, nb::handle base, nb::handle out) {
     const Borrowed from(source, "the input");
@@ -53,7 +57,8 @@ void run_plane_kernel(nb::handle source, std::int64_t item_nbytes, nb::handle ba
     require(to.size() == from.size(), "out must be as long as the input");
     require(!against || against->size() == from.size(), "the base must be as long as the input");
     const lamella::Bytes reference = against ? against->bytes() : lamella::Bytes{};
-    nb::gil_scoped_release released;
+    std::optional<nb::gil_scoped_release> released;
+    if (from.size() >= kReleaseNbytes) released.emplace();
     kKernel(from.bytes(), static_cast<std::size_t>(item_nbytes), reference, to.mutable_bytes());
 }
 
