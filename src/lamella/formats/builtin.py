@@ -9,5 +9,5 @@ from lamella.formats.safetensors import SafetensorsFormat
 FORMATS: tuple[Format, ...] = (SafetensorsFormat(),)
 """Every format that claims files by their content. The first that claims a file has it."""
 
-OPAQUE = OpaqueFormat()
+OPAQUE: Format = OpaqueFormat()
 """The format of every file that none of `FORMATS` claims, or that is not what it claims."""

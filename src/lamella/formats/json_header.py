@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from math import prod
@@ -32,11 +31,14 @@ _MEMORY_NBYTES = 52 * MIB
 """What the values read from a header may take, beside as much as the header is long; a header that holds more is
 refused. The rest of the 64 MB that a format may take is for the interpreter."""
 
-_TENSOR_NBYTES = 208
+_TENSOR_NBYTES = 264
 _EXTENT_NBYTES = 48
 _SHAPE_NBYTES = 256
-_KEY_NBYTES = 128
-"""What a tensor, an extent, a shape and a key of the metadata take in memory, beside their text."""
+_KEY_NBYTES = 192
+"""What a tensor, an extent, a shape and a key of the metadata take in memory, beside their text. Fixed numbers: which
+file is refused must not depend on the version of Python."""
+
+_REWRITE = "write the file again with the safetensors library"
 
 # The grammar is JSON's, but its depth is fixed, so that patterns can hold it. Every repetition is possessive (`*+`):
 # nothing is tried twice, and matching takes linear time and no memory.
@@ -96,7 +98,7 @@ class _Header:
         for match in self._members(_ENTRY):
             name = self._name(match[1])
             if name != _METADATA:
-                self._charge(_TENSOR_NBYTES + sys.getsizeof(name))
+                self._charge(_TENSOR_NBYTES + _text_nbytes(name))
                 tensors.append(self._tensor(name))
             elif has_metadata:
                 raise _duplicate(name)
@@ -128,8 +130,8 @@ class _Header:
     def _check_metadata(self) -> None:
         keys: set[str] = set()
         for pair in self._members(_PAIR):
-            key = self._name(pair[1])
-            self._charge(_KEY_NBYTES + sys.getsizeof(key))
+            key = self._string(pair[1])
+            self._charge(_KEY_NBYTES + _text_nbytes(key))
             if key in keys:
                 raise _duplicate(key)
             keys.add(key)
@@ -178,27 +180,36 @@ class _Header:
         return sizes
 
     def _name(self, text: bytes) -> str:
+        name = self._string(text)
+        if _LINE_BREAKING.search(name):
+            raise self._malformed(f"name {shown(name)} is not one line of text")
+        return name
+
+    def _string(self, text: bytes) -> str:
         """Return the string that `text`, quotes included, stands for."""
         if len(text) > MAX_NAME_NBYTES:
             raise self._malformed(f"a name is longer than {MAX_NAME_NBYTES} bytes")
-        name = json.loads(text.decode()) if b"\\" in text else text[1:-1].decode()
-        if _LINE_BREAKING.search(name):
-            raise self._malformed(f"name {shown(name)} holds a control character")
-        return str(name)
+        string: str = json.loads(text.decode()) if b"\\" in text else text[1:-1].decode()
+        return string
 
     def _charge(self, nbytes: int) -> None:
         self._memory_nbytes -= nbytes
         if self._memory_nbytes < 0:
             raise FormatError(
-                "header lists more tensors than can be held in memory",
+                "header lists more than a reader may hold in memory",
                 kind="too-many-tensors",
                 hint="split the model into several files",
             )
 
     def _malformed(self, reason: str) -> FormatError:
         if _TOO_DEEP.match(self._text, self._at):
-            return FormatError(f"header nests too deep at byte {self._at}", kind="header-too-deep")
-        return FormatError(f"header is malformed at byte {self._at}: {reason}", kind="header-malformed")
+            return malformed(f"it nests too deep at byte {self._at}", kind="header-too-deep")
+        return malformed(f"{reason} at byte {self._at}")
+
+
+def malformed(reason: str, kind: str = "header-malformed") -> FormatError:
+    """Return the error of a header for which `reason` holds."""
+    return FormatError(f"header is malformed: {reason}", kind=kind, hint=_REWRITE)
 
 
 def shown(name: str) -> str:
@@ -207,4 +218,8 @@ def shown(name: str) -> str:
 
 
 def _duplicate(name: str) -> FormatError:
-    return FormatError(f"header lists {shown(name)} twice", kind="name-duplicate")
+    return malformed(f"it lists {shown(name)} twice", kind="name-duplicate")
+
+
+def _text_nbytes(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)

@@ -7,7 +7,7 @@ import codecs
 from lamella.core.errors import FormatError
 from lamella.core.limits import IO_NBYTES, MAX_SAFETENSORS_HEADER_NBYTES
 from lamella.formats.base import Layout, RandomAccess, TensorSpan
-from lamella.formats.json_header import read_header, shown
+from lamella.formats.json_header import malformed, read_header, shown
 
 _LENGTH_NBYTES = 8
 """The length of the header, little-endian, stands before the header."""
@@ -50,7 +50,7 @@ def _read_text(file: RandomAccess) -> bytes:
         for _ in codecs.iterdecode(windows, "utf-8"):
             pass
     except UnicodeDecodeError as exc:
-        raise FormatError("header is not UTF-8", kind="header-malformed") from exc
+        raise malformed("it is not UTF-8") from exc
     return text
 
 
@@ -59,9 +59,9 @@ def _check_cover(tensors: list[TensorSpan], data_start: int, file_nbytes: int) -
     end = data_start
     for span in tensors:
         if span.offset < end:
-            raise FormatError(f"tensor {shown(span.spec.name)} begins inside another", kind="span-overlap")
+            raise malformed(f"tensor {shown(span.spec.name)} begins inside another", kind="span-overlap")
         if span.offset > end:
-            raise FormatError(f"no tensor has the bytes before {shown(span.spec.name)}", kind="header-malformed")
+            raise malformed(f"no tensor has the bytes before {shown(span.spec.name)}")
         end += span.spec.nbytes
     if end > file_nbytes:
         raise FormatError(
@@ -70,4 +70,4 @@ def _check_cover(tensors: list[TensorSpan], data_start: int, file_nbytes: int) -
             hint="the file was probably cut short; copy it again",
         )
     if end < file_nbytes:
-        raise FormatError(f"no tensor has the last {file_nbytes - end} bytes", kind="header-malformed")
+        raise malformed(f"no tensor has the last {file_nbytes - end} bytes")

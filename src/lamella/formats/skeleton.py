@@ -145,7 +145,7 @@ def _runs(layout: Layout) -> Iterator[tuple[int, int]]:
 
 def _run(start: int, stop: int) -> tuple[int, int]:
     if stop < start:
-        raise FormatError(f"tensors overlap at byte {stop}, or leave the file", kind="span-overlap")
+        raise FormatError(f"layout is wrong: tensors overlap at byte {stop}, or leave the file", kind="span-overlap")
     return start, stop - start
 
 

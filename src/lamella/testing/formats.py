@@ -1,4 +1,5 @@
 """The conformance suite of a Format: subclass it, name a format and valid files, and pytest does the rest."""
+# ruff: noqa: D102 -- the names of the tests are sentences
 
 from __future__ import annotations
 

@@ -1,0 +1,98 @@
+"""Which format a file is taken for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from lamella.core.dtypes import dtype_named
+from lamella.core.errors import FormatError
+from lamella.core.limits import MAX_SKELETON_NBYTES
+from lamella.core.tensors import TensorSpec
+from lamella.formats.base import Layout, TensorSpan
+from lamella.formats.builtin import FORMATS, OPAQUE
+from lamella.formats.file import BytesFile
+from lamella.formats.sniff import read_layout
+
+MODEL = save({"a": np.zeros(3, np.float32), "b": np.ones((2, 2), np.int8)})
+
+
+class Claimant:
+    """A format that claims every file and does what it is told."""
+
+    name = "claimant"
+
+    def __init__(self, layout=None, error=None):
+        self._layout, self._error = layout, error
+        self.seen = None
+
+    def sniff(self, head, nbytes):
+        self.seen = (head, nbytes)
+        return True
+
+    def layout(self, file):
+        if self._error:
+            raise self._error
+        return self._layout
+
+
+def test_names_of_formats_differ():
+    names = [known.name for known in (*FORMATS, OPAQUE)]
+    assert len(set(names)) == len(names)
+
+
+def test_content_decides():
+    layout, error = read_layout(BytesFile(MODEL))
+    assert (layout.format, error) == ("safetensors", None)
+    assert {span.spec.name for span in layout.tensors} == {"a", "b"}
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"plain text\n", bytes(100), b"PK\x03\x04" + bytes(60), MODEL[8:]])
+def test_a_file_that_nobody_claims_is_opaque(data):
+    layout, error = read_layout(BytesFile(data))
+    assert (layout.format, layout.nbytes, error) == ("opaque", len(data), None)
+
+
+@pytest.mark.parametrize("data", [MODEL[:-1], MODEL + b"!", MODEL[:20], MODEL.replace(b"F32", b"F33")])
+def test_a_malformed_file_is_opaque_and_the_error_says_why(data):
+    layout, error = read_layout(BytesFile(data))
+    assert (layout.format, layout.nbytes) == ("opaque", len(data))
+    assert isinstance(error, FormatError)
+
+
+def test_a_file_with_too_large_a_skeleton_is_opaque():
+    layout = Layout("claimant", MAX_SKELETON_NBYTES + 1, ())
+    found, error = read_layout(BytesFile(b"data"), [Claimant(layout)])
+    assert found == OPAQUE.layout(BytesFile(b"data"))
+    assert error is not None
+    assert error.kind == "skeleton-too-large"
+
+
+def test_the_first_format_that_claims_a_file_has_it():
+    data = bytes(5000)
+    layout = Layout("claimant", 5000, (TensorSpan(TensorSpec("x", dtype_named("u8"), (5000,)), 0),))
+    first, second = Claimant(layout), Claimant(error=FormatError("no", kind="header-malformed"))
+    assert read_layout(BytesFile(data), [first, second]) == (layout, None)
+    assert first.seen == (data[:4096], 5000)
+    assert second.seen is None
+
+
+def test_a_file_that_shrinks_under_every_format_is_an_error():
+    class Shrunk:
+        nbytes = len(MODEL)
+
+        def read_at(self, offset, nbytes):
+            return BytesFile(MODEL[:-1]).read_at(offset, nbytes)
+
+    with pytest.raises(FormatError) as caught:
+        read_layout(Shrunk(), [])
+    assert caught.value.kind == "file-truncated"
+
+
+@given(data=st.binary(max_size=200))
+def test_any_bytes_have_a_layout(data):
+    layout, _ = read_layout(BytesFile(data))
+    assert layout.nbytes == len(data)
