@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from lamella.codec.builtin import codec_for
 from lamella.core.buffers import Buffer
-from lamella.core.errors import IntegrityError
+from lamella.core.errors import IntegrityError, UsageError
 from lamella.core.limits import STRIPE_CHUNKS
 from lamella.store.pack import Entry, PackReader
 from lamella.store.record import Head, verify_chunk
@@ -104,8 +104,11 @@ class Chain:
     def read(self, start: int = 0, stop: int | None = None) -> bytearray:
         """Return the decoded bytes from `start` to `stop`, decoding only the chunks they touch.
 
-        A whole read is checked against the object's id; a part is checked by its chunks' checksums.
+        A whole read is checked against the object's id; a part is checked by its chunks' checksums. Raises UsageError
+        (bad-argument) where `start` is negative.
         """
+        if start < 0:
+            raise UsageError(f"cannot read from byte {start}", kind="bad-argument")
         stop = self.head.nbytes if stop is None else min(stop, self.head.nbytes)
         if start >= stop:
             out = bytearray()

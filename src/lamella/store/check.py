@@ -5,19 +5,21 @@ A record is sound when its head, every payload and, asked for in full, the decod
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from lamella.core import fsio
-from lamella.core.errors import IntegrityError, LamellaError, NotFoundError
+from lamella.core.errors import BackendError, IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
-from lamella.core.limits import STRIPE_CHUNKS
 from lamella.core.progress import SILENT, Progress
-from lamella.store.chain import Link
 from lamella.store.objects import ObjectStore
-from lamella.store.pack import Entry, PackWriter
+from lamella.store.pack import Entry, PackReader, PackWriter
 from lamella.store.parallel import ordered_map
-from lamella.store.reader import verify_object
+from lamella.store.reader import verify_object, verify_record
+from lamella.store.scan import survey
 from lamella.store.writer import Source, add_objects
 
 
@@ -45,20 +47,28 @@ class Checked:
 def check_store(store: ObjectStore, *, decode: bool = True, progress: Progress = SILENT) -> Checked:
     """Read every pack and return what is damaged; with `decode`, decode every object and compare it with its id.
 
-    The index is rebuilt first, so that its faults are no faults of the store. Raises nothing for damage.
+    The index is rebuilt first, so that its faults are no faults of the store. Raises nothing for damage. Where the
+    store can be locked, packs neither vanish nor change their names meanwhile.
     """
-    store.index.rebuild()
-    names = sorted(store.index.pack_names())
+    with contextlib.ExitStack() as held:
+        # Who may not even open the lock reads a store that nobody else may change either.
+        with contextlib.suppress(BackendError):
+            held.enter_context(store.lock(exclusive=False))
+        return _check(store, decode, progress)
+
+
+def _check(store: ObjectStore, decode: bool, progress: Progress) -> Checked:
+    names = sorted(store.rebuild_index())
     progress.start("checking", sum(store.pack_sizes().values()))
     damage: list[Damage] = []
     objects = nbytes = 0
     suspects: set[ObjectId] = set()
     for name in names:
-        damage.extend(_check_structure(store, name))
-        entries = store.index.entries_of(name)
-        for entry, faults in zip(
-            entries, ordered_map(_checker(store, name), entries, store.config.threads), strict=True
-        ):
+        pack = store.pack(name)
+        entries, fault = survey(pack)
+        if fault is not None:
+            damage.append(Damage(name, None, fault.kind, fault.message))
+        for entry, faults in zip(entries, ordered_map(_checker(pack), entries, store.config.threads), strict=True):
             objects, nbytes = objects + 1, nbytes + entry.nbytes
             suspects.add(entry.id)
             damage.extend(faults)
@@ -71,22 +81,12 @@ def check_store(store: ObjectStore, *, decode: bool = True, progress: Progress =
     return Checked(len(names), objects, nbytes, tuple(damage), unreadable)
 
 
-def _check_structure(store: ObjectStore, name: str) -> Iterator[Damage]:
-    try:
-        store.pack(name).entries()
-    except (IntegrityError, NotFoundError) as exc:
-        yield Damage(name, None, exc.kind, exc.message)
-
-
-def _checker(store: ObjectStore, name: str) -> Callable[[Entry], list[Damage]]:
+def _checker(pack: PackReader) -> Callable[[Entry], list[Damage]]:
     def check_entry(entry: Entry) -> list[Damage]:
         try:
-            pack = store.pack(name)
-            link = Link(pack.head(entry), pack, entry)
-            for first in range(0, len(link.head.rows), STRIPE_CHUNKS):
-                link.payloads(first, first + STRIPE_CHUNKS)
-        except LamellaError as exc:
-            return [Damage(name, entry.id, exc.kind, exc.message)]
+            verify_record(pack, entry)
+        except IntegrityError as exc:
+            return [Damage(pack.name, entry.id, exc.kind, exc.message)]
         return []
 
     return check_entry
@@ -96,7 +96,7 @@ def _unreadable(store: ObjectStore, identities: Iterable[ObjectId], progress: Pr
     def probe(identity: ObjectId) -> tuple[ObjectId, int, bool]:
         try:
             return identity, verify_object(store, identity), True
-        except LamellaError:
+        except (IntegrityError, NotFoundError):
             return identity, 0, False
 
     progress.start("decoding", 0)
@@ -113,28 +113,31 @@ def salvage(store: ObjectStore, copies: Iterable[Source], progress: Progress = S
     Damaged packs go to `quarantine/` and are never deleted. The sound records are durable in a new pack before that.
     """
     with store.lock(exclusive=True):
-        store.index.rebuild()
-        for name in sorted(store.index.pack_names()):
-            entries = store.index.entries_of(name)
-            faults = list(_check_structure(store, name))
-            check_entry = _checker(store, name)
+        for name in sorted(store.rebuild_index()):
+            pack = store.pack(name)
+            entries, fault = survey(pack)
+            check_entry = _checker(pack)
             sound = [entry for entry in entries if not check_entry(entry)]
-            if faults or len(sound) < len(entries):
-                _set_aside(store, name, sound)
+            if fault is not None or len(sound) < len(entries):
+                _set_aside(store, pack, sound)
     ids, _ = add_objects(store, list(copies), progress, anew=True)
     return set(ids)
 
 
-def _set_aside(store: ObjectStore, name: str, sound: list[Entry]) -> None:
+def _set_aside(store: ObjectStore, pack: PackReader, sound: list[Entry]) -> None:
     if sound:
         with PackWriter(store.packs) as writer:
             for entry in sound:
-                writer.copy(store.pack(name), entry)
-            fresh = writer.publish()
-            if fresh == name:
+                writer.copy(pack, entry)
+            if store.publish(writer) == pack.name:
+                # Nothing but the pack's frame was damaged, and the new one has taken its place.
                 return
-            store.index.add_pack(fresh, writer.entries)
     fsio.make_directory(store.quarantine)
-    target = store.quarantine / name
-    fsio.rename(store.packs / name, target)
-    store.drop_packs({name})
+    fsio.rename(pack.path, _free_name(store.quarantine, pack.name))
+    store.forget_packs({pack.name})
+
+
+def _free_name(directory: Path, name: str) -> Path:
+    """Return a path in `directory` that nothing has: a pack that was damaged twice is kept twice."""
+    numbered = (directory / f"{name}.{number}" for number in itertools.count(1))
+    return next(path for path in itertools.chain([directory / name], numbered) if not path.exists())

@@ -1,22 +1,24 @@
 """Dropping what nothing reaches: packs are rewritten without their dead objects, and only then removed.
 
-What is kept: every object that `keep` names, every object in a pack that is younger than the grace period, and every base that
-one of those leans on. The whole runs under the store's exclusive lock, so no writer can lean on what is being dropped.
+What is kept: every object that `keep` names, every object in a pack that is younger than the grace period, and every
+base that one of those leans on. The whole runs under the store's exclusive lock, so no writer can lean on what is being
+dropped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from lamella.core import fsio
+from lamella.core.errors import IntegrityError
 from lamella.core.ids import ObjectId
-from lamella.core.limits import STRIPE_CHUNKS
 from lamella.core.progress import SILENT, Progress
-from lamella.store.chain import Link
 from lamella.store.objects import ObjectStore
-from lamella.store.pack import Entry, PackWriter
+from lamella.store.pack import Entry, PackReader, PackWriter
+from lamella.store.reader import verify_record
 
 DEAD_SHARE = 0.05
 """A pack is rewritten when at least this share of it is dead; below, the copying costs more than it frees."""
@@ -36,11 +38,27 @@ class Collected:
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    pack: PackReader
+    entry: Entry
+
+
+_Copies = dict[ObjectId, _Place]
+"""The copy of each object that is kept: the shallowest, which is what readers prefer."""
+
+
+@dataclass(frozen=True, slots=True)
 class _PackPlan:
-    name: str
+    pack: PackReader
     young: bool
     live: list[Entry]
     dead: list[Entry]
+
+    @property
+    def worth_rewriting(self) -> bool:
+        dead = sum(entry.nbytes for entry in self.dead)
+        total = dead + sum(entry.nbytes for entry in self.live)
+        return not self.young and bool(self.dead) and dead >= DEAD_SHARE * total
 
 
 def collect(
@@ -48,24 +66,46 @@ def collect(
 ) -> Collected:
     """Drop every stored object that `keep()` does not hold up, and return what that freed.
 
-    `keep` is asked while no writer is at work, so that it sees everything that was acknowledged. Interrupted at any point, the store is whole: a new pack is durable before an old one goes. Raises IntegrityError
-    where a pack's directory is damaged: a damaged store is repaired first, so that nothing is dropped by mistake.
+    `keep` is asked while no writer is at work, so that it sees everything that was acknowledged. Interrupted at any
+    point, the store is whole: a new pack is durable before an old one goes. What lies where is read from the packs,
+    not from the index. Raises IntegrityError (store-damaged) where a pack's directory, a head on the way to a base or
+    a copy that is to stand alone is damaged: a damaged store is repaired first, so that nothing is dropped by mistake.
     """
     with store.lock(exclusive=True):
-        store.index.refresh()
         temporaries = 0 if dry_run else sweep(store)
-        wanted = _with_bases(store, keep())
-        plans = _plan(store, wanted)
-        rewritten = [plan for plan in plans if _worth_rewriting(plan)]
+        kept = keep()
+        with _refused_where_damaged():
+            entries = {store.pack(name): store.pack(name).entries() for name in sorted(store.refresh())}
+            best = _best_copies(entries)
+            limit = time.time() - store.config.grace_seconds
+            young = {pack for pack in entries if store.modified(pack.name) > limit}
+            wanted = _with_bases(best, kept)
+            alive = wanted | _with_bases(best, {entry.id for pack in young for entry in entries[pack]})
+            plans = [_plan(pack, found, best, alive, young=pack in young) for pack, found in entries.items()]
+            rewritten = [plan for plan in plans if plan.worth_rewriting]
+            if not dry_run:
+                _verify_survivors(rewritten, best, alive)
         if not dry_run:
             _rewrite(store, rewritten, progress)
     dropped = [entry for plan in rewritten for entry in plan.dead]
     live = [entry for plan in plans for entry in plan.live]
-    graced = [entry for plan in plans for entry in plan.live if entry.id not in wanted]
+    graced = [entry for entry in live if entry.id not in wanted]
     return Collected(
         len(live), sum(e.nbytes for e in live), len(dropped), sum(e.nbytes for e in dropped),
         len(graced), sum(e.nbytes for e in graced), temporaries,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _refused_where_damaged() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as exc:
+        raise IntegrityError(
+            f"nothing was dropped, since the store is damaged: {exc.message}",
+            kind="store-damaged",
+            hint="run `lamella fsck --repair` first",
+        ) from exc
 
 
 def sweep(store: ObjectStore) -> int:
@@ -73,39 +113,41 @@ def sweep(store: ObjectStore) -> int:
     return sum(fsio.sweep(path) for path in (store.packs, store.temporary) if path.is_dir())
 
 
-def _plan(store: ObjectStore, keep: set[ObjectId]) -> list[_PackPlan]:
-    limit = time.time() - store.config.grace_seconds
-    young: dict[str, bool] = {}
-    entries: dict[str, list[Entry]] = {}
-    for name in sorted(store.index.pack_names()):
-        entries[name] = store.pack(name).entries()
-        with fsio.translated(store.packs / name):
-            young[name] = (store.packs / name).stat().st_mtime > limit
-    alive = _with_bases(store, keep | {entry.id for name in entries if young[name] for entry in entries[name]})
-    best = {identity: (name, entry.offset) for identity in alive for name, entry in store.index.find(identity)[:1]}
-    plans = []
-    for name, found in entries.items():
-        live = [entry for entry in found if best.get(entry.id) == (name, entry.offset)]
-        dead = [entry for entry in found if best.get(entry.id) != (name, entry.offset)]
-        plans.append(_PackPlan(name, young[name], live, dead))
-    return plans
+def _best_copies(entries: dict[PackReader, list[Entry]]) -> _Copies:
+    best: _Copies = {}
+    for pack, found in entries.items():
+        for entry in found:
+            if entry.id not in best or entry.depth < best[entry.id].entry.depth:
+                best[entry.id] = _Place(pack, entry)
+    return best
 
 
-def _with_bases(store: ObjectStore, wanted: set[ObjectId]) -> set[ObjectId]:
+def _with_bases(best: _Copies, wanted: set[ObjectId]) -> set[ObjectId]:
+    """Return the stored objects of `wanted` and all that they lean on."""
     alive: set[ObjectId] = set()
     for identity in wanted:
         current: ObjectId | None = identity
-        while current is not None and current not in alive and store.contains(current):
+        while current is not None and current in best and current not in alive:
             alive.add(current)
-            name, entry = store.head_entry(current)
-            current = store.pack(name).head(entry).base
+            place = best[current]
+            current = place.pack.head(place.entry).base if place.entry.depth else None
     return alive
 
 
-def _worth_rewriting(plan: _PackPlan) -> bool:
-    dead = sum(entry.nbytes for entry in plan.dead)
-    total = dead + sum(entry.nbytes for entry in plan.live)
-    return not plan.young and bool(plan.dead) and dead >= DEAD_SHARE * total
+def _plan(pack: PackReader, entries: list[Entry], best: _Copies, alive: set[ObjectId], *, young: bool) -> _PackPlan:
+    plan = _PackPlan(pack, young, [], [])
+    for entry in entries:
+        stays = entry.id in alive and best[entry.id] == _Place(pack, entry)
+        (plan.live if stays else plan.dead).append(entry)
+    return plan
+
+
+def _verify_survivors(plans: list[_PackPlan], best: _Copies, alive: set[ObjectId]) -> None:
+    """Refuse to carry damage into a new pack, or to drop a copy whose place another takes that cannot be read."""
+    moved = {entry.id for plan in plans for entry in plan.live}
+    replaced = {entry.id for plan in plans for entry in plan.dead} & alive
+    for identity in sorted(moved | _with_bases(best, replaced)):
+        verify_record(best[identity].pack, best[identity].entry)
 
 
 def _rewrite(store: ObjectStore, plans: list[_PackPlan], progress: Progress) -> None:
@@ -116,20 +158,10 @@ def _rewrite(store: ObjectStore, plans: list[_PackPlan], progress: Progress) -> 
         with PackWriter(store.packs) as writer:
             for plan in copied:
                 for entry in plan.live:
-                    _verify(store, plan.name, entry)
-                    writer.copy(store.pack(plan.name), entry)
+                    writer.copy(plan.pack, entry)
                     progress.advance(entry.nbytes)
-            newest = max((store.packs / plan.name).stat().st_mtime for plan in copied)
-            name = writer.publish(newest)
-            store.index.add_pack(name, writer.entries)
-            kept.add(name)
-    store.drop_packs({plan.name for plan in plans} - kept)
+            kept.add(store.publish(writer, max(store.modified(plan.pack.name) for plan in copied)))
+    elif plans:
+        store.flush_names()
+    store.drop_packs({plan.pack.name for plan in plans} - kept)
     progress.finish()
-
-
-def _verify(store: ObjectStore, name: str, entry: Entry) -> None:
-    """Refuse to carry damage into a new pack, or to drop a sound copy in favour of a damaged one."""
-    pack = store.pack(name)
-    link = Link(pack.head(entry), pack, entry)
-    for first in range(0, len(link.head.rows), STRIPE_CHUNKS):
-        link.payloads(first, first + STRIPE_CHUNKS)

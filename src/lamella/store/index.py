@@ -1,25 +1,34 @@
 """The index: object to pack and offset, a cache in SQLite that is rebuilt from the packs whenever it disagrees.
 
-No fact lives here alone, so every fault of the database ends in a rebuild, and a store that cannot be written is
-indexed in memory. TRUNCATE journalling, not WAL: SQLite before 3.51.3 can corrupt a WAL that several processes share.
+No fact lives here alone, so every fault of the database ends in a new one, and a store that cannot be written is
+indexed in memory. Nothing is believed because it stands here: readers check a record's head against what the index
+says, and whoever drops objects asks the packs. TRUNCATE journalling, not WAL: SQLite before 3.51.3 can corrupt a WAL
+that several processes share.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lamella.core import fsio
-from lamella.core.errors import IntegrityError, NotFoundError
+from lamella.core.errors import NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.store.pack import SUFFIX, Entry, PackReader
+from lamella.store.scan import survey
 
 Result = TypeVar("Result")
 SCHEMA_VERSION = 1
+Fault = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What a database that is not sound raises; the second where SQLite quotes its garbage."""
+
+BUSY_SECONDS = 30
+_IN_MEMORY = ":memory:"
 _SCHEMA = """
 CREATE TABLE packs (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, damaged INTEGER NOT NULL);
 CREATE TABLE objects (
@@ -27,149 +36,155 @@ CREATE TABLE objects (
     head INTEGER NOT NULL, depth INTEGER NOT NULL, verification BLOB NOT NULL, PRIMARY KEY (id, pack, offset)
 ) WITHOUT ROWID;
 """
-_SELECT = "SELECT name, id, offset, payload, head, depth, verification FROM objects JOIN packs ON pack = number"
+_FIND = """
+SELECT name, CAST(offset AS INTEGER), CAST(payload AS INTEGER), CAST(head AS INTEGER), CAST(depth AS INTEGER),
+    CAST(verification AS BLOB)
+FROM objects JOIN packs ON pack = number WHERE id = ? ORDER BY damaged, depth, name, offset
+"""
+"""The casts keep a flipped bit in the database from giving a value of another type."""
+_NOT_THE_FILES_FAULT = {
+    *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT),
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_NOLFS),
+    *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH),
+}
+"""Primary result codes of a database that another process uses or that cannot be written: it must not be removed."""
 
 
 class Index:
-    """Finds objects. Safe for several threads and several processes."""
+    """Finds objects. Safe for several threads and several processes.
+
+    Raises FormatError (pack-version) where a pack was written by a newer version, whose objects it cannot list.
+    """
 
     def __init__(self, database: Path, packs: Path) -> None:
         self._database = database
         self._packs = packs
         self._mutex = threading.RLock()
         self._connection = self._open()
-        self.refresh()
+        try:
+            self.refresh()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """Close the database."""
-        self._connection.close()
+        """Close the database; the index is not used after."""
+        with self._mutex:
+            self._connection.close()
 
     def _open(self) -> sqlite3.Connection:
+        """Open the database, a new one where it is broken, one in memory where that cannot be."""
         try:
-            return self._connect(str(self._database))
-        except sqlite3.DatabaseError:
-            pass
-        try:
-            # A cache that cannot be read or written is dropped; one that cannot be dropped is done without.
-            fsio.remove(self._database)
-            return self._connect(str(self._database))
-        except (sqlite3.DatabaseError, OSError):
-            return self._connect(":memory:")
+            return self._connect(os.fspath(self._database))
+        except Fault as exc:
+            broken = _is_broken(exc)
+        if broken:
+            with contextlib.suppress(*Fault, OSError):
+                fsio.remove(self._database)
+                return self._connect(os.fspath(self._database))
+        return self._connect(_IN_MEMORY)
 
     def _connect(self, location: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(location, timeout=60, check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(location, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=TRUNCATE")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("BEGIN IMMEDIATE")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != SCHEMA_VERSION:
-                self._recreate(connection)
-            connection.execute("COMMIT")
+            # Whoever only reads asks for no lock that a writer could hold.
+            if _schema_version(connection) != SCHEMA_VERSION:
+                with _transaction(connection):
+                    if _schema_version(connection) != SCHEMA_VERSION:
+                        _recreate(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _recreate(self, connection: sqlite3.Connection) -> None:
-        for table in ("packs", "objects"):
-            connection.execute(f"DROP TABLE IF EXISTS {table}")
-        for statement in _SCHEMA.strip().split(";\n"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _guarded(self, action: Callable[[], Result]) -> Result:
+        """Run `action`; where the database fails, run it again on a new one, and at last on one in memory."""
         with self._mutex:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self._connection
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+                return action()
+            except sqlite3.ProgrammingError:
                 raise
-            self._connection.execute("COMMIT")
+            except Fault as exc:
+                self._connection.close()
+                if _is_broken(exc):
+                    with contextlib.suppress(OSError):
+                        fsio.remove(self._database)
+                self._connection = self._open()
+            try:
+                self._synchronise()
+                return action()
+            except Fault:
+                self._connection.close()
+                self._connection = self._connect(_IN_MEMORY)
+            self._synchronise()
+            return action()
 
     def pack_names(self) -> set[str]:
         """Return the names of the packs on disk, indexed or not."""
-        with fsio.translated(self._packs):
-            return {path.name for path in self._packs.iterdir() if path.name.endswith(SUFFIX)}
+        with fsio.translated(self._packs), os.scandir(self._packs) as found:
+            return {entry.name for entry in found if entry.name.endswith(SUFFIX) and entry.is_file()}
 
-    def _known(self) -> dict[str, int]:
-        return dict(self._connection.execute("SELECT name, number FROM packs").fetchall())
+    def refresh(self) -> set[str]:
+        """Bring the index up to what lies on disk and return the names of the packs there."""
+        return self._guarded(self._synchronise)
 
-    def _guarded(self, action: Callable[[], Result]) -> Result:
-        """Run `action`; where the database fails, start a new one from the packs and run it again."""
-        with self._mutex:
-            try:
-                return action()
-            except sqlite3.DatabaseError:
-                self._connection.close()
-                with contextlib.suppress(OSError):
-                    fsio.remove(self._database)
-                self._connection = self._open()
-            try:
-                self._refresh()
-                return action()
-            except sqlite3.DatabaseError:
-                self._connection.close()
-                self._connection = self._connect(":memory:")
-                self._refresh()
-                return action()
-
-    def refresh(self) -> bool:
-        """Bring the index up to what lies on disk and say whether anything changed."""
-        return self._guarded(self._refresh)
-
-    def _refresh(self) -> bool:
-        present, known = self.pack_names(), self._known()
-        if present == known.keys():
-            return False
-        for name in sorted(present - known.keys()):
-            with contextlib.suppress(NotFoundError):
-                self.add_pack(name)
-        self.forget(known.keys() - present)
-        return True
+    def _synchronise(self) -> set[str]:
+        # The disk is looked at last, so a pack that another process publishes meanwhile is not taken for one that went.
+        known = {name for (name,) in self._connection.execute("SELECT name FROM packs")}
+        present = self.pack_names()
+        if present != known:
+            with _transaction(self._connection):
+                self._insert_packs(present - known)
+                self._delete(known - present)
+        return present
 
     def rebuild(self) -> None:
-        """Throw the cache away and read every pack's directory again."""
-        self._guarded(self._clear)
-        self.refresh()
+        """Throw the cache away and read every pack's directory again; others see the old rows or the new ones."""
+        self._guarded(self._rebuild)
 
-    def _clear(self) -> None:
-        with self._transaction() as connection:
-            self._recreate(connection)
+    def _rebuild(self) -> None:
+        with _transaction(self._connection):
+            _recreate(self._connection)
+            self._insert_packs(self.pack_names())
 
-    def add_pack(self, name: str, entries: Iterable[Entry] | None = None) -> None:
-        """Index the pack called `name`, from `entries` where the caller has just written it."""
-        damaged = False
-        if entries is None:
-            reader = PackReader(self._packs / name)
-            try:
-                entries = reader.entries()
-            except IntegrityError:
-                entries, damaged = list(reader.scan()), True
-        rows = [(e.id, e.offset, e.payload_nbytes, e.head_nbytes, e.depth, e.check) for e in entries]
-        self._guarded(lambda: self._insert(name, damaged, rows))
+    def _insert_packs(self, names: Iterable[str]) -> None:
+        for name in sorted(names):
+            with contextlib.suppress(NotFoundError):
+                entries, damage = survey(PackReader(self._packs / name))
+                self._insert(name, entries, damaged=damage is not None)
 
-    def _insert(self, name: str, damaged: bool, rows: list[tuple[ObjectId, int, int, int, int, bytes]]) -> None:
-        with self._transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO packs (name, damaged) VALUES (?, ?)", (name, damaged))
-            number = connection.execute("SELECT number FROM packs WHERE name = ?", (name,)).fetchone()[0]
-            connection.executemany(
-                "INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)",
-                ((identity, number, *rest) for identity, *rest in rows),
-            )
+    def add_pack(self, name: str, entries: Sequence[Entry]) -> None:
+        """Index the pack called `name`, which the caller has just written, replacing what was known of that name."""
 
-    def forget(self, names: Iterable[str]) -> None:
+        def replace() -> None:
+            with _transaction(self._connection):
+                self._delete({name})
+                self._insert(name, entries, damaged=False)
+
+        self._guarded(replace)
+
+    def _insert(self, name: str, entries: Sequence[Entry], *, damaged: bool) -> None:
+        execute = self._connection.execute
+        number = execute("INSERT INTO packs (name, damaged) VALUES (?, ?)", (name, damaged)).lastrowid
+        self._connection.executemany(
+            "INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((e.id, number, e.offset, e.payload_nbytes, e.head_nbytes, e.depth, e.check) for e in entries),
+        )
+
+    def forget(self, names: set[str]) -> None:
         """Drop the rows of packs that are gone."""
-        rows = [(name,) for name in names]
-        if rows:
-            self._guarded(lambda: self._delete(rows))
 
-    def _delete(self, rows: list[tuple[str]]) -> None:
-        with self._transaction() as connection:
-            connection.executemany("DELETE FROM objects WHERE pack = (SELECT number FROM packs WHERE name = ?)", rows)
-            connection.executemany("DELETE FROM packs WHERE name = ?", rows)
+        def delete() -> None:
+            with _transaction(self._connection):
+                self._delete(names)
+
+        self._guarded(delete)
+
+    def _delete(self, names: set[str]) -> None:
+        if self._connection.executemany("DELETE FROM packs WHERE name = ?", ((name,) for name in names)).rowcount > 0:
+            self._connection.execute("DELETE FROM objects WHERE pack NOT IN (SELECT number FROM packs)")
 
     def find(self, identity: ObjectId) -> list[tuple[str, Entry]]:
         """Return every place the object lies, as (pack name, entry), the best to read first.
@@ -177,13 +192,7 @@ class Index:
         The shallowest copy comes first: since a writer leans on a copy shallower than what it writes, depth falls
         along every chain of first copies, and no two copies can lean on each other in a circle.
         """
-        query = f"{_SELECT} WHERE id = ? ORDER BY damaged, depth, pack"
-        return [(name, Entry(ObjectId(row[0]), *row[1:])) for name, *row in self._rows(query, identity)]
-
-    def entries_of(self, name: str) -> list[Entry]:
-        """Return the indexed entries of one pack in file order."""
-        query = f"{_SELECT} WHERE name = ? ORDER BY offset"
-        return [Entry(ObjectId(row[0]), *row[1:]) for _, *row in self._rows(query, name)]
+        return [(name, Entry(identity, *row)) for name, *row in self._rows(_FIND, identity) if _is_name(name)]
 
     def count(self) -> int:
         """Return how many different objects are stored."""
@@ -192,3 +201,39 @@ class Index:
 
     def _rows(self, query: str, *values: object) -> list[Any]:
         return self._guarded(lambda: self._connection.execute(query, values).fetchall())
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite has rolled back by itself after some errors.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and not {"/", "\0"} & set(name)
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _recreate(connection: sqlite3.Connection) -> None:
+    for table in ("packs", "objects"):
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
+    for statement in _SCHEMA.strip().split(";\n"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _is_broken(exc: Exception) -> bool:
+    """Say whether the database file itself is at fault, so that a new one helps."""
+    code: int | None = getattr(exc, "sqlite_errorcode", None)
+    return code is None or code & 0xFF not in _NOT_THE_FILES_FAULT

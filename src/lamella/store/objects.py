@@ -1,7 +1,8 @@
 """The object store of one repository: bytes by their id, in packs that several processes read and write at once.
 
-Writers hold the store's lock shared from the moment they look for a base until their pack is indexed; only `gc` holds
-it exclusively. Readers hold nothing: a pack that vanishes under them was rewritten, and its objects are found again.
+Writers hold the store's lock shared from the moment they look for a base until their pack is indexed; only who drops
+packs holds it exclusively. Readers hold nothing: a pack that vanishes under them was rewritten, and its objects are
+found again.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from lamella.core import fsio
 from lamella.core.config import DEFAULT, StoreConfig
 from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
-from lamella.core.limits import MAX_READ_DEPTH
 from lamella.store.chain import Chain, Link
 from lamella.store.index import Index
-from lamella.store.pack import Entry, PackReader
+from lamella.store.pack import PackReader, PackWriter
 
-FRESHEN_SECONDS = 3_600
-"""A pack that is leaned on is touched at most this often; far below any grace period."""
+FRESHEN_SECONDS = 60
+"""A pack that is leaned on is touched at most this often; far below any grace period that makes sense."""
 
 
 class ObjectStore:
     """Reads objects and hands out what writers need. Safe for several threads.
 
-    `directory` is `.git/lamella` of the repository's common directory; `create` makes it where it is missing.
+    `directory` is `.git/lamella` of the repository's common directory; `create` makes it where it is missing. Raises
+    NotFoundError (object-missing) where there is no store, and FormatError (pack-version) where a newer version of
+    Lamella has written to it.
     """
 
     def __init__(self, directory: Path, config: StoreConfig = DEFAULT, *, create: bool = False) -> None:
@@ -39,7 +41,7 @@ class ObjectStore:
         self.config = config
         if create:
             for path in (self.packs, self.temporary):
-                fsio.make_directory(path)
+                fsio.make_directory(path, durable=False)
         elif not self.packs.is_dir():
             raise NotFoundError(
                 "this repository has no lamella store", kind="object-missing", hint="run `lamella init`"
@@ -47,6 +49,7 @@ class ObjectStore:
         self.index = Index(directory / "index.db", self.packs)
         self._mutex = threading.Lock()
         self._open_packs: dict[str, PackReader] = {}
+        self._rebuilt = False
 
     def close(self) -> None:
         """Close every file; the store is not used after."""
@@ -63,6 +66,22 @@ class ObjectStore:
         """Hold the store's lock: shared to write, exclusive to drop packs."""
         return fsio.lock(self.directory / "lock", exclusive=exclusive, blocking=blocking)
 
+    def refresh(self) -> set[str]:
+        """Look at the disk again and return the names of the packs there; packs that are gone are closed."""
+        present = self.index.refresh()
+        with self._mutex:
+            for name in self._open_packs.keys() - present:
+                del self._open_packs[name]
+        return present
+
+    def rebuild_index(self) -> set[str]:
+        """Index the store anew, trusting nothing that was known before; return the names of the packs."""
+        with self._mutex:
+            self._open_packs.clear()
+            self._rebuilt = True
+        self.index.rebuild()
+        return self.index.pack_names()
+
     def pack(self, name: str) -> PackReader:
         """Return the open pack called `name`; raise NotFoundError (pack-missing) where it is gone."""
         with self._mutex:
@@ -73,53 +92,67 @@ class ObjectStore:
 
     def contains(self, identity: ObjectId) -> bool:
         """Say whether an object is stored."""
-        return bool(self.index.find(identity)) or (self.index.refresh() and bool(self.index.find(identity)))
+        if not self.index.find(identity):
+            self.refresh()
+        return bool(self.index.find(identity))
 
     def freshen(self, identity: ObjectId) -> bool:
-        """Say whether an object is stored, and start its grace period anew, since a writer is about to lean on it."""
-        if not self.contains(identity):
+        """Say whether an object is stored under a sound head, and start its grace period anew.
+
+        Whoever is told so leans on it, so the index is not taken at its word. The caller holds the lock, which keeps
+        packs from going, and has called `refresh` since.
+        """
+        link = next(self._copies(identity, []), None)
+        if link is None:
             return False
-        for name, _ in self.index.find(identity)[:1]:
-            path = self.packs / name
-            with fsio.translated(path):
-                if time.time() - path.stat().st_mtime > FRESHEN_SECONDS:
-                    fsio.touch(path)
+        if time.time() - self.modified(link.pack.name) > FRESHEN_SECONDS:
+            fsio.touch(link.pack.path)
         return True
 
-    def _links(self, identity: ObjectId) -> Iterator[Link]:
-        """Yield the copies of an object that have an undamaged head."""
-        damage: IntegrityError | None = None
-        found = False
+    def modified(self, name: str) -> float:
+        """Return when a pack was written or last leaned on, in seconds since the epoch."""
+        with fsio.translated(self.packs / name):
+            return (self.packs / name).stat().st_mtime
+
+    def _copies(self, identity: ObjectId, damage: list[IntegrityError]) -> Iterator[Link]:
+        """Yield the copies of an object with a sound head, the best first, and append what is wrong with the others."""
         for name, entry in self.index.find(identity):
             try:
                 pack = self.pack(name)
-                link = Link(pack.head(entry), pack, entry)
+                yield Link(pack.head(entry), pack, entry)
             except NotFoundError:
                 continue
             except IntegrityError as exc:
-                damage = exc
-                continue
-            found = True
-            yield link
-        if not found and damage is not None:
-            raise damage
+                damage.append(exc)
 
     def _link(self, identity: ObjectId) -> Link:
-        link = next(self._links(identity), None)
-        if link is None and self.index.refresh():
-            link = next(self._links(identity), None)
-        if link is None:
-            raise NotFoundError(
-                f"object {identity.hex()} is not in the store",
-                kind="object-missing",
-                hint="get it from another clone, or run `lamella fsck` to see what is affected",
-            )
-        return link
+        """Return the copy of an object to read.
 
-    def head_entry(self, identity: ObjectId) -> tuple[str, Entry]:
-        """Return the pack and entry from which an object is read first."""
-        link = self._link(identity)
-        return link.pack.name, link.entry
+        A pack that has vanished was rewritten: its objects are found by looking again, whatever a look at the disk
+        says, since another process may have indexed the new pack by then. Before an object is given up, the index is
+        rebuilt, once in the life of this store.
+        """
+        damage: list[IntegrityError] = []
+        for look_again in (self.refresh, self.refresh, self._rebuild_once):
+            link = next(self._copies(identity, damage), None)
+            if link is not None:
+                return link
+            look_again()
+        damage.clear()
+        link = next(self._copies(identity, damage), None)
+        if link is not None:
+            return link
+        if damage:
+            raise damage[0]
+        raise NotFoundError(
+            f"object {identity.hex()} is not in the store",
+            kind="object-missing",
+            hint="get it from another clone, or run `lamella fsck` to see what is affected",
+        )
+
+    def _rebuild_once(self) -> None:
+        if not self._rebuilt:
+            self.rebuild_index()
 
     def open(self, identity: ObjectId) -> Chain:
         """Open an object and its bases.
@@ -133,13 +166,15 @@ class ObjectStore:
             grid = (link.head.item_nbytes, link.head.chunk_shift)
             if grid != (links[-1].head.item_nbytes, links[-1].head.chunk_shift):
                 raise IntegrityError(
-                    f"object {links[-1].head.id.hex()} has a base on another grid", kind="base-mismatch"
+                    f"object {links[-1].head.id.hex()} has a base on another grid",
+                    kind="base-mismatch",
+                    hint="run `lamella fsck --repair`",
                 )
-            if link.head.depth >= links[-1].head.depth or len(links) > MAX_READ_DEPTH:
+            if link.head.depth >= links[-1].head.depth:
                 raise IntegrityError(
                     f"the chain of object {identity.hex()} does not end",
                     kind="chain-too-deep",
-                    hint="run `lamella fsck`",
+                    hint="run `lamella fsck --repair`",
                 )
             links.append(link)
         return Chain(tuple(links))
@@ -150,15 +185,47 @@ class ObjectStore:
 
     def pack_sizes(self) -> dict[str, int]:
         """Return the length of every pack on disk."""
-        with fsio.translated(self.packs):
-            return {name: (self.packs / name).stat().st_size for name in self.index.pack_names()}
+        sizes = {}
+        for name in self.index.pack_names():
+            with fsio.translated(self.packs / name), contextlib.suppress(FileNotFoundError):
+                sizes[name] = (self.packs / name).stat().st_size
+        return sizes
+
+    def publish(self, writer: PackWriter, modified: float | None = None) -> str:
+        """Publish and index a pack; what it holds is durable and found when this returns.
+
+        `modified` sets the time from which a grace period counts, in seconds since the epoch; now by default.
+        """
+        if not self.index.pack_names():
+            # Where there is a pack, the names of the directories are on stable storage: they are flushed before the
+            # first one gets its name, since whoever made them may have died before he could.
+            fsio.sync_directory(self.directory.parent)
+            fsio.sync_directory(self.directory)
+        name = writer.publish(modified)
+        with self._mutex:
+            self._open_packs.pop(name, None)
+        self.index.add_pack(name, writer.entries)
+        return name
+
+    def flush_names(self) -> None:
+        """Make sure that every pack on disk has its name on stable storage before anybody relies on it.
+
+        Whoever renamed it may have died before the directory was flushed, or may be just about to flush it. To publish
+        a pack does the same.
+        """
+        fsio.sync_directory(self.packs)
 
     def drop_packs(self, names: set[str]) -> None:
-        """Remove packs whose live objects lie elsewhere by now. The caller holds the lock exclusively."""
+        """Remove packs whose live objects lie elsewhere, durably. The caller holds the lock exclusively."""
         for name in sorted(names):
-            with self._mutex:
-                self._open_packs.pop(name, None)
             fsio.remove(self.packs / name)
-        self.index.forget(names)
         if names:
             fsio.sync_directory(self.packs)
+        self.forget_packs(names)
+
+    def forget_packs(self, names: set[str]) -> None:
+        """Close packs that are gone and drop them from the index."""
+        with self._mutex:
+            for name in names:
+                self._open_packs.pop(name, None)
+        self.index.forget(names)

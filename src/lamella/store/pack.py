@@ -1,24 +1,26 @@
 """A pack: many records in one immutable file, a directory of them at its end, named by that directory's digest.
 
-Every byte is covered by a check: the directory's digest is the file's name and covers each head's checksum, each head
-covers its chunk table, each row covers one payload, and nothing lies between. Byte tables: `docs/spec/pack.md`.
+Every byte is covered by a check: the header by its own, the directory by its digest, which names the file and covers
+each head's checksum, each head covers its chunk table, each row covers one payload, and nothing lies between. Byte
+tables: `docs/spec/pack.md`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import struct
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
-from lamella.core.errors import FormatError, IntegrityError, NotFoundError
+from lamella.core.errors import FormatError, IntegrityError, NotFoundError, UsageError
 from lamella.core.ids import ObjectId, check, digest
-from lamella.core.limits import IO_NBYTES, MAX_PACK_OBJECTS
+from lamella.core.limits import IO_NBYTES, MAX_HEAD_NBYTES, MAX_PACK_OBJECTS
 from lamella.store import record
 from lamella.store.record import ChunkRow, Head
 
@@ -26,9 +28,10 @@ SUFFIX = ".pack"
 MAGIC = b"LamPack\n"
 END_MAGIC = b"LamEnd\n\0"
 VERSION = 1
-HEADER = struct.Struct("<8sII")
+HEADER = struct.Struct("<8sHH4s")
 ENTRY = struct.Struct("<32sQQIB3x8s")
 FOOTER = struct.Struct("<QQ32s8s")
+HEADER_CHECK_NBYTES = 4
 ENTRY_CHECK_NBYTES = 8
 
 
@@ -72,17 +75,27 @@ class PackReader:
         self.nbytes = os.fstat(self._fd).st_size
 
     def read_at(self, offset: int, nbytes: int) -> bytes:
-        """Return exactly `nbytes` bytes; raise IntegrityError (pack-damaged) where the pack ends before them."""
+        """Return exactly `nbytes` bytes.
+
+        Raises IntegrityError (pack-damaged) where the pack ends before them or the disk has lost them.
+        """
         if offset < 0 or nbytes < 0 or offset + nbytes > self.nbytes:
             raise _damaged(self.name, "it ends too early")
-        with fsio.translated(self.path):
-            data = os.pread(self._fd, nbytes, offset)
-            while len(data) < nbytes:
-                more = os.pread(self._fd, nbytes - len(data), offset + len(data))
-                if not more:
-                    raise _damaged(self.name, "it was cut while it was read")
-                data += more
+        data = self._pread(nbytes, offset)
+        while len(data) < nbytes:
+            more = self._pread(nbytes - len(data), offset + len(data))
+            if not more:
+                raise _damaged(self.name, "it was cut while it was read")
+            data += more
         return data
+
+    def _pread(self, nbytes: int, offset: int) -> bytes:
+        try:
+            return os.pread(self._fd, nbytes, offset)
+        except OSError as exc:
+            if exc.errno == errno.EIO:
+                raise _damaged(self.name, "the disk cannot read a part of it") from exc
+            raise fsio.backend_error(exc, self.path) from exc
 
     def entries(self) -> list[Entry]:
         """Return the directory in file order.
@@ -113,8 +126,9 @@ class PackReader:
     def _check_header(self) -> None:
         if self.nbytes < HEADER.size:
             raise _damaged(self.name, "it has no header")
-        magic, version, flags = HEADER.unpack(self.read_at(0, HEADER.size))
-        if magic != MAGIC:
+        header = self.read_at(0, HEADER.size)
+        magic, version, flags, header_check = HEADER.unpack(header)
+        if magic != MAGIC or header_check != check(header[:-HEADER_CHECK_NBYTES], HEADER_CHECK_NBYTES):
             raise _damaged(self.name, "its first bytes are not a pack's")
         if version != VERSION or flags:
             raise FormatError(
@@ -127,39 +141,21 @@ class PackReader:
         """Return the head of the record at `entry`; raise IntegrityError where it is not that record."""
         data = self.read_at(entry.offset, entry.head_nbytes)
         head = record.unpack_head(data)
-        stated = (head.id, head.payload_nbytes, head.depth)
-        if (
-            stated != (entry.id, entry.payload_nbytes, entry.depth)
-            or data[-record.HEAD_CHECK_NBYTES :][:ENTRY_CHECK_NBYTES] != entry.check
-        ):
+        if make_entry(head, data, entry.offset) != entry:
             raise record.damaged("another object lies in its place")
         return head
 
-    def scan(self) -> Iterator[Entry]:
-        """Yield every record with an undamaged head, found without the directory, skipping what is damaged."""
-        position = HEADER.size
-        while position < self.nbytes:
-            try:
-                head_nbytes = record.head_nbytes_at(self.read_at(position, min(12, self.nbytes - position)))
-                data = self.read_at(position, head_nbytes)
-                head = record.unpack_head(data)
-            except IntegrityError:
-                position = self._next_magic(position + 1)
-                continue
-            tail = data[-record.HEAD_CHECK_NBYTES :][:ENTRY_CHECK_NBYTES]
-            yield Entry(head.id, position, head.payload_nbytes, head_nbytes, head.depth, tail)
-            position += head_nbytes + head.payload_nbytes
 
-    def _next_magic(self, start: int) -> int:
-        overlap = len(record.MAGIC) - 1
-        position = start
-        while position < self.nbytes:
-            window = self.read_at(position, min(IO_NBYTES, self.nbytes - position))
-            found = window.find(record.MAGIC)
-            if found >= 0:
-                return position + found
-            position += max(1, len(window) - overlap) if position + len(window) < self.nbytes else len(window)
-        return self.nbytes
+def make_entry(head: Head, data: bytes, offset: int) -> Entry:
+    """Return the entry of a record that lies at `offset`; `data` are the bytes of its head."""
+    repeated = data[-record.HEAD_CHECK_NBYTES :][:ENTRY_CHECK_NBYTES]
+    return Entry(head.id, offset, head.payload_nbytes, len(data), head.depth, repeated)
+
+
+def pack_header() -> bytes:
+    """Return the first bytes of every pack of this version."""
+    body = HEADER.pack(MAGIC, VERSION, 0, bytes(HEADER_CHECK_NBYTES))[:-HEADER_CHECK_NBYTES]
+    return body + check(body, HEADER_CHECK_NBYTES)
 
 
 def pack_name(directory: Buffer) -> str:
@@ -170,7 +166,8 @@ def pack_name(directory: Buffer) -> str:
 class PackWriter:
     """A pack in the making: records are appended, then the whole is published under its name, or never seen.
 
-    Not safe for several threads. Use as a context manager; leaving it without `publish` removes the temporary.
+    Not safe for several threads. Use as a context manager; leaving it without `publish` removes the temporary. After
+    an exception nothing but leaving it is defined.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -212,10 +209,13 @@ class PackWriter:
         """Append an object whose `chunks` arrive as (code, payload), and return its finished head.
 
         `head` states everything but the rows and the payload length. Its own bytes are written last, into room left
-        before the payloads, so an object of any size passes through without being held.
+        before the payloads, so an object of any size passes through without being held. Raises UsageError
+        (bad-argument) for an object that no reader would accept.
         """
         start = self._position
         count = record.chunk_count(head.nbytes, head.item_nbytes, head.chunk_shift)
+        if record.head_nbytes_for(count) > MAX_HEAD_NBYTES:
+            raise UsageError(f"an object of {head.nbytes} bytes is too large to be stored", kind="bad-argument")
         self._append(bytes(record.head_nbytes_for(count)))
         rows: list[ChunkRow] = []
         offset = 0
@@ -233,14 +233,20 @@ class PackWriter:
 
     def _write_head(self, head: Head, start: int) -> None:
         data = record.pack_head(head)
-        tail = data[-record.HEAD_CHECK_NBYTES :][:ENTRY_CHECK_NBYTES]
-        self._entries.append(Entry(head.id, start, head.payload_nbytes, len(data), head.depth, tail))
+        self._enter(make_entry(head, data, start))
         inside = start - self._pending_offset
         if inside >= 0:
             self._pending[inside : inside + len(data)] = data
         else:
             self._flush()
             self._temporary.write_at(data, start)
+
+    def _enter(self, entry: Entry) -> None:
+        if len(self._entries) >= MAX_PACK_OBJECTS:
+            raise UsageError(
+                f"a pack holds at most {MAX_PACK_OBJECTS} objects", kind="bad-argument", hint="add fewer files at once"
+            )
+        self._entries.append(entry)
 
     def copy(self, source: PackReader, entry: Entry) -> None:
         """Append a record of another pack as it is."""
@@ -250,7 +256,7 @@ class PackWriter:
             data = source.read_at(position, min(IO_NBYTES, end - position))
             self._append(data)
             position += len(data)
-        self._entries.append(dataclasses.replace(entry, offset=start))
+        self._enter(dataclasses.replace(entry, offset=start))
 
     def publish(self, modified: float | None = None) -> str:
         """Finish the pack and return its name; bytes and name are durable when this returns.
@@ -263,7 +269,7 @@ class PackWriter:
         footer = FOOTER.pack(self._position, len(self._entries), digest(directory), END_MAGIC)
         self._pending += directory + footer
         self._flush()
-        self._temporary.write_at(HEADER.pack(MAGIC, VERSION, 0), 0)
+        self._temporary.write_at(pack_header(), 0)
         if modified is not None:
             self._temporary.set_modified(modified)
         name = pack_name(directory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -14,7 +14,9 @@ TASKS_AHEAD = 4
 """Tasks in flight for each thread: enough that none waits for the consumer, few enough to bound memory."""
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Generator[Result, None, None]:
     """Yield `function(item)` for each item, in order, computed on `threads` threads.
 
     Items are taken only as results are consumed. The first exception is raised in its place, after the tasks under

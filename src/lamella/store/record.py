@@ -13,12 +13,14 @@ from typing import NamedTuple
 from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import CHECK_NBYTES, ID_NBYTES, ObjectId, check
-from lamella.core.limits import MAX_HEAD_NBYTES, MAX_READ_DEPTH, MAX_TENSOR_NBYTES
+from lamella.core.limits import MAX_CHUNK_SHIFT, MAX_HEAD_NBYTES, MAX_READ_DEPTH, MAX_TENSOR_NBYTES
 
 MAGIC = b"\x93LamObj\n"
 FIXED = struct.Struct("<8sIBBBBQQ32s32sII")
 ROW = struct.Struct("<B3xI8s")
 HEAD_CHECK_NBYTES = 16
+HEAD_LENGTH_END = 12
+"""Where the magic and the head's length end: what a scanner reads first."""
 MIN_HEAD_NBYTES = FIXED.size + HEAD_CHECK_NBYTES
 NO_BASE = bytes(ID_NBYTES)
 
@@ -96,9 +98,9 @@ def damaged(reason: str) -> IntegrityError:
 
 def head_nbytes_at(data: Buffer) -> int:
     """Return the head length that the first bytes of a record state; raise IntegrityError where they cannot be one."""
-    if len(data) < 12 or bytes(data[:8]) != MAGIC:
+    if len(data) < HEAD_LENGTH_END or bytes(data[: len(MAGIC)]) != MAGIC:
         raise damaged("no record starts here")
-    nbytes = int.from_bytes(data[8:12], "little")
+    nbytes = int.from_bytes(data[len(MAGIC) : HEAD_LENGTH_END], "little")
     if not MIN_HEAD_NBYTES <= nbytes <= MAX_HEAD_NBYTES:
         raise damaged("its head has an impossible length")
     return nbytes
@@ -117,22 +119,32 @@ def unpack_head(data: Buffer) -> Head:
         raise IntegrityError(
             "stored object uses a feature of a newer version", kind="payload-malformed", hint="upgrade lamella"
         )
-    sane = item_nbytes in (1, 2, 4, 8) and chunk_shift <= 24 and nbytes <= MAX_TENSOR_NBYTES
+    sane = item_nbytes in (1, 2, 4, 8) and chunk_shift <= MAX_CHUNK_SHIFT and nbytes <= MAX_TENSOR_NBYTES
     if not sane or depth > MAX_READ_DEPTH or (depth > 0) != (base != NO_BASE):
         raise damaged("its head contradicts itself")
     if chunks != chunk_count(nbytes, item_nbytes, chunk_shift) or head_nbytes_for(chunks) != len(data):
         raise damaged("its chunk table does not fit its length")
+    rows = _unpack_rows(view[FIXED.size : -HEAD_CHECK_NBYTES])
+    if sum(row.nbytes for row in rows) != payload_nbytes:
+        raise damaged("its chunk table does not add up")
+    head = Head(
+        ObjectId(identity), ObjectId(base) if depth else None, depth, item_nbytes, chunk_shift, nbytes,
+        payload_nbytes, rows,
+    )  # fmt: skip
+    if max((row.nbytes for row in rows), default=0) > head.chunk_nbytes or (
+        rows and rows[-1].nbytes > head.decoded_nbytes(chunks - 1)
+    ):
+        raise damaged("a payload is longer than its chunk")
+    return head
+
+
+def _unpack_rows(table: memoryview) -> tuple[ChunkRow, ...]:
     rows = []
     offset = 0
-    for code, length, digest in ROW.iter_unpack(view[FIXED.size : -HEAD_CHECK_NBYTES]):
-        rows.append(ChunkRow(code, offset, length, digest))
-        offset += length
-    if offset != payload_nbytes:
-        raise damaged("its chunk table does not add up")
-    return Head(
-        ObjectId(identity), ObjectId(base) if depth else None, depth, item_nbytes, chunk_shift, nbytes,
-        payload_nbytes, tuple(rows),
-    )  # fmt: skip
+    for code, nbytes, digest in ROW.iter_unpack(table):
+        rows.append(ChunkRow(code, offset, nbytes, digest))
+        offset += nbytes
+    return tuple(rows)
 
 
 def verify_chunk(head: Head, chunk: int, payload: Buffer) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 
-from lamella.core.errors import BackendError, ConflictError, IntegrityError
+from lamella.core.errors import IntegrityError, LamellaError
 from lamella.store.objects import ObjectStore
-from lamella.store.pack import PackWriter
+from lamella.store.pack import PackReader, PackWriter
+from lamella.store.reader import verify_record
 
 
 def _progression(sizes: dict[str, int]) -> list[str]:
@@ -29,35 +30,34 @@ def roll_up(store: ObjectStore) -> int:
     """Merge small packs where there are many, and return how many vanished.
 
     Nothing happens while another process holds the store, or where the store cannot be written: it is tried again
-    after the next write. No object changes, none is dropped.
+    after the next write. No object changes, none is dropped, and a pack with any damage is left as it is.
     """
-    if len(store.index.pack_names()) < store.config.roll_up_packs:
-        return 0
-    with contextlib.suppress(ConflictError, BackendError), store.lock(exclusive=True, blocking=False):
-        store.index.refresh()
-        names = _progression(store.pack_sizes())
-        if len(names) < 2:
+    with contextlib.suppress(LamellaError):
+        if len(store.index.pack_names()) < store.config.roll_up_packs:
             return 0
-        return _merge(store, names)
+        with store.lock(exclusive=True, blocking=False):
+            store.refresh()
+            return _merge(store, _progression(store.pack_sizes()))
     return 0
 
 
 def _merge(store: ObjectStore, names: list[str]) -> int:
-    merged: set[str] = set()
+    merged = [pack for pack in map(store.pack, names) if _is_sound(pack)]
+    if len(merged) < 2:
+        return 0
     with PackWriter(store.packs) as writer:
-        for name in names:
-            reader = store.pack(name)
-            try:
-                entries = reader.entries()
-            except IntegrityError:
-                continue
-            for entry in entries:
-                writer.copy(reader, entry)
-            merged.add(name)
-        if len(merged) < 2:
-            return 0
-        newest = max((store.packs / name).stat().st_mtime for name in merged)
-        name = writer.publish(newest)
-        store.index.add_pack(name, writer.entries)
-    store.drop_packs(merged - {name})
+        for pack in merged:
+            for entry in pack.entries():
+                writer.copy(pack, entry)
+        name = store.publish(writer, max(store.modified(pack.name) for pack in merged))
+    store.drop_packs({pack.name for pack in merged} - {name})
     return len(merged) - 1
+
+
+def _is_sound(pack: PackReader) -> bool:
+    try:
+        for entry in pack.entries():
+            verify_record(pack, entry)
+    except IntegrityError:
+        return False
+    return True

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 from blake3 import blake3
 
@@ -100,24 +101,41 @@ def add_objects(
     """
     ids = identify(sources, store.config.threads, progress)
     with store.lock(exclusive=False):
+        store.refresh()
         missing: dict[ObjectId, Source] = {}
         for identity, source in zip(ids, sources, strict=True):
             if identity not in missing and (anew or not store.freshen(identity)):
                 missing[identity] = source
-        added = _write(store, missing, progress) if missing else Added()
+        added = Added()
+        if missing:
+            added = _write(store, missing, progress)
+        elif ids:
+            store.flush_names()
     roll_up(store)
     return ids, added
 
 
 def _write(store: ObjectStore, missing: dict[ObjectId, Source], progress: Progress) -> Added:
+    try:
+        return _write_pack(store, missing, progress)
+    except IntegrityError:
+        # A base turned out to be damaged where it was not sampled: an old version must not keep a new one out.
+        alone = {identity: replace(source, candidates=()) for identity, source in missing.items()}
+        return _write_pack(store, alone, progress)
+
+
+def _write_pack(store: ObjectStore, missing: dict[ObjectId, Source], progress: Progress) -> Added:
     threads = store.config.threads
     total = sum(source.nbytes for source in missing.values())
     progress.start("storing", total)
-    candidates = ((identity, source, _open_candidates(store, source)) for identity, source in missing.items())
+    candidates = ((identity, source, _open_candidates(store, identity, source)) for identity, source in missing.items())
     leaned_on: set[ObjectId] = set()
-    with PackWriter(store.packs) as pack:
-        plans = ordered_map(_plan, candidates, threads)
-        batches = ordered_map(_encode_batch, _batches(plans), threads)
+    # Closed at once where something fails: no task may read a source after that.
+    with (
+        PackWriter(store.packs) as pack,
+        closing(ordered_map(_plan, candidates, threads)) as plans,
+        closing(ordered_map(_encode_batch, _batches(plans), threads)) as batches,
+    ):
         encoded = itertools.chain.from_iterable(batches)
         for plan, stripes in itertools.groupby(encoded, key=lambda stripe: stripe.plan):
             if plan.head.base is not None:
@@ -125,22 +143,24 @@ def _write(store: ObjectStore, missing: dict[ObjectId, Source], progress: Progre
             pack.add(plan.head, _checked_chunks(plan, stripes, progress))
         for identity in leaned_on:
             store.freshen(identity)
-        name = pack.publish()
-        store.index.add_pack(name, pack.entries)
         stored = pack.nbytes
+        store.publish(pack)
     progress.finish()
     return Added(len(missing), total, stored)
 
 
-def _open_candidates(store: ObjectStore, source: Source) -> list[Chain]:
-    """Open the candidates and their own bases: where a candidate is too deep to lean on, what it leans on is not."""
+def _open_candidates(store: ObjectStore, target: ObjectId, source: Source) -> list[Chain]:
+    """Open the candidates and their own bases: where a candidate is too deep to lean on, what it leans on is not.
+
+    One that leans on `target` itself is passed over: a second copy must not need the first.
+    """
     chains: dict[ObjectId, Chain] = {}
     for candidate in source.candidates:
         try:
             chain = store.open(candidate)
-            for identity in (candidate, *(head.id for head in chain.bases)):
-                if identity not in chains:
-                    chains[identity] = store.open(identity)
+            found = (candidate, *(head.id for head in chain.bases))
+            if target not in found:
+                chains.update((identity, store.open(identity)) for identity in found if identity not in chains)
         except (NotFoundError, IntegrityError):
             continue
     return list(chains.values())

@@ -1,0 +1,134 @@
+"""Small packs with one of everything in them, and what a single flipped bit of one must lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamella.codec.builtin import encode
+from lamella.core import fsio
+from lamella.core.config import StoreConfig
+from lamella.core.errors import IntegrityError
+from lamella.core.ids import ObjectId, digest
+from lamella.store.check import check_store
+from lamella.store.objects import ObjectStore
+from lamella.store.pack import Entry, PackReader, PackWriter
+from lamella.store.record import Head
+from lamella.testing.codecs import noise, weights
+
+ONE_THREAD = StoreConfig(threads=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An object to store: its bytes, the width of its items, and the bytes of its base.
+
+    `identity` and `depth` are what its head claims; a hostile one lies. Chunks are of 64 items by default, so that a
+    pack of a few KiB has objects of many chunks.
+    """
+
+    data: bytes
+    item_nbytes: int = 1
+    base: bytes | None = None
+    depth: int = 0
+    identity: ObjectId | None = None
+    chunk_shift: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A pack as it lies on disk, what its objects decode to, and which object each one leans on."""
+
+    name: str
+    data: bytes
+    entries: tuple[Entry, ...]
+    contents: dict[ObjectId, bytes]
+    bases: dict[ObjectId, ObjectId]
+
+    def hit_by(self, offset: int) -> set[ObjectId]:
+        """Return the objects that cannot be read where the byte at `offset` is damaged."""
+        hit = {entry.id for entry in self.entries if entry.offset <= offset < entry.offset + entry.nbytes}
+        while leaning := {identity for identity, base in self.bases.items() if base in hit} - hit:
+            hit |= leaning
+        return hit
+
+
+def changed(data: bytes, step: int) -> bytes:
+    """Return `data` with the lowest bit of every `step`-th byte flipped."""
+    other = bytearray(data)
+    other[::step] = bytes(byte ^ 1 for byte in other[::step])
+    return bytes(other)
+
+
+def one_of_everything(seed: int = 0) -> list[Content]:
+    """Return some KiB of objects: alone, leaning once and twice, constant, odd, empty, and every width of item."""
+    half, single = weights(400, 2, seed), weights(150, 4, seed + 1) + b"\x01\x02\x03"
+    tuned = changed(half[:256], 50) + half[256:]
+    return [
+        Content(half, 2),
+        Content(tuned, 2, half, 1),
+        Content(changed(tuned, 90), 2, tuned, 2),
+        Content(bytes([seed % 251]) * 300),
+        Content(noise(77, seed + 2), 8),
+        Content(single, 4),
+        Content(changed(single, 200), 4, single, 1),
+    ]
+
+
+def write_pack(directory: Path, contents: Iterable[Content]) -> Sample:
+    """Publish a pack of `contents` in `directory`, each encoded as the store would."""
+    found: dict[ObjectId, bytes] = {}
+    bases: dict[ObjectId, ObjectId] = {}
+    with PackWriter(directory) as writer:
+        for content in contents:
+            identity = content.identity or digest(content.data)
+            base = None if content.base is None else digest(content.base)
+            found[identity] = content.data
+            if base is not None:
+                bases[identity] = base
+            head = Head(
+                identity, base, content.depth, content.item_nbytes, content.chunk_shift, len(content.data), 0, ()
+            )
+            writer.add(head, _encoded(content))
+        entries = writer.entries
+        name = writer.publish()
+    pack = PackReader(directory / name)
+    return Sample(name, pack.read_at(0, pack.nbytes), entries, found, bases)
+
+
+def _encoded(content: Content) -> Iterator[tuple[int, bytes]]:
+    size = content.item_nbytes << content.chunk_shift
+    for start in range(0, len(content.data), size):
+        chunk = content.data[start : start + size]
+        base = None if content.base is None else content.base[start : start + size]
+        yield encode(chunk, content.item_nbytes, base if base is not None and len(base) == len(chunk) else None)
+
+
+def check_flip(directory: Path, sample: Sample, bit: int) -> list[str]:
+    """Flip one bit of the only pack of the store in `directory` and return every promise that this breaks.
+
+    The flip must be found, the report must name exactly the objects hit, those must raise IntegrityError when they
+    are read, and all others must be what they were.
+    """
+    data = bytearray(sample.data)
+    data[bit // 8] ^= 1 << bit % 8
+    fsio.write_file(directory / "packs" / sample.name, data, durable=False)
+    hit = sample.hit_by(bit // 8)
+    wrong = []
+    with ObjectStore(directory, ONE_THREAD) as store:
+        checked = check_store(store)
+        if not checked.damage:
+            wrong.append(f"bit {bit}: not found")
+        if checked.unreadable != hit:
+            wrong.append(f"bit {bit}: {len(checked.unreadable)} objects reported, {len(hit)} hit")
+        for identity, content in sample.contents.items():
+            try:
+                if store.read(identity) != content:
+                    wrong.append(f"bit {bit}: wrong bytes read")
+                elif identity in hit:
+                    wrong.append(f"bit {bit}: a damaged object was read")
+            except IntegrityError:
+                if identity not in hit:
+                    wrong.append(f"bit {bit}: a sound object was not read")
+    return wrong

@@ -1,0 +1,97 @@
+"""A base is chosen where it saves, the cheapest of those that are allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lamella.core.config import StoreConfig
+from lamella.core.ids import digest
+from lamella.core.limits import CHUNK_SHIFT
+from lamella.store.bases import ALONE, Choice, choose
+from lamella.store.objects import ObjectStore
+from lamella.store.record import Head
+from lamella.store.writer import add_objects
+from lamella.testing.codecs import noise, weights
+from lamella.testing.packs import changed
+from tests.store.scenarios import source
+
+DATA = weights(5000, 2, 1)
+NEAR, FAR, OTHER = changed(DATA, 900), changed(DATA, 9), weights(5000, 2, 2)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with ObjectStore(tmp_path / "store", StoreConfig(threads=1), create=True) as opened:
+        add_objects(opened, [source(data) for data in (NEAR, FAR, OTHER, DATA[:400], b"")])
+        add_objects(opened, [source(NEAR[:-2] + b"ab", 2, NEAR)])
+        yield opened
+
+
+def chosen(
+    store: ObjectStore, data: bytes, *candidates: bytes, item_nbytes: int = 2, shift: int = CHUNK_SHIFT
+) -> Choice:
+    head = Head(digest(data), None, 0, item_nbytes, shift, len(data), 0, ())
+
+    def read_chunk(number: int) -> bytes:
+        return data[number * head.chunk_nbytes : (number + 1) * head.chunk_nbytes]
+
+    return choose(head, read_chunk, [store.open(digest(candidate)) for candidate in candidates])
+
+
+def base_of(choice: Choice) -> bytes | None:
+    return None if choice.chain is None else choice.chain.read()
+
+
+def test_without_candidates_an_object_is_stored_alone(store):
+    assert chosen(store, DATA) == ALONE
+
+
+def test_the_nearest_candidate_is_chosen_whatever_the_order(store):
+    assert base_of(chosen(store, DATA, NEAR, FAR, OTHER)) == NEAR
+    assert base_of(chosen(store, DATA, OTHER, FAR, NEAR)) == NEAR
+    assert chosen(store, DATA, NEAR).depth == 1
+
+
+def test_a_candidate_that_does_not_save_is_not_chosen(store):
+    assert chosen(store, DATA, OTHER) == ALONE
+    assert chosen(store, noise(10_000, 5), NEAR, FAR, OTHER) == ALONE
+
+
+def test_an_empty_object_leans_on_nothing_and_nothing_leans_on_one(store):
+    assert chosen(store, b"", NEAR) == ALONE
+    assert chosen(store, DATA, b"") == ALONE
+
+
+def test_a_candidate_on_another_grid_is_not_chosen(store):
+    assert chosen(store, DATA, NEAR, item_nbytes=1) == ALONE
+    assert chosen(store, DATA, NEAR, shift=CHUNK_SHIFT + 1) == ALONE
+
+
+def test_a_candidate_at_the_deepest_allowed_is_not_chosen(store):
+    leaning = NEAR[:-2] + b"ab"
+    assert store.open(digest(leaning)).head.depth == 1
+    assert chosen(store, DATA, leaning).depth == 2
+    deepest = leaning[:-4] + b"cdef"
+    add_objects(store, [source(deepest, 2, leaning)])
+    assert store.open(digest(deepest)).head.depth == 2
+    assert chosen(store, DATA, deepest) == ALONE
+
+
+def test_a_candidate_too_short_for_the_sample_counts_as_no_help(store):
+    assert chosen(store, DATA, DATA[:400]) == ALONE
+
+
+def test_a_chain_whose_deltas_are_dearer_than_the_object_alone_is_not_continued(tmp_path):
+    versions = [weights(20_000, 4, 1)]
+    for step in (2, 2, 2, 2):
+        versions.append(changed(versions[-1], step))
+    with ObjectStore(tmp_path / "store", StoreConfig(threads=1), create=True) as store:
+        for number, data in enumerate(versions):
+            add_objects(store, [source(data, 4, *versions[:number][::-1])])
+        for data in versions:
+            chain = store.open(digest(data))
+            alone = chosen(store, data, item_nbytes=4)
+            assert alone == ALONE
+            assert chain.delta_nbytes <= len(data)

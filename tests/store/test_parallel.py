@@ -1,0 +1,101 @@
+"""Tasks run on several threads and their results come in order, few at a time, whatever goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+
+import pytest
+
+from lamella.store.parallel import TASKS_AHEAD, ordered_map
+
+
+def workers() -> int:
+    return sum(thread.name.startswith("lamella") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_results_come_in_order(threads):
+    def work(number: int) -> int:
+        time.sleep(0.001 * (number % 3))
+        return number * number
+
+    assert list(ordered_map(work, range(50), threads)) == [number * number for number in range(50)]
+    assert workers() == 0
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_nothing_comes_of_nothing(threads):
+    assert list(ordered_map(str, [], threads)) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_items_are_taken_only_as_results_are_consumed(threads):
+    taken = itertools.count()
+    results = ordered_map(str, ((next(taken), number)[1] for number in itertools.count()), threads)
+    for _ in range(10):
+        next(results)
+    results.close()
+    assert next(taken) <= 10 + threads * TASKS_AHEAD
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("position", [0, 7, 19])
+def test_the_exception_of_a_task_comes_in_its_place_and_ends_all(threads, position):
+    def work(number: int) -> int:
+        if number == position:
+            raise RuntimeError("here")
+        return number
+
+    done = []
+    with pytest.raises(RuntimeError, match="here"):
+        for result in ordered_map(work, range(20), threads):
+            done.append(result)
+    assert done == list(range(position))
+    assert workers() == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_the_exception_of_the_items_ends_all(threads):
+    def items():
+        yield from range(5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(ordered_map(str, items(), threads))
+    assert workers() == 0
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_no_task_runs_once_the_iterator_is_closed(threads):
+    running = threading.Semaphore(0)
+    finished = []
+
+    def work(number: int) -> int:
+        running.release()
+        time.sleep(0.01)
+        finished.append(number)
+        return number
+
+    with contextlib.closing(ordered_map(work, itertools.count(), threads)) as results:
+        assert next(results) == 0
+    count = len(finished)
+    time.sleep(0.03)
+    assert len(finished) == count
+    assert workers() == 0
+
+
+def test_maps_may_feed_each_other_and_fail_without_hanging():
+    def fail_late(number: int) -> int:
+        if number == 30:
+            raise ValueError("late")
+        return number
+
+    for threads in (1, 2, 4):
+        inner = ordered_map(fail_late, range(100), threads)
+        outer = ordered_map(str, inner, threads)
+        with contextlib.closing(inner), contextlib.closing(outer), pytest.raises(ValueError, match="late"):
+            list(outer)
+        assert workers() == 0
