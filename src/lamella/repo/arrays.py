@@ -31,13 +31,12 @@ def numpy_dtype(name: str) -> numpy.dtype[Any]:
     import numpy
 
     if name in _NUMPY_NAMES:
-        found: numpy.dtype[Any] = numpy.dtype(_NUMPY_NAMES[name]).newbyteorder("<")
-        return found
+        return numpy.dtype(_NUMPY_NAMES[name]).newbyteorder("<")
     if name in _ML_NAMES:
         import ml_dtypes
 
-        found = numpy.dtype(getattr(ml_dtypes, _ML_NAMES[name]))
-        return found
+        found: numpy.dtype[Any] = numpy.dtype(getattr(ml_dtypes, _ML_NAMES[name]))
+        return found.newbyteorder("<")
     raise UsageError(
         f"dtype {name} has no NumPy array", kind="dtype-unsupported", hint="read the tensor's bytes with `read` instead"
     )

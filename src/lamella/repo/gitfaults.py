@@ -14,7 +14,7 @@ _DAMAGE = "`git fsck` says what is damaged"
 
 _DAMAGED = (
     r"bad object (HEAD|refs/)|corrupt|missing (blob|tree|commit|tag) object|unable to read|Could not read|"
-    r"Input/output error"
+    r"unable to (stream|unpack)|inflate:|Input/output error"
 )
 _UNKNOWN = (
     r"unknown revision|[Bb]ad revision|Needed a single revision|[Nn]ot a valid (object|commit) name|"
@@ -24,6 +24,7 @@ _UNKNOWN = (
 _FAULTS: tuple[tuple[str, type[LamellaError], str, str], ...] = (
     (r"not a git repository", UsageError, "not-a-repository", "run `lamella init` here, or go into a repository"),
     (r"dubious ownership", UsageError, "git-refused", _NOT_OURS),
+    (r"is outside repository", UsageError, "path-outside-worktree", "name a path inside of the repository"),
     (r"\.lock': File exists", ConflictError, "lock-held", "wait for the other git command to end, then run again"),
     (r"No space left|Disk quota", BackendError, "no-space", "free some space and run the command again"),
     (r"Permission denied|Read-only file system", BackendError, "read-only", "check the owner and the permissions"),

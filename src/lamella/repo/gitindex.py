@@ -62,21 +62,24 @@ def refresh_stat(index_path: Path, entries: Expected, hash_name: str) -> int:
 
 def _refresh_once(index_path: Path, entries: Expected, hash_name: str) -> int:
     try:
-        fd = os.open(index_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(index_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return 0
     except OSError as exc:
         raise _malformed("it cannot be opened as a file") from exc
-    with os.fdopen(fd, "rb") as file:
+    try:
         seen = os.fstat(fd)
         if not stat.S_ISREG(seen.st_mode) or seen.st_size > MAX_GIT_INDEX_NBYTES:
             raise _malformed("it is not a file, or too large")
-        data = file.read(seen.st_size + 1)
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            data = file.read(seen.st_size + 1)
         if len(data) != seen.st_size:
             raise _malformed("it is being written")
         patched, count = _patched(data, entries, hash_name, seen.st_mtime_ns // 10**9)
         if count:
             fsio.replace_locked(index_path, patched, lock_name=f"{index_path.name}.lock", seen=seen)
+    finally:
+        os.close(fd)
     return count
 
 
@@ -114,7 +117,7 @@ def _put(index: bytearray, offset: int, state: os.stat_result) -> None:
     times = [part & _MASK for nanoseconds in seconds for part in divmod(nanoseconds, 10**9)]
     size = state.st_size & _MASK
     if state.st_size and not size:
-        size = 0x80000000  # 0 would say "compare"; Git writes this for multiples of 4 GiB
+        size = 0x80000000  # 0 would say "compare"; newer versions of Git write this for multiples of 4 GiB
     _TIMES.pack_into(index, offset, *times, state.st_dev & _MASK, state.st_ino & _MASK)
     _OWNER_AND_SIZE.pack_into(index, offset + _OWNER_OFFSET, state.st_uid & _MASK, state.st_gid & _MASK, size)
 

@@ -7,6 +7,7 @@ it, so a merged manifest is as good as a written one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from lamella.core.dtypes import dtype_named
-from lamella.core.errors import FormatError
+from lamella.core.errors import ConflictError, FormatError
 from lamella.core.ids import ObjectId, from_hex
 from lamella.core.limits import (
     MAX_DIMENSIONS,
@@ -39,6 +40,8 @@ INDENT = "    "
 _BARE_NAME = re.compile(r"[!$-\[\]-~][!-\[\]-~]*\Z")
 _EXTENT = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
 _FORMAT = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
+_CONFLICT_MARKER = re.compile(rb"^<{7} ", re.MULTILINE)
+_MENTIONED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,43 @@ def is_manifest(data: bytes) -> bool:
     return data.startswith(PREFIX)
 
 
+@contextlib.contextmanager
+def naming(label: str) -> Iterator[None]:
+    """Put `label`, the name of what is parsed in the block, before the messages of its FormatErrors."""
+    try:
+        yield
+    except FormatError as exc:
+        raise FormatError(f"{label}: {exc.message}", kind=exc.kind, hint=exc.hint) from exc
+
+
+def parse_for_git(path: str, data: bytes) -> Manifest:
+    """Return the manifest that the file `path` of the worktree holds in place of a model.
+
+    Raises ConflictError (manifest-conflict) where a merge left its markers, and FormatError as `parse_manifest` does.
+    """
+    try:
+        with naming(path):
+            return parse_manifest(data)
+    except FormatError as exc:
+        if exc.kind == "manifest-version" or not _CONFLICT_MARKER.search(data):
+            raise
+        raise ConflictError(
+            f"{path} still has the conflict markers of a merge",
+            kind="manifest-conflict",
+            hint="take one side with `git checkout --ours PATH` or `--theirs`, then add it",
+        ) from exc
+
+
+def mentioned_objects(data: bytes) -> set[ObjectId]:
+    """Return every object id in a text that is no whole manifest, such as one with conflict markers."""
+    return {from_hex(found.decode()) for found in _MENTIONED.findall(data)}
+
+
 def _malformed(number: int, reason: str) -> FormatError:
     return FormatError(
-        f"manifest line {number}: {reason}",
+        f"line {number} of the manifest is malformed: {reason}",
         kind="manifest-malformed",
-        hint="if a merge left conflict markers, resolve them first: `git checkout --ours` or `--theirs`",
+        hint="the text was edited; take the file from another revision with `git checkout REV -- PATH`",
     )
 
 

@@ -14,7 +14,7 @@ from lamella.core.limits import IO_NBYTES, MAX_MANIFEST_NBYTES
 from lamella.formats.file import DescriptorFile
 from lamella.repo.checkin import check_in, identify_file
 from lamella.repo.checkout import file_pieces
-from lamella.repo.manifest import PREFIX, is_manifest, parse_manifest, write_manifest
+from lamella.repo.manifest import PREFIX, is_manifest, parse_for_git, parse_manifest, write_manifest
 from lamella.repo.packetline import Content
 from lamella.repo.repository import Repository
 
@@ -46,12 +46,19 @@ class ModelFilter:
         self._warn = warn
 
     def clean(self, path: str, content: Content) -> Iterator[Buffer]:
-        """Yield the manifest of a file; a manifest stays as it is, so a file that was not filled changes nothing."""
+        """Yield the manifest of a file; a manifest stays as it is, so a file that was not filled changes nothing.
+
+        An empty file stays empty: Git takes every other content for a change of a file without bytes.
+        """
         store = self._repository.store
         with self._spooled(path, content) as file:
             nbytes = file.nbytes
+            if not nbytes:
+                return
             if nbytes <= MAX_MANIFEST_NBYTES and bytes(file.read_at(0, min(nbytes, len(PREFIX)))) == PREFIX:
-                yield self._kept_manifest(path, bytes(file.read_at(0, nbytes)))
+                text = bytes(file.read_at(0, nbytes))
+                self._check_kept(path, text)
+                yield text
                 return
             if self._clean is Clean.IDENTIFY:
                 yield write_manifest(identify_file(file, store.config.threads))
@@ -62,25 +69,29 @@ class ModelFilter:
             self._warn(path, f"{checked.warning.message}; it is kept as plain bytes")
         yield write_manifest(checked.manifest)
 
-    def _kept_manifest(self, path: str, text: bytes) -> bytes:
+    def _check_kept(self, path: str, text: bytes) -> None:
+        """Refuse a manifest that a merge left in pieces where Git is about to keep it, and warn where Git only looks.
+
+        Git does not say what it wants the text for, but it holds the index's lock before it reads what it will add.
+        Refused always, a file in conflict would end every `git diff`. One of a newer version is kept as it is.
+        """
         try:
-            parse_manifest(text)
-        except FormatError as exc:
-            if exc.kind == "manifest-version":
+            parse_for_git(path, text)
+        except (ConflictError, FormatError) as error:
+            if error.kind == "manifest-version":
+                return
+            index = self._repository.git.index_path
+            if self._clean is Clean.STORE and index.with_name(f"{index.name}.lock").exists():
                 raise
-            raise ConflictError(
-                f"{path} holds a manifest that is not whole: {exc.message}",
-                kind="manifest-conflict",
-                hint="take one side with `git checkout --ours` or `--theirs`, then add it",
-            ) from exc
-        return text
+            self._warn(path, error.message)
 
     @contextlib.contextmanager
     def _spooled(self, path: str, content: Iterable[Buffer]) -> Iterator[DescriptorFile]:
         """Lend the content as a file of our own: Git sends it once, and it is read more than once."""
         with fsio.spool(self._repository.store.temporary) as spooled:
-            nbytes = sum(spooled.write(piece) for piece in content)
-            spooled.flush()
+            with fsio.translated(self._repository.store.temporary):
+                nbytes = sum(spooled.write(piece) for piece in content)
+                spooled.flush()
             yield DescriptorFile(spooled.fileno(), nbytes, path)
 
     def _pass_through(self, path: str, head: bytes, content: Content) -> Iterator[Buffer]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lamella.core.errors import NotFoundError
 from lamella.core.tensors import TensorSpec
 from lamella.repo.arrays import to_array
-from lamella.repo.manifest import Manifest, Row
+from lamella.repo.manifest import OPAQUE, Manifest, Row
 from lamella.store.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -19,18 +19,20 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
     """The tensors of one model file at one revision.
 
     As a mapping it gives NumPy arrays, each read when it is looked up and verified against its id; `read` gives raw
-    bytes of any range. Safe for several threads, and usable as long as the repository it came from is open.
+    bytes of any range. An opaque file has no tensors. Safe for several threads, and usable as long as the repository
+    it came from is open.
     """
 
     def __init__(self, store: ObjectStore, manifest: Manifest, label: str) -> None:
         self._store = store
         self.manifest = manifest
         self.label = label
-        self._rows: dict[str, Row] = {row.spec.name: row for row in manifest.rows}
+        rows = () if manifest.format == OPAQUE else manifest.rows
+        self._rows: dict[str, Row] = {row.spec.name: row for row in rows}
 
     def specs(self) -> Sequence[TensorSpec]:
         """Return the tensors in file order."""
-        return [row.spec for row in self.manifest.rows]
+        return [row.spec for row in self._rows.values()]
 
     @property
     def model_id(self) -> str:

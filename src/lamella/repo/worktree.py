@@ -1,8 +1,4 @@
-"""Model files in the worktree: which there are, what they stand for, and writing them past Git's filter.
-
-The fast path lets Git move manifests, then writes the files itself, in parallel and in bounded memory, and records
-their stat data in Git's index, so that a `git status` after it runs no filter.
-"""
+"""The files of the worktree: which are models, reading them safely, and telling Git's index about them."""
 
 from __future__ import annotations
 
@@ -13,19 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.core import fsio
-from lamella.core.errors import ConflictError, FormatError, LamellaError, NotFoundError, UsageError
+from lamella.core.errors import BackendError, ConflictError, FormatError, NotFoundError, UsageError
 from lamella.core.limits import MAX_MANIFEST_NBYTES
-from lamella.core.progress import SILENT, Progress
 from lamella.formats.file import DescriptorFile
 from lamella.repo.attributes import filtered
-from lamella.repo.checkout import restore_file, split_path
+from lamella.repo.checkout import split_path
 from lamella.repo.gitindex import refresh_stat
-from lamella.repo.manifest import PREFIX, Manifest, parse_manifest
+from lamella.repo.manifest import PREFIX
 from lamella.repo.objects import IndexEntry, tracked
 from lamella.repo.repository import Repository
 
-REGULAR = 0o100000
+PLAIN = 0o100644
 EXECUTABLE = 0o100755
+"""The two modes that Git has for files."""
+
+_MOST_PATHS = 1000
+"""Paths that are named to one command; more are not worth naming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,10 @@ def open_file(worktree: Path, path: str) -> OpenedFile:
     directories, name = split_path(path)
     try:
         directory_fd = fsio.open_directory_beneath(worktree, directories)
-    except FileNotFoundError as exc:
-        raise _no_file(path) from exc
+    except BackendError as exc:
+        if isinstance(exc.__cause__, FileNotFoundError):
+            raise _no_file(path) from exc
+        raise
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory_fd)
     except FileNotFoundError as exc:
@@ -96,73 +97,37 @@ def _no_file(path: str) -> NotFoundError:
 
 def model_entries(repository: Repository, paths: Iterable[str] | None = None) -> list[IndexEntry]:
     """Return the files in the index that Lamella keeps, those at and below `paths` where paths are given."""
-    entries = [entry for entry in tracked(repository.git, paths) if entry.mode & 0o170000 == REGULAR]
+    entries = [entry for entry in tracked(repository.git, paths) if stat.S_ISREG(entry.mode)]
     kept = set(filtered(repository.git, (entry.path for entry in entries)))
     return [entry for entry in entries if entry.path in kept]
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """What filling the worktree did: the files written, their bytes, and the paths that could not be, with why."""
-
-    paths: tuple[str, ...]
-    nbytes: int
-    failed: tuple[tuple[str, LamellaError], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    entry: IndexEntry
-    manifest: Manifest
+def outside_sparse_checkout(repository: Repository, paths: Sequence[str]) -> set[str]:
+    """Return those of `paths` that the user does not want in the worktree."""
+    if not paths:
+        return set()
+    named = paths if len(paths) <= _MOST_PATHS else ()
+    listing = repository.git.run("ls-files", "-z", "-t", "--", *named, env={"GIT_LITERAL_PATHSPECS": "1"})
+    return {os.fsdecode(row[2:]) for row in listing.split(b"\0") if row.startswith(b"S ")}
 
 
-def unfilled(repository: Repository, paths: Iterable[str] | None = None) -> list[_Waiting]:
-    """Return the model files whose worktree file is still the manifest that the index holds."""
-    found = []
-    with repository.reader() as reader:
-        for entry in model_entries(repository, paths):
-            text = _manifest_in_worktree(repository.worktree, entry.path)
-            if text is None or entry.stage:
-                continue
-            blob = reader.read(entry.oid, prefix=PREFIX)
-            if blob is not None and blob.data == text:
-                found.append(_Waiting(entry, parse_manifest(text)))
-    return found
+def release_index(repository: Repository) -> None:
+    """Remove the lock that a killed process of ours may have left on Git's index."""
+    index = repository.git.index_path
+    fsio.release_abandoned(index.with_name(f"{index.name}.lock"))
 
 
-def _manifest_in_worktree(worktree: Path, path: str) -> bytes | None:
-    try:
-        with open_file(worktree, path) as opened:
-            return opened.manifest_text()
-    except (NotFoundError, UsageError):
-        return None
-
-
-def fill(repository: Repository, paths: Iterable[str] | None = None, progress: Progress = SILENT) -> Filled:
-    """Replace every manifest in the worktree by the file it stands for, and tell Git's index.
-
-    A file that cannot be restored keeps its manifest and is reported; the others are written. Each file is replaced
-    as a whole, so an interrupted fill is finished by running it again.
-    """
-    waiting = unfilled(repository, paths)
-    written: dict[str, os.stat_result] = {}
-    failed: list[tuple[str, LamellaError]] = []
-    progress.start("writing files", sum(item.manifest.nbytes for item in waiting))
-    for item in waiting:
-        try:
-            written[item.entry.path] = restore_file(
-                repository.store, item.manifest, repository.worktree, item.entry.path,
-                executable=item.entry.mode == EXECUTABLE, progress=progress,
-            )  # fmt: skip
-        except LamellaError as error:
-            failed.append((item.entry.path, error))
-    progress.finish()
-    record_stat(repository, [(item.entry, written[item.entry.path]) for item in waiting if item.entry.path in written])
-    return Filled(tuple(written), sum(state.st_size for state in written.values()), tuple(failed))
+def put_entries(repository: Repository, entries: Iterable[IndexEntry]) -> None:
+    """Put entries into Git's index, without stat data, so that Git compares the files with them."""
+    lines = (f"{entry.mode:o} {entry.oid}\t".encode() + os.fsencode(entry.path) + b"\0" for entry in entries)
+    text = b"".join(lines)
+    if text:
+        release_index(repository)
+        repository.git.run("update-index", "--add", "--replace", "-z", "--index-info", input=text)
 
 
 def record_stat(repository: Repository, states: Sequence[tuple[IndexEntry, os.stat_result]]) -> None:
-    """Tell Git's index that the files with these stats are what their entries say.
+    """Tell Git's index that the files with these stats are what their entries, put there before, say.
 
     Where the index is in a form we do not write, Git finds out by itself, through the filter.
     """
@@ -172,4 +137,4 @@ def record_stat(repository: Repository, states: Sequence[tuple[IndexEntry, os.st
     try:
         refresh_stat(repository.git.index_path, wanted, repository.git.hash_name)
     except FormatError:
-        repository.git.run("update-index", "-q", "--refresh", check=False)
+        repository.git.run("update-index", "-q", "--refresh", check=False, env={"LAMELLA_CLEAN": "identify"})

@@ -1,0 +1,91 @@
+"""From a file to a manifest: the same bytes, the same text, whatever is known already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lamella.core.buffers import Buffer
+from lamella.core.config import StoreConfig
+from lamella.core.errors import ConflictError
+from lamella.formats.file import BytesFile
+from lamella.repo.checkin import check_in, identify_file
+from lamella.repo.manifest import OPAQUE, write_manifest
+from lamella.store.objects import ObjectStore
+from lamella.testing.models import LAYERS, model, network, spec
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ObjectStore]:
+    with ObjectStore(tmp_path / "store", StoreConfig(threads=2), create=True) as store:
+        yield store
+
+
+def test_the_manifest_does_not_depend_on_what_is_stored_or_on_the_parents(store):
+    file = BytesFile(network(layer_1_bias=1))
+    alone = check_in(store, file, ())
+    parent = check_in(store, BytesFile(network()), ()).manifest
+    again = check_in(store, file, (parent,))
+    assert write_manifest(alone.manifest) == write_manifest(again.manifest)
+    assert (alone.added.objects, again.added.objects) == (9, 0)
+
+
+@settings(max_examples=20)
+@given(st.binary(max_size=300), st.integers(1, 4))
+def test_identifying_gives_the_manifest_that_storing_gives(tmp_path_factory, tail, threads):
+    for content in (network() + tail, tail, model([spec("a", 3)], note=tail.hex())):
+        with ObjectStore(tmp_path_factory.mktemp("store"), create=True) as store:
+            assert identify_file(BytesFile(content), threads) == check_in(store, BytesFile(content), ()).manifest
+
+
+def test_rows_are_in_file_order_and_the_rest_is_the_skeleton(store):
+    manifest = check_in(store, BytesFile(network()), ()).manifest
+    assert (manifest.format, [row.spec for row in manifest.rows]) == ("safetensors", list(LAYERS))
+    assert manifest.skeleton is not None
+    assert manifest.nbytes == sum(spec.nbytes for spec in LAYERS)
+
+
+def test_a_file_without_a_header_has_no_skeleton(store):
+    manifest = check_in(store, BytesFile(bytes(1000)), ()).manifest
+    assert (manifest.format, manifest.skeleton, len(manifest.rows)) == (OPAQUE, None, 1)
+    assert check_in(store, BytesFile(b""), ()).manifest.rows == ()
+
+
+def test_a_tensor_leans_on_its_own_earlier_version_only_where_the_dtype_is_the_same(store):
+    wide = spec("wide", 60_000)
+    first = check_in(store, BytesFile(model([wide])), ()).manifest
+    changed = bytearray(model([wide]))
+    changed[-4:] = b"next"
+    second = check_in(store, BytesFile(bytes(changed)), (first,)).manifest
+    assert store.open(second.rows[0].object).bases[0].id == first.rows[0].object
+    other = bytearray(model([spec("wide", 60_000, dtype="i32")]))
+    other[-4:] = b"more"
+    third = check_in(store, BytesFile(bytes(other)), (first,)).manifest
+    assert store.open(third.rows[0].object).bases == ()
+
+
+def test_equal_tensors_are_stored_once(store):
+    zeros = model([spec("a", 4), spec("b", 4)])[:-32] + bytes(32)
+    assert check_in(store, BytesFile(zeros), ()).added.objects == 2
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused_and_nothing_is_stored(store):
+    class Changing(BytesFile):
+        reads = 0
+
+        def read_at(self, offset: int, nbytes: int) -> Buffer:
+            self.reads += 1
+            data = bytearray(super().read_at(offset, nbytes))
+            if offset > 1000 and data:
+                data[0] = self.reads % 256
+            return bytes(data)
+
+    with pytest.raises(ConflictError) as caught:
+        check_in(store, Changing(network()), ())
+    assert caught.value.kind == "file-changed"
+    assert store.index.count() == 0
+    assert not list(store.packs.iterdir())
