@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +13,15 @@ from lamella.core.progress import SILENT, Progress
 from lamella.repo.attributes import filtered
 from lamella.repo.checkin import CheckedIn, check_in
 from lamella.repo.git import GitOid
-from lamella.repo.manifest import parse_manifest, write_manifest
-from lamella.repo.objects import IndexEntry, ObjectReader, write_blob
+from lamella.repo.manifest import parse_for_git, write_manifest
+from lamella.repo.objects import IndexEntry, ObjectReader, tracked, write_blob
 from lamella.repo.repository import Repository
-from lamella.repo.worktree import OpenedFile, open_file, record_stat
+from lamella.repo.worktree import EXECUTABLE, PLAIN, OpenedFile, open_file, put_entries, record_stat
+
+_MODEL_SUFFIXES = (".safetensors",)
+
+_EXCLUSIONS = (":!", ":^", ":(exclude")
+"""How a pathspec begins that takes away from what the others name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +39,14 @@ class AddedFile:
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What was added: model files, and how many other paths Git took."""
+    """What was added: model files, and how many other paths Git took.
+
+    `whole` are those of them that look like models and that no pattern names, so that all their bytes are in Git.
+    """
 
     files: tuple[AddedFile, ...]
     others: int
+    whole: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,59 +64,87 @@ def add(repository: Repository, paths: Sequence[str], progress: Progress = SILEN
     """
     changed, gone = _changed(repository, paths)
     models = set(filtered(repository.git, changed))
-    regular = [path for path in changed if path in models and _is_regular(repository, path)]
-    direct = set(regular)
+    direct = {path: None for path in changed if path in models and _has_content(repository, path)}
     others = [path for path in changed if path not in direct] + gone
+    staged = []
+    known_modes = _modes_where_files_have_none(repository, list(direct))
+    with repository.reader() as reader:
+        for path in direct:
+            with open_file(repository.worktree, path) as opened:
+                mode = EXECUTABLE if opened.state.st_mode & stat.S_IXUSR else PLAIN
+                if known_modes is not None:
+                    mode = known_modes.get(path, PLAIN)
+                staged.append(_stage(repository, reader, opened, mode, progress))
     if others:
         repository.git.run(
             "add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul",
             input=b"\0".join(map(os.fsencode, others)), env={"GIT_LITERAL_PATHSPECS": "1"},
         )  # fmt: skip
-    staged = []
-    with repository.reader() as reader:
-        for path in regular:
-            with open_file(repository.worktree, path) as opened:
-                staged.append(_stage(repository, reader, opened, progress))
     _record(repository, staged)
-    return AddReport(tuple(item.report for item in staged), len(others))
+    whole = [path for path in others if path not in models and _looks_like_model(repository, path)]
+    return AddReport(tuple(item.report for item in staged), len(others), tuple(whole))
 
 
-def _is_regular(repository: Repository, path: str) -> bool:
-    full = repository.worktree / path
-    return full.is_file() and not full.is_symlink()
+def _looks_like_model(repository: Repository, path: str) -> bool:
+    return path.endswith(_MODEL_SUFFIXES) and _has_content(repository, path)
+
+
+def _has_content(repository: Repository, path: str) -> bool:
+    """Say whether a path is a file that is not empty; everything else Git keeps itself."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        state = (repository.worktree / path).lstat()
+        return stat.S_ISREG(state.st_mode) and state.st_size > 0
+    return False
+
+
+def _modes_where_files_have_none(repository: Repository, paths: Sequence[str]) -> dict[str, int] | None:
+    """Return the modes that the index has, where a setting says that the file system keeps none; else None."""
+    setting = repository.git.run("config", "--type=bool", "--default=true", "core.fileMode")
+    if setting.strip() == b"true" or not paths:
+        return None
+    return {entry.path: entry.mode for entry in tracked(repository.git, paths) if entry.stage == 0}
 
 
 def _changed(repository: Repository, paths: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the paths that differ from the index or are new, and those that are gone."""
     if not paths:
         raise UsageError("nothing was named to add", kind="bad-argument", hint="`lamella add .` adds everything here")
+    _refuse_unknown(repository, paths)
+    gone = _list(repository, paths, "ls-files", "--full-name", "--deleted")
+    changed = _list(repository, paths, "diff-files", "--name-only")
+    changed |= _list(repository, paths, "ls-files", "--full-name", "--others", "--exclude-standard")
+    return [path for path in changed if path not in gone], list(gone)
+
+
+def _refuse_unknown(repository: Repository, paths: Sequence[str]) -> None:
+    git = repository.git
+    everything = ("ls-files", "--full-name", "--cached", "--others", "--exclude-standard")
+    known = _list(repository, paths, *everything)
     for path in paths:
-        if not _list(repository, "ls-files", "--full-name", "--cached", "--others", "--exclude-standard", path=path):
-            if os.path.isdir(repository.git.directory / path):
-                continue
+        if path.startswith(_EXCLUSIONS) or os.path.relpath(git.directory / path, git.root) in known:
+            continue
+        # It is no file, so it is a folder, a pattern, or nothing.
+        empty_folder = os.path.isdir(git.directory / path) and not _is_ignored(repository, path)
+        if not empty_folder and not _list(repository, [path], *everything):
             raise NotFoundError(
                 f"{path!r} names no file that could be added",
                 kind="path-unknown",
                 hint="check the spelling; `git check-ignore -v PATH` says whether it is ignored",
             )
-    gone = _list_all(repository, paths, "ls-files", "--full-name", "--deleted")
-    changed = _list_all(repository, paths, "diff-files", "--name-only")
-    changed |= _list_all(repository, paths, "ls-files", "--full-name", "--others", "--exclude-standard")
-    return [path for path in changed if path not in gone], list(gone)
 
 
-def _list_all(repository: Repository, paths: Sequence[str], *args: str) -> dict[str, None]:
-    return {found: None for path in paths for found in _list(repository, *args, path=path)}
+def _is_ignored(repository: Repository, path: str) -> bool:
+    where = str(repository.git.directory)
+    return bool(repository.git.run("-C", where, "check-ignore", "--", path, check=False))
 
 
-def _list(repository: Repository, *args: str, path: str) -> list[str]:
-    """Return what a listing command says of `path`, a pathspec as the user typed it, relative to the root."""
-    verb, *options = args
-    listing = repository.git.run("-C", str(repository.git.directory), verb, "-z", *options, "--", path)
-    return list(dict.fromkeys(os.fsdecode(found) for found in listing.split(b"\0")[:-1]))
+def _list(repository: Repository, paths: Sequence[str], verb: str, *options: str) -> dict[str, None]:
+    """Return what a listing command says of `paths`, pathspecs as the user typed them, relative to the root."""
+    listing = repository.git.run("-C", str(repository.git.directory), verb, "-z", *options, "--", *paths)
+    return dict.fromkeys(os.fsdecode(found) for found in listing.split(b"\0")[:-1])
 
 
-def _stage(repository: Repository, reader: ObjectReader, opened: OpenedFile, progress: Progress) -> _Staged:
+def _stage(repository: Repository, reader: ObjectReader, opened: OpenedFile, mode: int, progress: Progress) -> _Staged:
     text = opened.manifest_text()
     if text is None:
         checked = check_in(repository.store, opened.source, repository.parents(reader, opened.path), progress)
@@ -113,10 +152,9 @@ def _stage(repository: Repository, reader: ObjectReader, opened: OpenedFile, pro
         text = write_manifest(checked.manifest)
         report = _describe(opened, checked)
     else:
-        manifest = parse_manifest(text)
+        manifest = parse_for_git(opened.path, text)
         report = AddedFile(opened.path, manifest.format, len(manifest.rows), len(text), 0, 0, None)
     oid = write_blob(repository.git, text)
-    mode = 0o100755 if opened.state.st_mode & 0o100 else 0o100644
     return _Staged(IndexEntry(opened.path, mode, oid, 0), opened.state, report)
 
 
@@ -132,11 +170,10 @@ def _describe(opened: OpenedFile, checked: CheckedIn) -> AddedFile:
 def _record(repository: Repository, staged: Sequence[_Staged]) -> None:
     if not staged:
         return
-    stage_blobs(repository, ((item.entry.path, item.entry.mode, item.entry.oid) for item in staged))
+    put_entries(repository, [item.entry for item in staged])
     record_stat(repository, [(item.entry, item.state) for item in staged])
 
 
 def stage_blobs(repository: Repository, blobs: Iterable[tuple[str, int, GitOid]]) -> None:
     """Put (path, mode, blob) into Git's index."""
-    lines = b"".join(f"{mode:o} {oid}\t".encode() + os.fsencode(path) + b"\0" for path, mode, oid in blobs)
-    repository.git.run("update-index", "--add", "-z", "--index-info", input=lines)
+    put_entries(repository, (IndexEntry(path, mode, oid, 0) for path, mode, oid in blobs))

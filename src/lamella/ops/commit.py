@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
-from lamella.core.errors import ConflictError, NotFoundError, UsageError
+from lamella.core.errors import ConflictError, LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.formats.file import DescriptorFile
 from lamella.formats.safetensors_header import build_header
+from lamella.ops.add import stage_blobs
 from lamella.repo.arrays import spec_of
 from lamella.repo.checkin import check_in
 from lamella.repo.checkout import split_path
-from lamella.repo.git import GitOid
 from lamella.repo.manifest import write_manifest
 from lamella.repo.objects import write_blob
 from lamella.repo.repository import Repository, manifest_at
@@ -84,25 +83,48 @@ def commit(
     the branch is the one checked out, its index follows, so that only the worktree's file then differs. A branch that
     does not exist starts at HEAD. Raises ConflictError (lock-held) where somebody else moves the branch meanwhile.
     """
-    split_path(path)
+    directories, name = split_path(path)
+    path = "/".join((*directories, name))
+    text = _message(message)
     reference = _reference(repository, branch)
-    parent = _tip(repository, reference)
+    start = _tip(repository, reference) or _tip(repository, "HEAD")
     with repository.reader() as reader:
-        start = parent or _tip(repository, "HEAD")
         earlier = manifest_at(reader, f"{start}:{path}") if start else None
     parents = [earlier] if earlier is not None else []
     if isinstance(source, Mapping):
         checked = check_in(repository.store, ArrayFile(source, metadata), parents, progress)
     else:
-        with open(source, "rb") as file:
+        with _opened(source) as file:
             nbytes = os.fstat(file.fileno()).st_size
             checked = check_in(repository.store, DescriptorFile(file.fileno(), nbytes, source), parents, progress)
-    blob = write_blob(repository.git, write_manifest(checked.manifest))
-    created = _write_commit(repository, reference, start, parent, path, blob, message)
+    manifest = write_manifest(checked.manifest)
+    created = _write_commit(repository, reference, start, path, manifest, text)
+    _follow(repository, reference, path, manifest)
     return CommitReport(
         created, reference.removeprefix("refs/heads/"), path, checked.manifest.model_id(), checked.added.objects,
         checked.added.stored_nbytes,
     )  # fmt: skip
+
+
+def _message(message: str) -> bytes:
+    """Return a message as Git keeps it."""
+    try:
+        text = os.fsencode(message)
+    except UnicodeEncodeError:
+        text = b"\0"
+    if b"\0" in text:
+        hint = "leave out zeros and halves of surrogate pairs"
+        raise UsageError("the message is not text", kind="bad-argument", hint=hint)
+    return text if text.endswith(b"\n") else text + b"\n"
+
+
+def _opened(source: str | Path) -> IO[bytes]:
+    try:
+        return Path(source).open("rb")
+    except FileNotFoundError as exc:
+        raise NotFoundError(f"there is no file {source}", kind="path-unknown", hint="check the spelling") from exc
+    except OSError as exc:
+        raise fsio.backend_error(exc, source) from exc
 
 
 def _reference(repository: Repository, branch: str | None) -> str:
@@ -110,8 +132,9 @@ def _reference(repository: Repository, branch: str | None) -> str:
         head = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False).decode().strip()
         return head or "HEAD"
     name = f"refs/heads/{branch}"
-    if repository.git.run("check-ref-format", "--normalize", name, check=False).decode().strip() != name:
-        raise UsageError(f"{branch!r} cannot be a branch", kind="bad-argument")
+    if not branch or repository.git.run("check-ref-format", "--branch", branch, check=False).decode().strip() != branch:
+        hint = "`git help check-ref-format` has the rules"
+        raise UsageError(f"{branch!r} cannot be a branch", kind="bad-argument", hint=hint)
     return name
 
 
@@ -123,28 +146,40 @@ def _tip(repository: Repository, reference: str) -> str | None:
 
 
 def _write_commit(
-    repository: Repository, reference: str, start: str | None, parent: str | None, path: str, blob: GitOid, message: str
+    repository: Repository, reference: str, start: str | None, path: str, manifest: bytes, message: bytes
 ) -> str:
+    """Make blob, trees, commit and reference with one process, and return the commit.
+
+    `git fast-import` refuses to move a reference that is no ancestor of the new commit, so a branch that somebody else
+    moved meanwhile stays theirs.
+    """
     git = repository.git
-    entry = f"100644 {blob}\t".encode() + os.fsencode(path) + b"\0"
-    scratch = repository.store.temporary / f"index-{secrets.token_hex(8)}"
-    index = {"GIT_INDEX_FILE": str(scratch)}
+    author, committer = (git.run("var", f"GIT_{who}_IDENT").strip() for who in ("AUTHOR", "COMMITTER"))
+    lines = [
+        b"commit " + reference.encode(), b"mark :1", b"author " + author, b"committer " + committer,
+        b"data %d" % len(message), message, *([b"from " + start.encode()] if start else []),
+        b"M 100644 inline " + _quoted(path), b"data %d" % len(manifest), manifest, b"get-mark :1", b"done", b"",
+    ]  # fmt: skip
     try:
-        git.run("read-tree", start or "--empty", env=index)
-        git.run("update-index", "--add", "-z", "--index-info", input=entry, env=index)
-        tree = git.run("write-tree", env=index).decode().strip()
-    finally:
-        fsio.remove(scratch)
-    parents = ["-p", start] if start else []
-    created = git.run("commit-tree", tree, *parents, input=message.encode()).decode().strip()
-    subject = message.split("\n", 1)[0]
-    try:
-        git.run("update-ref", "-m", f"commit: {subject}", reference, created, parent or "0" * len(created))
-    except UsageError as exc:
+        answer = git.run("fast-import", "--quiet", "--done", "--date-format=raw-permissive", input=b"\n".join(lines))
+    except LamellaError as exc:
+        if "Not updating" not in exc.message and _tip(repository, reference) == start:
+            raise
         raise ConflictError(
             f"{reference} moved while the commit was made", kind="lock-held", hint="commit again on top of it"
         ) from exc
+    return answer.decode().strip()
+
+
+def _quoted(path: str) -> bytes:
+    """Quote a path as Git's fast-import reads it."""
+    raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    return b'"' + raw + b'"'
+
+
+def _follow(repository: Repository, reference: str, path: str, manifest: bytes) -> None:
+    """Let the index follow where the branch that moved is the one checked out."""
+    git = repository.git
     current = git.run("symbolic-ref", "--quiet", "HEAD", check=False).decode().strip()
     if git.worktree is not None and reference in (current, "HEAD"):
-        git.run("update-index", "--add", "-z", "--index-info", input=entry)
-    return created
+        stage_blobs(repository, [(path, 0o100644, write_blob(git, manifest))])

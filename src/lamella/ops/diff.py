@@ -11,7 +11,7 @@ from lamella.core.progress import SILENT, Progress
 from lamella.ops.changes import FileChange, compare
 from lamella.repo.attributes import filtered
 from lamella.repo.checkin import identify_file
-from lamella.repo.manifest import Manifest, parse_manifest
+from lamella.repo.manifest import Manifest, parse_for_git
 from lamella.repo.objects import ObjectReader
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.worktree import open_file
@@ -34,13 +34,14 @@ def diff(
 ) -> DiffReport:
     """Compare as `git diff` does: no revision, index and worktree; one, it and the worktree; two, those.
 
-    Tensors are told apart by their ids, so unchanged ones cost nothing, and files of the worktree are hashed, not
-    stored. Raises NotFoundError (revision-unknown) and, for more than two revisions, UsageError (bad-argument).
+    ``A..B`` is two revisions, ``A...B`` is B and what both come from. Tensors are told apart by their ids, so unchanged
+    ones cost nothing, and files of the worktree are hashed, not stored. Raises NotFoundError (revision-unknown) and,
+    for more than two revisions, UsageError (bad-argument).
     """
     if len(revisions) == 1 and ".." in revisions[0]:
-        revisions = [side or "HEAD" for side in revisions[0].replace("...", "..").split("..", 1)]
+        revisions = _sides(repository, revisions[0])
     if len(revisions) > 2:
-        raise UsageError("at most two revisions can be compared", kind="bad-argument")
+        raise UsageError("at most two revisions can be compared", kind="bad-argument", hint="name one or two")
     for revision in revisions:
         repository.git.resolve(revision)
     before = revisions[0] if revisions else INDEX
@@ -49,6 +50,24 @@ def diff(
         changed = list(_changed_paths(repository, revisions, paths))
         files = [_compare(repository, reader, path, before, after, progress) for path in changed]
     return DiffReport(before, after, tuple(file for file in files if file is not None))
+
+
+def _sides(repository: Repository, span: str) -> list[str]:
+    """Return the two sides of ``A..B``, and of ``A...B``, where the older side is what both come from."""
+    dots = "..." if "..." in span else ".."
+    before, after = (side or "HEAD" for side in span.split(dots, 1))
+    if dots == "...":
+        for revision in (before, after):
+            repository.git.resolve(revision)
+        base = repository.git.run("merge-base", "--", before, after, check=False).decode().strip()
+        if not base:
+            raise UsageError(
+                f"{before} and {after} have no common ancestor",
+                kind="bad-argument",
+                hint=f"`lamella diff {before} {after}` compares them directly",
+            )
+        before = base
+    return [before, after]
 
 
 def _changed_paths(repository: Repository, revisions: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
@@ -75,18 +94,30 @@ def _compare(
 
 def _side(repository: Repository, reader: ObjectReader, path: str, side: str, progress: Progress) -> Manifest | None:
     if side == WORKTREE:
-        return worktree_manifest(repository, path, progress)
+        identified = identify(repository, path, progress)
+        return None if identified is None else identified.manifest
     return manifest_at(reader, f"{'' if side == INDEX else side}:{path}")
 
 
-def worktree_manifest(repository: Repository, path: str, progress: Progress = SILENT) -> Manifest | None:
-    """Return what the file `path` of the worktree would be kept as; None where there is no such file."""
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What a file of the worktree would be kept as, and its stat when it was opened."""
+
+    manifest: Manifest
+    state: os.stat_result
+
+
+def identify(repository: Repository, path: str, progress: Progress = SILENT) -> Identified | None:
+    """Hash the file `path` of the worktree without storing it; return None where there is no regular file.
+
+    Raises ConflictError (manifest-conflict) for a manifest with conflict markers, and FormatError.
+    """
     try:
         opened = open_file(repository.worktree, path)
-    except NotFoundError:
+    except (NotFoundError, UsageError):
         return None
     with opened:
         text = opened.manifest_text()
         if text is not None:
-            return parse_manifest(text)
-        return identify_file(opened.source, repository.config.threads, progress)
+            return Identified(parse_for_git(path, text), opened.state)
+        return Identified(identify_file(opened.source, repository.config.threads, progress), opened.state)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from lamella.codec.kernels import IS_NATIVE
 from lamella.core.errors import LamellaError
 from lamella.repo import attributes, hooks, setup
+from lamella.repo.filling import unfilled
 from lamella.repo.repository import Repository
-from lamella.repo.worktree import unfilled
 
 OLDEST_DURABLE_GIT = (2, 36)
 """The first Git that flushes loose objects and references when it is asked to."""
@@ -91,15 +91,23 @@ def _hooks(repository: Repository) -> Iterator[Finding]:
 
 
 def _store(repository: Repository) -> Iterator[Finding]:
+    if not repository.store_directory.is_dir():
+        yield Finding("store", "problem", "there is none", "run `lamella init`")
+        return
     if not os.access(repository.store_directory, os.W_OK):
         yield Finding("store", "warning", "cannot be written here", "check the owner and the permissions")
     sizes = repository.store.pack_sizes()
     count = repository.store.index.count()
-    yield Finding("store", "ok", f"{count} objects in {len(sizes)} packs, {sum(sizes.values())} bytes")
+    message = f"{_counted(count, 'object')} in {_counted(len(sizes), 'pack')}, {sum(sizes.values()):,} bytes"
+    yield Finding("store", "ok", message)
     if repository.store.quarantine.is_dir():
         aside = len(list(repository.store.quarantine.iterdir()))
         hint = f"delete {repository.store.quarantine} once you need nothing from it"
-        yield Finding("quarantine", "warning", f"{aside} damaged packs were set aside", hint)
+        yield Finding("quarantine", "warning", f"{_counted(aside, 'damaged pack')} set aside", hint)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _files(repository: Repository) -> Iterator[Finding]:
@@ -107,7 +115,8 @@ def _files(repository: Repository) -> Iterator[Finding]:
         return
     waiting = [item.entry.path for item in unfilled(repository)]
     if waiting:
-        message = f"{len(waiting)} model files are manifests here: {', '.join(waiting[:3])}"
+        more = ", ..." if len(waiting) > 3 else ""
+        message = f"{_counted(len(waiting), 'manifest')} in place of models: {', '.join(waiting[:3])}{more}"
         yield Finding("files", "warning", message, "run `lamella checkout`")
     else:
         yield Finding("files", "ok", "every model file is in the worktree")

@@ -16,13 +16,18 @@ from lamella.repo.worktree import OpenedFile, model_entries, open_file
 from lamella.store.check import Checked, Damage, check_store, salvage
 from lamella.store.writer import Source, hash_source
 
+_MOST_REVISIONS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class DamagedTensor:
-    """A tensor of one file version that cannot be restored. `revisions` are commits whose tree holds that version."""
+    """A tensor of one file version that cannot be restored. `revisions` are the commits that brought that version in.
+
+    `tensor` is None for the skeleton, the part of the file that belongs to no tensor; `state` is damaged or missing.
+    """
 
     path: str
-    tensor: str
+    tensor: str | None
     object: str
     state: str
     revisions: tuple[str, ...]
@@ -30,7 +35,7 @@ class DamagedTensor:
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """What was checked and what is wrong: faults of the store, and the tensors that they hit. `repaired` counts objects."""
+    """What was checked, the faults of the store, and the tensors that they hit. `repaired` counts objects."""
 
     packs: int
     objects: int
@@ -68,8 +73,10 @@ def _hit(repository: Repository, checked: Checked) -> tuple[DamagedTensor, ...]:
     hit = []
     for blob, path, manifest in reachable_manifests(repository):
         revisions: tuple[str, ...] | None = None
-        named = [("(skeleton)", manifest.skeleton)] if manifest.skeleton is not None else []
-        for name, identity in (*named, *((row.spec.name, row.object) for row in manifest.rows)):
+        named: list[tuple[str | None, ObjectId]] = [(row.spec.name, row.object) for row in manifest.rows]
+        if manifest.skeleton is not None:
+            named.insert(0, (None, manifest.skeleton))
+        for name, identity in named:
             state = _state(repository, checked, identity)
             if state is not None:
                 revisions = _revisions(repository, blob) if revisions is None else revisions
@@ -84,11 +91,22 @@ def _state(repository: Repository, checked: Checked, identity: ObjectId) -> str 
 
 
 def _revisions(repository: Repository, blob: str) -> tuple[str, ...]:
-    """Return the commits that brought a version in or took it out, newest first."""
-    found = repository.git.run(
-        "log", "--all", "--reflog", "--no-abbrev", "--format=%H", f"--find-object={blob}", "-m", "--max-count=100"
+    """Return the newest commits that brought a version in, newest first."""
+    listing = repository.git.run(
+        *("-c", "log.showRoot=true", "log", "--all", "--reflog", "-m", f"--max-count={_MOST_REVISIONS}"),
+        *("--raw", "-z", "--no-abbrev", "--no-renames", "--no-show-signature", "--format=%H", f"--find-object={blob}"),
     )
-    return tuple(dict.fromkeys(found.decode().split()))
+    found: dict[str, None] = {}
+    fields = (field.lstrip(b"\n").decode("ascii", "replace") for field in listing.split(b"\0"))
+    commit = ""
+    for field in fields:
+        if field.startswith(":"):
+            if field.split(" ")[3] == blob:
+                found[commit] = None
+            next(fields)  # the path
+        elif field:
+            commit = field
+    return tuple(found)
 
 
 def _repair(repository: Repository, wanted: set[ObjectId], progress: Progress) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from lamella.core import fsio
+from lamella.core.errors import FormatError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import MAX_MANIFEST_NBYTES
 from lamella.core.progress import SILENT, Progress
-from lamella.repo.manifest import PREFIX, Manifest, parse_manifest
+from lamella.repo.filling import sweep
+from lamella.repo.manifest import PREFIX, Manifest, mentioned_objects, naming, parse_manifest
 from lamella.repo.reachability import reachable_with_prefix
 from lamella.repo.repository import Repository
+from lamella.repo.worktree import model_entries
 from lamella.store.gc import Collected, collect
 
 
@@ -19,24 +23,53 @@ def gc(
 ) -> Collected:
     """Drop what no ref, reflog, stash, index, worktree or note reaches and no grace period protects.
 
-    Nothing is dropped where Git cannot be read to the end, or where a reachable manifest cannot be understood.
+    Nothing is dropped where Git cannot be read to the end, or where a manifest of a newer version is reachable, since
+    what it holds cannot be known.
     """
     store = repository.store
     if grace_seconds is not None:
         store.config = dataclasses.replace(store.config, grace_seconds=grace_seconds)
-    return collect(store, lambda: reachable_objects(repository), dry_run=dry_run, progress=progress)
+    collected = collect(store, lambda: reachable_objects(repository), dry_run=dry_run, progress=progress)
+    if dry_run:
+        return collected
+    swept = sum(fsio.sweep(path) for name in ("info", "hooks") if (path := repository.git.common_dir / name).is_dir())
+    if repository.git.worktree is not None:
+        swept += sweep(repository, model_entries(repository))
+    return dataclasses.replace(collected, temporaries=collected.temporaries + swept)
 
 
 def reachable_manifests(repository: Repository) -> Iterator[tuple[str, str, Manifest]]:
     """Yield (blob, path, manifest) of every model file version that Git still knows.
 
-    Raises FormatError for a manifest that this version does not understand, since what it holds cannot be known.
+    Raises FormatError (manifest-version) for a version that this program does not understand. Texts that only begin
+    as a manifest does, such as a merge in conflict, stand for no file and are passed over.
     """
-    for blob, path in reachable_with_prefix(repository.git, PREFIX, limit_nbytes=MAX_MANIFEST_NBYTES):
-        if blob.data is not None:
-            yield blob.oid, path, parse_manifest(blob.data)
+    for blob, path, data in _texts(repository):
+        manifest = _understood(blob, path, data)
+        if manifest is not None:
+            yield blob, path, manifest
 
 
 def reachable_objects(repository: Repository) -> set[ObjectId]:
-    """Return the ids of all objects that some version needs."""
-    return {identity for _, _, manifest in reachable_manifests(repository) for identity in manifest.objects()}
+    """Return the ids of all objects that some version needs, or that a broken manifest names."""
+    needed: set[ObjectId] = set()
+    for blob, path, data in _texts(repository):
+        manifest = _understood(blob, path, data)
+        needed.update(mentioned_objects(data) if manifest is None else manifest.objects())
+    return needed
+
+
+def _texts(repository: Repository) -> Iterator[tuple[str, str, bytes]]:
+    for found, path in reachable_with_prefix(repository.git, PREFIX, limit_nbytes=MAX_MANIFEST_NBYTES):
+        if found.data is not None:
+            yield found.oid, path, found.data
+
+
+def _understood(blob: str, path: str, data: bytes) -> Manifest | None:
+    try:
+        with naming(f"{path or 'a file'} (blob {blob[:10]})"):
+            return parse_manifest(data)
+    except FormatError as exc:
+        if exc.kind == "manifest-version":
+            raise
+        return None

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lamella.core.progress import SILENT, Progress
+from lamella.repo.filling import Filled, fill
 from lamella.repo.repository import Repository
-from lamella.repo.worktree import Filled, fill
+from lamella.repo.worktree import release_index
 
 INSIDE = {"LAMELLA_INSIDE": "1", "LAMELLA_SMUDGE": "manifest"}
 """Tells our hooks and our filter that whoever called Git fills the worktree afterwards."""
@@ -26,12 +27,13 @@ def run_verb(repository: Repository, arguments: Sequence[str], progress: Progres
 
     The worktree is filled also where Git failed half way, so that what Git did move is whole.
     """
+    release_index(repository)
     status = repository.git.passthrough(arguments, INSIDE)
     if repository.git.worktree is None:
         return VerbReport(status, Filled((), 0, ()))
-    return VerbReport(status, fill(repository, progress=progress))
+    return VerbReport(status, fill(repository, progress))
 
 
 def fill_worktree(repository: Repository, progress: Progress = SILENT) -> Filled:
     """Write every model file of which the worktree has only the manifest."""
-    return fill(repository, progress=progress)
+    return fill(repository, progress)

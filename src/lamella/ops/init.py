@@ -13,12 +13,13 @@ from lamella.repo import hooks, setup
 from lamella.repo.git import Git
 from lamella.repo.repository import Repository
 
-EXCLUDE_LINE = f"{TEMPORARY_PREFIX}*"
+_EXCLUDED = f"{TEMPORARY_PREFIX}*\n".encode()
+"""The line of `info/exclude` that hides the unfinished files of a killed process."""
 
 
 @dataclass(frozen=True, slots=True)
 class InitReport:
-    """What was set up: whether Git's repository is new, each step that changed something, and what Lamella must not do itself."""
+    """What was set up: each step that changed something, and in `notes` what is left to the user."""
 
     worktree: str
     created: bool
@@ -39,12 +40,9 @@ def init(directory: Path, command: str, environment: Mapping[str, str] | None = 
 
     `command` is how Git starts this program, quoted for a shell. Doing it again changes nothing, or repairs.
     """
-    try:
-        git, created = Git.discover(directory, environment), False
-    except UsageError as exc:
-        if exc.kind != "not-a-repository":
-            raise
-        git, created = Git.init(directory, environment=environment), True
+    git = _discover(directory, environment)
+    created = git is None
+    git = git or Git.init(directory, environment=environment)
     steps = [f"made a Git repository in {git.root}"] if created else []
     with Repository(git) as repository:
         if not (repository.store_directory / "packs").is_dir():
@@ -52,26 +50,45 @@ def init(directory: Path, command: str, environment: Mapping[str, str] | None = 
         fsio.make_directory(repository.store.temporary)
     if changed := setup.install(git, command):
         steps.append(f"told Git to pass model files through lamella ({len(changed)} settings)")
-    if _exclude(git):
+    if _exclude(git, excluded=True):
         steps.append("told Git to ignore unfinished files")
     installed = hooks.install(git, command)
     steps += [f"set up the hook {name}" for name in installed.changed]
     return InitReport(str(git.root), created, tuple(steps), installed.notes)
 
 
-def _exclude(git: Git) -> bool:
+def _discover(directory: Path, environment: Mapping[str, str] | None) -> Git | None:
+    if not directory.exists():
+        return None
+    try:
+        return Git.discover(directory, environment)
+    except UsageError as exc:
+        if exc.kind != "not-a-repository":
+            raise
+        return None
+
+
+def _exclude(git: Git, *, excluded: bool) -> bool:
+    """Let Git ignore unfinished files, or no longer; say whether that is new."""
     path = git.common_dir / "info" / "exclude"
-    lines = path.read_text().splitlines() if path.is_file() else []
-    if EXCLUDE_LINE in lines:
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    if (_EXCLUDED in lines) == excluded:
         return False
+    if not excluded:
+        lines.remove(_EXCLUDED)
+    else:
+        if lines and not lines[-1].endswith(b"\n"):
+            lines[-1] += b"\n"
+        lines.append(_EXCLUDED)
     fsio.make_directory(path.parent)
-    fsio.write_file(path, "\n".join([*lines, EXCLUDE_LINE, ""]).encode())
+    fsio.write_file(path, b"".join(lines))
     return True
 
 
 def uninstall(repository: Repository) -> UninstallReport:
     """Remove the settings and hooks; the store, the history and the files of the worktree stay as they are."""
     removed = setup.uninstall(repository.git)
+    _exclude(repository.git, excluded=False)
     steps = [f"removed {len(removed)} settings of Git"] if removed else []
     steps += [f"removed the hook {name}" for name in hooks.uninstall(repository.git)]
     return UninstallReport(tuple(steps), str(repository.store_directory))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from lamella.core.errors import FormatError
 from lamella.ops.changes import FileChange, compare
@@ -13,7 +14,15 @@ from lamella.repo.manifest import PREFIX, Manifest, parse_manifest
 from lamella.repo.objects import ObjectReader
 from lamella.repo.repository import Repository
 
-_FORMAT = "%x01%H%x00%P%x00%an%x00%ae%x00%aI%x00%D%x00%B%x00"
+_FORMAT = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%D%x00%B%x00"
+_OPTIONS = (
+    *("--raw", "-z", "--no-abbrev", "--no-renames", "--no-relative", "--diff-merges=first-parent"),
+    *("--no-show-signature", "--encoding=UTF-8", f"--format={_FORMAT}"),
+)
+"""The same output whatever the user's settings say."""
+
+_BLOCK_NBYTES = 1 << 16
+"""What is read at once: some hundred commits, so that the first ones are shown soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +58,43 @@ def log(
             git.resolve(revision)
     if not revisions and not git.run("rev-parse", "--verify", "--quiet", "HEAD", check=False):
         return
-    options = ["--raw", "-z", "--no-abbrev", "--no-renames", "--diff-merges=first-parent", f"--format={_FORMAT}"]
-    if limit is not None:
-        options.append(f"--max-count={limit}")
+    options = (*_OPTIONS, *(() if limit is None else (f"--max-count={limit}",)))
     where = ("-C", str(git.directory)) if git.worktree else ()
-    with git.start(*where, "log", *options, *revisions, "--", *paths) as running, repository.reader() as reader:
-        manifests = _Manifests(reader)
-        for record in _records(iter(lambda: running.stdout.read(1 << 16), b"")):
-            yield _entry(record, manifests)
+    command = (*where, "-c", "log.showRoot=true", "log", *options, *revisions, "--", *paths)
+    with git.start(*command) as running, repository.reader() as reader:
+        blocks = iter(lambda: running.stdout.read(_BLOCK_NBYTES), b"")
+        yield from _entries(_fields(blocks), _Manifests(reader))
 
 
-def _records(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what stands between two marks, each commit with the paths it touched."""
+def _fields(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what stands between zeros, which nothing that Git shows can hold."""
     pending = b""
     for block in blocks:
-        *complete, pending = (pending + block).split(b"\x01")
-        yield from (record for record in complete if record)
+        *complete, pending = (pending + block).split(b"\0")
+        yield from complete
     if pending:
         yield pending
 
 
-def _entry(record: bytes, manifests: _Manifests) -> LogEntry:
-    commit, parents, author, email, date, refs, message, *raw = record.split(b"\0")
+def _entries(fields: Iterator[bytes], manifests: _Manifests) -> Iterator[LogEntry]:
+    """Yield the commits: seven fields each, then two for each path, of which the first begins with a colon."""
+    heading: list[bytes] = []
+    files: list[FileChange] = []
+    for field in fields:
+        begin = field.lstrip(b"\n")
+        if begin.startswith(b":"):
+            change = _change(begin, next(fields), manifests)
+            files += [change] if change else []
+        elif begin:
+            if heading:
+                yield _entry(heading, files)
+            heading, files = [begin, *islice(fields, 6)], []
+    if heading:
+        yield _entry(heading, files)
+
+
+def _entry(heading: list[bytes], files: list[FileChange]) -> LogEntry:
+    commit, parents, author, email, date, refs, message = heading
     return LogEntry(
         commit=commit.decode(),
         parents=tuple(parents.decode().split()),
@@ -79,19 +103,14 @@ def _entry(record: bytes, manifests: _Manifests) -> LogEntry:
         date=date.decode(),
         refs=os.fsdecode(refs),
         message=os.fsdecode(message).strip(),
-        files=tuple(_files([field.lstrip(b"\n") for field in raw], manifests)),
+        files=tuple(files),
     )
 
 
-def _files(raw: list[bytes], manifests: _Manifests) -> Iterator[FileChange]:
-    fields = iter(field for field in raw if field)
-    for field in fields:
-        _, _, before, after, _ = field.decode().split(" ")
-        path = os.fsdecode(next(fields))
-        sides = manifests.read(GitOid(before)), manifests.read(GitOid(after))
-        change = None if sides == (None, None) else compare(path, *sides)
-        if change is not None:
-            yield change
+def _change(raw: bytes, path: bytes, manifests: _Manifests) -> FileChange | None:
+    _, _, before, after, _ = raw.decode().split(" ")
+    sides = manifests.read(GitOid(before)), manifests.read(GitOid(after))
+    return None if sides == (None, None) else compare(os.fsdecode(path), *sides)
 
 
 class _Manifests:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lamella.core.errors import LamellaError
 from lamella.core.ids import ObjectId
+from lamella.repo.filling import unfilled
 from lamella.repo.manifest import Manifest
 from lamella.repo.repository import Repository, manifest_at, split_specification
-from lamella.repo.worktree import model_entries, unfilled
+from lamella.repo.worktree import model_entries
 from lamella.store.objects import ObjectStore
 
 
@@ -53,8 +54,13 @@ class ListedFile:
 
 
 def show(repository: Repository, specification: str) -> ShowReport:
-    """Describe the model file ``REV:PATH``; raise NotFoundError (revision-unknown, path-unknown) where it is not."""
+    """Describe the model file ``REV:PATH``; raise NotFoundError (revision-unknown, path-unknown) where it is not.
+
+    As in Git, the path is relative to the root, or to where the user stands where it begins with ``./`` or ``../``.
+    """
     revision, path = split_specification(specification)
+    if path.startswith(("./", "../")):
+        path = os.path.relpath(repository.git.directory / path, repository.git.root)
     manifest = repository.manifest(revision, path)
     store = repository.store
     tensors = tuple(
@@ -74,25 +80,24 @@ def _stored(store: ObjectStore, identity: ObjectId) -> tuple[int | None, int | N
 
 
 def list_files(repository: Repository, paths: Sequence[str] = ()) -> tuple[ListedFile, ...]:
-    """Return the model files of the index, those at and below `paths` where paths are given."""
+    """Return the model files of the index, those at and below `paths`, relative to where the user stands.
+
+    Raises FormatError for a manifest that this version does not understand.
+    """
+    git = repository.git
+    wanted = [os.path.relpath(git.directory / path, git.root) for path in paths]
+    entries = [entry for entry in model_entries(repository, wanted or None) if entry.stage == 0]
+    absent = {item.entry.path for item in unfilled(repository, entries)}
     listed = []
-    waiting = {item.entry.path for item in unfilled(repository)} if repository.git.worktree else set()
     with repository.reader() as reader:
-        for entry in model_entries(repository, paths or None):
-            manifest: Manifest | None
-            try:
-                manifest = manifest_at(reader, entry.oid)
-            except LamellaError:
-                manifest = None
-            if manifest is not None and entry.stage == 0:
-                listed.append(
-                    ListedFile(
-                        entry.path,
-                        manifest.format,
-                        len(manifest.rows),
-                        manifest.nbytes,
-                        manifest.model_id(),
-                        entry.path not in waiting,
-                    )  # fmt: skip
-                )
+        for entry in entries:
+            manifest = manifest_at(reader, f":{entry.path}")
+            if manifest is not None:
+                filled = entry.path not in absent and os.path.isfile(git.root / entry.path)
+                listed.append(_listed(entry.path, manifest, filled))
     return tuple(listed)
+
+
+def _listed(path: str, manifest: Manifest, filled: bool) -> ListedFile:
+    tensors = len(manifest.rows)
+    return ListedFile(path, manifest.format, tensors, manifest.nbytes, manifest.model_id(), filled)

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lamella.core.errors import ConflictError, LamellaError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.changes import FileChange, compare
-from lamella.ops.diff import worktree_manifest
+from lamella.ops.diff import identify
 from lamella.repo.attributes import filtered
+from lamella.repo.filling import unfilled
+from lamella.repo.git import GitOid
 from lamella.repo.manifest import Manifest
-from lamella.repo.objects import ObjectReader
+from lamella.repo.objects import IndexEntry, ObjectReader
 from lamella.repo.repository import Repository, manifest_at
-from lamella.repo.worktree import unfilled
+from lamella.repo.worktree import record_stat
 
-IDENTIFY_ONLY = {"LAMELLA_CLEAN": "identify"}
-"""Tells the filter that Git starts to hash a changed file without storing it."""
+_WITHOUT_FILTER = (
+    *("-c", "filter.lamella.process=", "-c", "filter.lamella.clean=true", "-c", "filter.lamella.required=false"),
+)
+"""Lets Git report every model file whose stat changed, at once: what it holds is found out here, without a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
     """The branch (None when HEAD is detached) with its commit (None before the first), and what differs.
 
-    `staged` differ between HEAD and the index, `unstaged` between the index and the worktree. `others` are paths that
-    are no model files, as (two letters of `git status --short`, path). `unfilled` are model files of which only the
-    manifest is in the worktree, `conflicts` those that a merge left unresolved.
+    `staged` differ between HEAD and the index, `unstaged` between the index and the worktree. `others` are all other
+    paths, models of which only the name or the mode differs included, as (two letters of `git status --short`, path).
+    `unfilled` are model files of which only the manifest is in the worktree, `conflicts` those that a merge left
+    unresolved, or whose file has its markers.
     """
 
     branch: str | None
@@ -47,33 +54,42 @@ class StatusReport:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
+    """One path of `git status --porcelain=v2`; `modes` are those in HEAD, in the index and in the worktree."""
+
     letters: str
     path: str
+    modes: tuple[str, ...] = ()
+    oid: str = ""
     earlier: str | None = None
+
+    @property
+    def changes_entry(self) -> bool:
+        """Whether the file got another name or became executable, or no longer is."""
+        return self.earlier is not None or len({mode for mode in self.modes if mode != "000000"}) > 1
 
 
 def status(repository: Repository, progress: Progress = SILENT) -> StatusReport:
     """Return what `git status` would, model files in tensors. Changed model files are hashed and not stored."""
-    listing = repository.git.run("status", "--porcelain=v2", "-z", "--branch", env=IDENTIFY_ONLY)
+    listing = repository.git.run(*_WITHOUT_FILTER, "status", "--porcelain=v2", "-z", "--branch")
     fields = listing.split(b"\0")[:-1]
-    header = dict(field.decode()[2:].split(" ", 1) for field in fields if field.startswith(b"# "))
+    header = dict(os.fsdecode(field)[2:].split(" ", 1) for field in fields if field.startswith(b"# "))
     lines = list(_lines(fields))
     kept = set(filtered(repository.git, (line.path for line in lines)))
     models = [line for line in lines if line.path in kept]
-    conflicts = tuple(line.path for line in models if "U" in line.letters)
-    tracked = [line for line in models if line.letters != "??" and "U" not in line.letters]
+    comparison = _Comparison(repository, progress)
     with repository.reader() as reader:
-        staged = [_staged(reader, line) for line in tracked if line.letters[0] != "."]
-        unstaged = [_unstaged(repository, reader, line, progress) for line in tracked if line.letters[1] != "."]
+        for line in models:
+            comparison.add(reader, line)
+    comparison.record()
+    others = [line for line in lines if line.path not in kept] + comparison.others
     ahead, behind = header.get("branch.ab", "+0 -0").split(" ")
     return StatusReport(
         None if header["branch.head"] == "(detached)" else header["branch.head"],
         None if header["branch.oid"] == "(initial)" else header["branch.oid"],
-        int(ahead), -int(behind),
-        tuple(change for change in staged if change), tuple(change for change in unstaged if change),
+        int(ahead), -int(behind), tuple(comparison.staged), tuple(comparison.unstaged),
         tuple(line.path for line in models if line.letters == "??"),
-        tuple((line.letters.replace(".", " "), line.path) for line in lines if line.path not in kept),
-        tuple(item.entry.path for item in unfilled(repository)) if repository.git.worktree else (), conflicts,
+        tuple((line.letters.replace(".", " "), line.path) for line in others),
+        tuple(item.entry.path for item in unfilled(repository)), tuple(comparison.conflicts),
     )  # fmt: skip
 
 
@@ -81,26 +97,61 @@ def _lines(fields: list[bytes]) -> Iterator[_Line]:
     remaining = iter(fields)
     for field in remaining:
         text = os.fsdecode(field)
-        kind = text[:2]
-        if kind == "1 ":
-            yield _Line(text[2:4], text.split(" ", 8)[8])
-        elif kind == "2 ":
-            yield _Line(text[2:4], text.split(" ", 9)[9], os.fsdecode(next(remaining)))
-        elif kind == "u ":
-            yield _Line("UU", text.split(" ", 10)[10])
-        elif kind == "? ":
+        kind, *parts = text.split(" ", 10)
+        if kind == "1":
+            yield _Line(parts[0], text.split(" ", 8)[8], tuple(parts[2:5]), parts[6])
+        elif kind == "2":
+            yield _Line(parts[0], text.split(" ", 9)[9], tuple(parts[2:5]), parts[6], os.fsdecode(next(remaining)))
+        elif kind == "u":
+            yield _Line("UU", parts[9])
+        elif kind == "?":
             yield _Line("??", text[2:])
 
 
-def _staged(reader: ObjectReader, line: _Line) -> FileChange | None:
-    before = manifest_at(reader, f"HEAD:{line.earlier or line.path}")
-    return _compare(line.path, before, manifest_at(reader, f":{line.path}"))
+class _Comparison:
+    """What becomes of the model files that Git lists: changes, conflicts, and files that only look changed."""
+
+    def __init__(self, repository: Repository, progress: Progress) -> None:
+        self._repository = repository
+        self._progress = progress
+        self._same: list[tuple[IndexEntry, os.stat_result]] = []
+        self.staged: list[FileChange] = []
+        self.unstaged: list[FileChange] = []
+        self.conflicts: list[str] = []
+        self.others: list[_Line] = []
+
+    def add(self, reader: ObjectReader, line: _Line) -> None:
+        """Compare one file as far as its letters say that it may have changed."""
+        if line.letters == "UU":
+            self.conflicts.append(line.path)
+        elif line.letters != "??":
+            found = len(self.staged) + len(self.unstaged) + len(self.conflicts)
+            if line.letters[0] != ".":
+                before = manifest_at(reader, f"HEAD:{line.earlier or line.path}")
+                self.staged += _changes(line.path, before, manifest_at(reader, f":{line.path}"))
+            if line.letters[1] != ".":
+                self._compare_worktree(reader, line)
+            if line.changes_entry and found == len(self.staged) + len(self.unstaged) + len(self.conflicts):
+                self.others.append(line)
+
+    def _compare_worktree(self, reader: ObjectReader, line: _Line) -> None:
+        kept = manifest_at(reader, f":{line.path}")
+        try:
+            identified = identify(self._repository, line.path, self._progress)
+        except ConflictError:
+            self.conflicts.append(line.path)
+            return
+        if identified is not None and identified.manifest == kept:
+            self._same.append((IndexEntry(line.path, int(line.modes[1], 8), GitOid(line.oid), 0), identified.state))
+        else:
+            self.unstaged += _changes(line.path, kept, None if identified is None else identified.manifest)
+
+    def record(self) -> None:
+        """Spare the next command the comparison of the files that are what the index says."""
+        with contextlib.suppress(LamellaError):
+            record_stat(self._repository, self._same)
 
 
-def _unstaged(repository: Repository, reader: ObjectReader, line: _Line, progress: Progress) -> FileChange | None:
-    after = worktree_manifest(repository, line.path, progress)
-    return _compare(line.path, manifest_at(reader, f":{line.path}"), after)
-
-
-def _compare(path: str, before: Manifest | None, after: Manifest | None) -> FileChange | None:
-    return None if before is None and after is None else compare(path, before, after)
+def _changes(path: str, before: Manifest | None, after: Manifest | None) -> list[FileChange]:
+    change = None if before is None and after is None else compare(path, before, after)
+    return [] if change is None else [change]

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lamella.core import fsio
 from lamella.repo import attributes
+from lamella.repo.objects import tracked
 from lamella.repo.repository import Repository
+from lamella.repo.worktree import outside_sparse_checkout, put_entries
 
 
 @dataclass(frozen=True, slots=True)
 class TrackReport:
-    """The patterns that changed, all patterns in force after that, and the file they stand in."""
+    """The patterns that changed, all patterns in force after that, and the file they stand in.
+
+    `affected` are files that Git knows already and that change hands at the next `add`.
+    """
 
     changed: tuple[str, ...]
     patterns: tuple[str, ...]
     file: str
+    affected: tuple[str, ...]
 
 
 def track(repository: Repository, patterns: Sequence[str]) -> TrackReport:
@@ -35,5 +44,14 @@ def untrack(repository: Repository, patterns: Sequence[str]) -> TrackReport:
 def _change(repository: Repository, patterns: Sequence[str], change: Callable[[Path, str], bool]) -> TrackReport:
     inside = repository.git.directory.is_relative_to(repository.worktree)
     file = (repository.git.directory if inside else repository.worktree) / ".gitattributes"
+    known = {entry.path: entry for entry in tracked(repository.git) if stat.S_ISREG(entry.mode) and not entry.stage}
+    before = set(attributes.filtered(repository.git, known)) if patterns else set()
     changed = tuple(pattern for pattern in patterns if change(file, pattern))
-    return TrackReport(changed, tuple(attributes.patterns(file)), str(file))
+    if changed and not file.exists() and os.path.relpath(file, repository.worktree) in known:
+        # Git would fall back to the file in its index, where the pattern still stands.
+        fsio.write_file(file, b"")
+    after = set(attributes.filtered(repository.git, known)) if changed else before
+    affected = sorted((before ^ after) - outside_sparse_checkout(repository, list(before ^ after)))
+    # Git has no reason to look at a file that did not change, unless its entry has no stat data.
+    put_entries(repository, (known[path] for path in affected))
+    return TrackReport(changed, tuple(attributes.patterns(file)), str(file), tuple(affected))
