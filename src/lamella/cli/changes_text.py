@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lamella.cli import render
 from lamella.ops.changes import FileChange
+from lamella.repo.manifest import OPAQUE
 
 _WORDS = ("changed", "added", "removed", "reshaped")
 _MARKS = {"added": "+", "removed": "-", "changed": "~", "reshaped": "!"}
@@ -12,12 +13,13 @@ _COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "reshaped":
 
 def summary(change: FileChange) -> str:
     """Return what happened to one model file, in one line without its path."""
+    total = render.counted(change.total, "part" if change.format == OPAQUE else "tensor")
     if change.what != "changed":
-        return f"{change.what}, {render.counted(change.total, 'tensor')}"
+        return f"{change.what}, {total}"
     if change.container:
         return "same weights, other container"
     parts = [f"{change.count(word):,} {word}" for word in _WORDS if change.count(word)]
-    return f"{', '.join(parts)} of {render.counted(change.total, 'tensor')}"
+    return f"{', '.join(parts)} of {total}"
 
 
 def show_file(change: FileChange, *, stat: bool) -> None:

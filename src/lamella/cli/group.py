@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
+
+from lamella.core.errors import UsageError
 
 SECTIONS = {
     "Start": ("init", "track", "untrack", "uninstall", "doctor", "version"),
@@ -22,17 +24,27 @@ COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports the module of the one that is run."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
         """Return every command in the order of the sections."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the command called `cmd_name`."""
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"lamella.cli.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named first, and suggest one where there is none of that name."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean `lamella {close[0]}`?" if close else "`lamella --help` lists the commands"
+            raise UsageError(f"there is no command {args[0]!r}", kind="bad-argument", hint=hint)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands under their sections."""
@@ -58,14 +70,20 @@ def cli(directory: str | None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the group on `arguments` and return the exit code."""
+    """Run the group on `arguments` and return the exit code; raise UsageError where it is not a command line of ours.
+
+    What was given, as it was given, is the context's object: click takes ``--`` away.
+    """
     try:
-        result: Any = cli.main(arguments, prog_name="lamella", standalone_mode=False)
-    except click.exceptions.Exit as exc:
-        return exc.exit_code
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as exc:
-        exc.show(file=sys.stderr)
-        return exc.exit_code
+        result: Any = cli.main(arguments, prog_name="lamella", standalone_mode=False, obj=tuple(arguments))
+    except click.exceptions.NoArgsIsHelpError as exc:
+        click.echo(exc.format_message())
+        return 0
+    except click.exceptions.Abort as exc:  # click's name for Control-C
+        raise KeyboardInterrupt from exc
+    except click.UsageError as exc:
+        command = exc.ctx.command_path if exc.ctx else "lamella"
+        message = exc.format_message().rstrip(".")
+        hint = f"`{command} --help` explains"
+        raise UsageError(message[:1].lower() + message[1:], kind="bad-argument", hint=hint) from exc
     return result if isinstance(result, int) else 0

@@ -1,4 +1,4 @@
-"""The program `lamella`: find the command, run it, and turn what it raises into one sentence, a hint and an exit code."""
+"""The program `lamella`: find the command, run it, and turn faults into one sentence, a hint and an exit code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return report(error, as_json="--json" in arguments)
     except KeyboardInterrupt:
-        print("\ninterrupted; nothing is half done, run the command again to finish it", file=sys.stderr)
+        print("interrupted; nothing is half done, run the command again to finish it", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()

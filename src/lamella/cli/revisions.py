@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 
 import click
 
@@ -18,14 +18,13 @@ def split_arguments(
     Everything behind ``--`` is a path. Without it, the arguments are revisions until one is not, and from there on
     they must name files. Raises NotFoundError (revision-unknown) for an argument that is neither.
     """
-    for argument in arguments:
+    behind = _count_behind_dashes(ctx)
+    revisions = list(arguments[: len(arguments) - (behind or 0)])
+    for argument in revisions:
         if argument.startswith("-") and argument != "-":
             raise click.NoSuchOption(argument, ctx=ctx)
-    tail = _behind_dashes()
-    if tail is not None:
-        head = list(arguments[: len(arguments) - len(tail)])
-        return head, tail
-    revisions = list(arguments)
+    if behind is not None:
+        return revisions, list(arguments[len(revisions) :])
     paths: list[str] = []
     while revisions and not _is_revision(repository, revisions[-1]):
         candidate = revisions.pop()
@@ -42,8 +41,10 @@ def split_arguments(
     return revisions, paths
 
 
-def _behind_dashes() -> list[str] | None:
-    return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else None
+def _count_behind_dashes(ctx: click.Context) -> int | None:
+    """Return how many arguments stand behind ``--``, which click takes away; None where it was not given."""
+    given: Sequence[str] = ctx.obj
+    return len(given) - given.index("--") - 1 if "--" in given else None
 
 
 def _is_revision(repository: Repository, text: str) -> bool:

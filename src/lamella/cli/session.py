@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
 import click
 
+from lamella.cli import render
 from lamella.cli.bars import progress_for
+from lamella.core.errors import NotFoundError
 from lamella.core.progress import Progress
 from lamella.repo.repository import Repository
 
@@ -20,21 +21,29 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing b
 
 def open_repository() -> Repository:
     """Open the repository around the current directory."""
-    return Repository.open(Path.cwd())
+    try:
+        return Repository.open(Path.cwd())
+    except FileNotFoundError as exc:
+        raise NotFoundError("the current directory is gone", kind="path-unknown", hint="go to one that exists") from exc
+
+
+def warn_where_not_set_up(repository: Repository) -> None:
+    """Warn in a clone in which Git does not call this program, and so would keep the next model file itself."""
+    if not repository.git.run("config", "--get", "filter.lamella.process", check=False):
+        render.warning("git does not know lamella in this clone and would keep model files whole; run `lamella init`")
 
 
 def progress(*, quiet: bool = False) -> Progress:
     """Return the progress listener that the environment and the terminal ask for."""
-    return progress_for(os.environ.get("LAMELLA_PROGRESS"), quiet=quiet)
+    listener = progress_for(os.environ.get("LAMELLA_PROGRESS"), quiet=quiet)
+    # A bar hides the cursor; whatever ends the command must show it again.
+    click.get_current_context().call_on_close(listener.finish)
+    return listener
 
 
 def command_for_git() -> str:
-    """Return how Git starts this program: by its name where the PATH finds this very one, else by its full path."""
-    started = Path(sys.argv[0])
-    program = started if started.name == "lamella" else Path(sys.executable).with_name("lamella")
-    found = shutil.which("lamella")
-    if found is not None and program.exists() and Path(found).resolve() == program.resolve():
-        return "lamella"
+    """Return how Git starts this program: by its full path, since editors and hooks run Git with another PATH."""
+    program = Path(sys.executable).with_name("lamella")
     if program.exists():
-        return shlex.quote(os.fspath(program.resolve() if program.is_absolute() else program.absolute()))
+        return shlex.quote(os.fspath(program))
     return f"{shlex.quote(sys.executable)} -m lamella.cli.main"

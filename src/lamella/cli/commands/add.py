@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lamella.cli import render
-from lamella.cli.session import json_option, open_repository, progress, quiet_option
+from lamella.cli.session import json_option, open_repository, progress, quiet_option, warn_where_not_set_up
 from lamella.ops.add import AddedFile, add
 
 
@@ -21,6 +21,8 @@ def command(paths: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     """
     with open_repository() as repository:
         report = add(repository, paths, progress(quiet=quiet or as_json))
+        if report.files:
+            warn_where_not_set_up(repository)
     if as_json:
         render.emit_json("add", report)
         return
@@ -29,6 +31,8 @@ def command(paths: tuple[str, ...], quiet: bool, as_json: bool) -> None:
             render.warning(f"{file.path}: {file.warning}; it is kept as plain bytes")
         if not quiet:
             render.line(_describe(file))
+    for path in report.whole:
+        render.warning(f"{path} went into git whole: to keep it here, `lamella track '*.safetensors'` and add it again")
     if not quiet and report.others:
         render.line(f"{render.counted(report.others, 'other path')} added by git")
     if not quiet and not report.files and not report.others:
@@ -38,4 +42,5 @@ def command(paths: tuple[str, ...], quiet: bool, as_json: bool) -> None:
 def _describe(file: AddedFile) -> str:
     share = f", {file.stored_nbytes / file.nbytes:.1%} of {render.size(file.nbytes)}" if file.nbytes else ""
     what = render.counted(file.tensors, "part" if file.format == "opaque" else "tensor")
-    return f"{file.path}: {what}, {file.new_objects:,} new, {render.size(file.stored_nbytes)} stored{share}"
+    new = render.counted(file.new_objects, "new object")
+    return f"{file.path}: {what}, {new}, {render.size(file.stored_nbytes)} stored{share}"

@@ -9,7 +9,7 @@ from lamella.cli.session import open_repository, progress
 from lamella.ops.gitverbs import fill_worktree
 
 
-@click.command(context_settings=passthrough.CONTEXT)
+@click.command(cls=passthrough.GitVerb)
 @passthrough.arguments
 def command(arguments: tuple[str, ...]) -> int:
     """Switch revisions or restore files, as `git checkout` does.
@@ -19,9 +19,9 @@ def command(arguments: tuple[str, ...]) -> int:
     which the worktree has only the manifest is written.
     """
     if arguments:
-        return passthrough.run("checkout", arguments)
+        return passthrough.run_and_fill("checkout", arguments)
     with open_repository() as repository:
         filled = fill_worktree(repository, progress())
-    if not filled.paths and not filled.failed:
-        render.note("every model file is in the worktree")
-    return passthrough.show_filled(filled)
+        if not filled.paths and not filled.failed:
+            render.note("every model file is in the worktree")
+        return passthrough.show_filled(repository, filled)

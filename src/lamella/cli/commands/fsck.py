@@ -37,8 +37,10 @@ def _show(report: FsckReport) -> None:
         where = f"object {fault.object.hex()}" if fault.object is not None else "structure"
         render.line(f"damaged: pack {fault.pack}, {where}: {fault.message}", fg="red")
     for tensor in report.tensors:
-        revisions = ", ".join(revision[:10] for revision in tensor.revisions) or "no commit (index or stash)"
-        render.line(f"{tensor.state}: {tensor.path}, tensor {tensor.tensor}, in {revisions}", fg="red")
+        part = "everything but the tensors" if tensor.tensor is None else f"tensor {tensor.tensor}"
+        revisions = ", ".join(revision[:10] for revision in tensor.revisions)
+        where = f"version of {revisions}" if revisions else "version that is in no commit"
+        render.line(f"{tensor.state}: {tensor.path}, {part}, {where}", fg="red")
     if report.sound:
         render.line("everything is sound", fg="green")
     else:

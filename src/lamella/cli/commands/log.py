@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import click
 
 from lamella.cli import changes_text, render
 from lamella.cli.revisions import split_arguments
 from lamella.cli.session import json_option, open_repository
+from lamella.ops.changes import FileChange
 from lamella.ops.log import LogEntry, log
 
 
@@ -27,12 +29,18 @@ def command(ctx: click.Context, arguments: tuple[str, ...], limit: int | None, o
         revisions, paths = split_arguments(repository, arguments, ctx)
         for entry in log(repository, revisions, paths, limit):
             if as_json:
-                files = [{**dataclasses.asdict(file), "tensors": len(file.tensors)} for file in entry.files]
-                render.emit_json("log", {**dataclasses.asdict(entry), "files": files})
+                render.emit_json("log", {**dataclasses.asdict(entry), "files": [_counts(file) for file in entry.files]})
             elif oneline:
                 _show_line(entry)
             else:
                 _show(entry)
+
+
+def _counts(file: FileChange) -> dict[str, Any]:
+    """Return a change with the number of tensors in place of the tensors: a first commit adds thousands."""
+    fields = dataclasses.asdict(file)
+    fields["changes"] = len(fields.pop("tensors"))
+    return fields
 
 
 def _show_line(entry: LogEntry) -> None:
@@ -50,6 +58,8 @@ def _show(entry: LogEntry) -> None:
     render.line()
     for text in entry.message.split("\n"):
         render.line(f"    {text}")
+    if entry.files:
+        render.line()
     for file in entry.files:
         render.line(f"  {file.path}: {changes_text.summary(file)}")
     render.line()

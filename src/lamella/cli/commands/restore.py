@@ -7,7 +7,7 @@ import click
 from lamella.cli import passthrough
 
 
-@click.command(context_settings=passthrough.CONTEXT)
+@click.command(cls=passthrough.GitVerb)
 @passthrough.arguments
 def command(arguments: tuple[str, ...]) -> int:
     """Restore files of the worktree, as `git restore` does.
@@ -15,4 +15,4 @@ def command(arguments: tuple[str, ...]) -> int:
     Model files are written directly, in parallel and in bounded memory, and Git's index learns of them, so that a
     `git status` after it runs no filter. All of Git's arguments are understood.
     """
-    return passthrough.run("restore", arguments)
+    return passthrough.run_and_fill("restore", arguments)

@@ -19,8 +19,8 @@ def command(specification: str, as_json: bool) -> int:
     `:PATH` is the index. A REV without a path is left to `git show`.
     """
     with open_repository() as repository:
-        if ":" not in specification:
-            return repository.git.passthrough(["show", "--stat", specification])
+        if ":" not in specification and not as_json:
+            return repository.git.passthrough(["show", "--stat", specification, "--"])
         report = show(repository, specification)
     if as_json:
         render.emit_json("show", report)

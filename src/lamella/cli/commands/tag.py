@@ -7,7 +7,7 @@ import click
 from lamella.cli import passthrough
 
 
-@click.command(context_settings=passthrough.CONTEXT)
+@click.command(cls=passthrough.GitVerb)
 @passthrough.arguments
 def command(arguments: tuple[str, ...]) -> int:
     """List, make and delete tags, as `git tag` does.

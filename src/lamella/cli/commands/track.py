@@ -20,16 +20,19 @@ def command(patterns: tuple[str, ...], as_json: bool) -> None:
     """
     with open_repository() as repository:
         report = track(repository, patterns)
-    show(report, patterns, "now kept by lamella", "already kept by lamella", as_json)
-
-
-def show(report: TrackReport, patterns: tuple[str, ...], done: str, idle: str, as_json: bool) -> None:
-    """Print a report of `track` or `untrack`."""
     if as_json:
         render.emit_json("track", report)
-    elif patterns:
-        for pattern in patterns:
-            render.line(f"{pattern}: {done if pattern in report.changed else idle}")
     else:
+        show(report, patterns, "now kept by lamella", "already kept by lamella")
+
+
+def show(report: TrackReport, patterns: tuple[str, ...], done: str, idle: str) -> None:
+    """Print a report of `track` or `untrack`."""
+    if not patterns:
         for pattern in report.patterns:
             render.line(pattern)
+    for pattern in patterns:
+        render.line(f"{pattern}: {done if pattern in report.changed else idle}")
+    if report.affected:
+        names = ", ".join(report.affected[:3]) + (", ..." if len(report.affected) > 3 else "")
+        render.line(f"{names}: in git already, and kept the new way once you `lamella add` it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lamella.cli import render
 from lamella.cli.commands.track import show
 from lamella.cli.session import json_option, open_repository
 from lamella.ops.track import untrack
@@ -19,4 +20,7 @@ def command(patterns: tuple[str, ...], as_json: bool) -> None:
     """
     with open_repository() as repository:
         report = untrack(repository, patterns)
-    show(report, patterns, "no longer kept by lamella", "was not kept by lamella", as_json)
+    if as_json:
+        render.emit_json("untrack", report)
+    else:
+        show(report, patterns, "no longer kept by lamella", "was not kept by lamella")

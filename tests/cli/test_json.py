@@ -1,0 +1,110 @@
+"""What programs read: one JSON object a report, with a type, a version and fields that are only ever added to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lamella.core.errors import KINDS
+from lamella.testing.models import network
+
+TENSOR = {"name", "what", "dtype", "shape", "nbytes", "earlier"}
+CHANGE = {"path", "what", "format", "total", "tensors", "container"}
+
+FIELDS: dict[str, dict[str, set[str]]] = {
+    "init": {"": {"worktree", "created", "steps", "notes"}},
+    "track *.pt": {"": {"changed", "patterns", "file", "affected"}},
+    "untrack *.pt": {"": {"changed", "patterns", "file", "affected"}},
+    "add .": {
+        "": {"files", "others", "whole"},
+        "files": {"path", "format", "tensors", "nbytes", "new_objects", "stored_nbytes", "warning"},
+    },
+    "status": {
+        "": {
+            *("branch", "commit", "ahead", "behind", "staged", "unstaged"),
+            *("untracked_models", "others", "unfilled", "conflicts"),
+        },
+        "unstaged": CHANGE,
+        "unstaged.tensors": TENSOR,
+    },
+    "diff HEAD~1 HEAD": {"": {"before", "after", "files"}, "files": CHANGE, "files.tensors": TENSOR},
+    "log -n 1": {
+        "": {"commit", "parents", "author", "email", "date", "refs", "message", "files"},
+        "files": CHANGE - {"tensors"} | {"changes"},
+    },
+    "show HEAD:model.safetensors": {
+        "": {"revision", "path", "format", "model_id", "nbytes", "stored_nbytes", "missing", "tensors"},
+        "tensors": {"name", "dtype", "shape", "nbytes", "object", "stored_nbytes", "depth"},
+    },
+    "ls-files": {"": {"files"}, "files": {"path", "format", "tensors", "nbytes", "model_id", "filled"}},
+    "gc": {
+        "": {
+            *("kept_objects", "kept_nbytes", "dropped_objects", "freed_nbytes"),
+            *("in_grace_objects", "in_grace_nbytes", "temporaries"),
+        }
+    },
+    "fsck": {"": {"packs", "objects", "nbytes", "damage", "tensors", "repaired"}},
+    "doctor": {"": {"findings"}, "findings": {"subject", "state", "message", "hint"}},
+    "version": {"": {"lamella", "native", "python"}},
+    "uninstall": {"": {"steps", "store"}},
+}
+
+
+def rows(value: Any, path: str) -> list[dict[str, Any]]:
+    """Return the objects in the lists that lie at a dotted path."""
+    found = [value]
+    for name in filter(None, path.split(".")):
+        found = [row for one in found for row in one[name]]
+    return found
+
+
+@pytest.mark.parametrize("command", FIELDS)
+def test_a_report_is_one_object_with_a_known_set_of_fields(bench, call, command):
+    bench.write("model.safetensors", network(layer_2_bias=1))
+    ended = call(*command.split(), "--json")
+    assert (ended.code, ended.err) == (0, "")
+    report = json.loads(ended.out)
+    assert (report.pop("type"), report.pop("version")) == (command.split()[0], 1)
+    for path, fields in FIELDS[command].items():
+        found = rows(report, path)
+        assert found
+        assert all(set(row) == fields for row in found), path
+
+
+def test_damage_is_reported_with_the_fields_that_name_it(bench, call):
+    (pack, *_) = (bench.root / ".git/lamella/packs").iterdir()
+    content = bytearray(pack.read_bytes())
+    content[200] ^= 1
+    pack.write_bytes(content)
+    ended = call("fsck", "--json")
+    assert ended.code == 5
+    report = json.loads(ended.out)
+    assert all(set(row) == {"pack", "object", "kind", "message"} for row in report["damage"])
+    assert all(row["kind"] in KINDS for row in report["damage"])
+    assert all(set(row) == {"path", "tensor", "object", "state", "revisions"} for row in report["tensors"])
+    assert report["damage"]
+    assert report["tensors"]
+
+
+@pytest.mark.parametrize("command", ["show HEAD:gone", "log gone", "diff a b c", "nope", "add gone"])
+def test_a_fault_is_an_object_with_a_kind(call, command):
+    ended = call(*command.split(), "--json")
+    report = json.loads(ended.out)
+    assert set(report) == {"type", "version", "kind", "message", "hint", "exit_code"}
+    assert (report["type"], report["version"], report["exit_code"]) == ("error", 1, ended.code)
+    assert ended.code == KINDS[report["kind"]].exit_code
+    assert ended.err == ""
+
+
+def test_the_log_is_one_object_a_line(bench, call):
+    lines = call("log", "--json").out.splitlines()
+    assert [json.loads(line)["message"] for line in lines] == ["second", "first"]
+
+
+def test_names_that_are_no_unicode_are_still_json(bench, call):
+    bench.write("not\udcffunicode.safetensors", network())
+    ended = call("add", ".", "--json")
+    assert json.loads(ended.out)["files"][0]["path"] == "not\udcffunicode.safetensors"
+    assert ended.out.isascii()
