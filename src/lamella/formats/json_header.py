@@ -40,14 +40,16 @@ file is refused must not depend on the version of Python."""
 
 _REWRITE = "write the file again with the safetensors library"
 
-# The grammar is JSON's, but its depth is fixed, so that patterns can hold it. Every repetition is possessive (`*+`):
-# nothing is tried twice, and matching takes linear time and no memory.
+# The grammar is JSON's, but its depth is fixed, so that patterns can hold it. Every unbounded repetition is possessive
+# (`*+`): nothing is tried twice, and matching takes linear time and no memory. The group that is repeated in a string
+# consists of flat alternatives only: where one fails behind a choice or a repetition of its own, Python before 3.11.5
+# goes on in the middle of it.
 _BLANK = rb"[ \t\n\r]*+"
-_CODE_UNIT = rb"(?:[0-9A-CE-Fa-ce-f]hhh|[Dd][0-7]hh|[Dd][89ABab]hh\\u[Dd][C-Fc-f]hh)".replace(b"h", rb"[0-9A-Fa-f]")
-_STRING = rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u%b)*+"' % _CODE_UNIT
+_ESCAPES = rb'\\["\\/bfnrt]|\\u[0-9A-CE-Fa-ce-f]hhh|\\u[Dd][0-7]hh|\\u[Dd][89ABab]hh\\u[Dd][C-Fc-f]hh'
+_STRING = rb'"(?:[^"\\\x00-\x1f]++|%b)*+"' % _ESCAPES.replace(b"h", rb"[0-9A-Fa-f]")
 _INDENT = rb"[ \t\n\r]{0,64}+"
 _SIZE = _INDENT + rb"(?:0|[1-9][0-9]{0,18}+)" + _INDENT
-_SIZES = rb"\[(?:%b|%b(?:,%b){0,%d}+)\]" % (_INDENT, _SIZE, _SIZE, MAX_DIMENSIONS - 1)
+_SIZES = rb"\[(?:%b|%b(?:,%b){0,%d})\]" % (_INDENT, _SIZE, _SIZE, MAX_DIMENSIONS - 1)
 _COLON = _BLANK + rb":" + _BLANK
 
 _ENTRY = re.compile(_BLANK + rb"(" + _STRING + rb")" + _COLON + rb"\{")
@@ -58,7 +60,7 @@ _PAIR = re.compile(_BLANK + rb"(" + _STRING + rb")" + _COLON + _STRING)
 _SEPARATOR = re.compile(_BLANK + rb"([,}])")
 _CLOSE = re.compile(_BLANK + rb"\}")
 _END = re.compile(_BLANK + rb"\Z")
-_TOO_DEEP = re.compile(_BLANK + rb"(?:" + _STRING + _COLON + rb")?+[\[{]" + _BLANK + rb"[\[{]")
+_TOO_DEEP = re.compile(_BLANK + rb"(?:" + _STRING + _COLON + rb")?[\[{]" + _BLANK + rb"[\[{]")
 _LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
