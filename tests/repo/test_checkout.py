@@ -54,8 +54,15 @@ def test_the_file_comes_back_bit_for_bit(store, worktree, content):
     state = restore_file(store, manifest, worktree, "new/folder/file")
     assert (worktree / "new/folder/file").read_bytes() == content
     assert os.path.samestat((worktree / "new/folder/file").stat(), state)
-    assert state.st_mtime <= time.time() - 1 + 0.999
     assert state.st_size == len(content)
+
+
+def test_only_a_backdated_file_is_older_than_now(store, worktree):
+    manifest = stored(store, network())
+    began = int(time.time())
+    assert restore_file(store, manifest, worktree, "file").st_mtime >= began
+    backdated = restore_file(store, manifest, worktree, "file", backdated=True)
+    assert began - 1 <= backdated.st_mtime <= time.time() - 1
 
 
 def test_an_existing_file_is_replaced_and_a_link_is_replaced_itself(store, worktree, tmp_path):

@@ -82,6 +82,17 @@ def test_a_manifest_of_another_version_of_the_file_is_filled_too(repository, wai
     assert repository.git.run("diff-files", "--name-only").decode() == f"{PATH}\n"
 
 
+def test_another_version_never_has_the_time_of_the_one_that_the_index_knows(repository, waiting):
+    """Git takes two files of one length and one time for one; inodes are used again."""
+    file = repository.worktree / PATH
+    fill(repository)
+    indexed = file.stat()
+    file.write_bytes(check_in(repository, network(layer_1_bias=1)))
+    fill(repository)
+    assert file.stat().st_size == indexed.st_size
+    assert int(file.stat().st_mtime) > int(indexed.st_mtime)
+
+
 def test_a_manifest_that_is_not_tracked_is_not_touched(repository, waiting):
     (repository.worktree / "untracked.safetensors").write_bytes(waiting)
     fill(repository)

@@ -82,13 +82,16 @@ def restore_file(
     path: str,
     *,
     executable: bool = False,
+    backdated: bool = False,
     progress: Progress = SILENT,
 ) -> os.stat_result:
     """Write the file that `manifest` stands for to `path` in `worktree`, wholly or not at all, and return its stat.
 
-    No symbolic link is followed below `worktree`. The modification time is set into the previous second, so that
-    Git, which compares whole seconds, does not take the file for one that may have changed since it was indexed. The
-    file is not flushed to stable storage, as Git's own are not: its bytes are in the store.
+    No symbolic link is followed below `worktree`. With `backdated`, the modification time is set into the previous
+    second, so that Git, which compares whole seconds, does not take the file for one that may have changed since it
+    was indexed: for a caller that records the stat in the index, since any other file of this length could be taken
+    for the one that is recorded there. The file is not flushed to stable storage, as Git's own are not: its bytes are
+    in the store.
     """
     directories, name = split_path(path)
     directory_fd = fsio.open_directory_beneath(worktree, directories, create=True)
@@ -101,7 +104,8 @@ def restore_file(
                 temporary.write_at(piece, offset)
                 offset += len(piece)
                 progress.advance(len(piece))
-            temporary.set_modified(int(time.time()) - 1)
+            if backdated:
+                temporary.set_modified(int(time.time()) - 1)
             temporary.publish(name, durable=False)
             with fsio.translated(where / name):
                 return os.fstat(temporary.fd)

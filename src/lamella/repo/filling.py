@@ -121,8 +121,15 @@ def _restore(repository: Repository, item: Unfilled, progress: Progress) -> os.s
             kind="object-missing",
             hint="copy the packs of a clone that has them from its .git/lamella/packs, then run `lamella checkout`",
         )
-    path, executable = item.entry.path, item.executable
-    return restore_file(store, manifest, repository.worktree, path, executable=executable, progress=progress)
+    return restore_file(
+        store,
+        manifest,
+        repository.worktree,
+        item.entry.path,
+        executable=item.executable,
+        backdated=item.indexed,
+        progress=progress,
+    )
 
 
 def sweep(repository: Repository, entries: Iterable[IndexEntry]) -> int:
