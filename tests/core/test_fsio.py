@@ -6,13 +6,14 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from lamella.core import fsio
-from lamella.core.errors import BackendError, ConflictError, UsageError
+from lamella.core import fsio, locks
+from lamella.core.errors import BackendError, UsageError
 from lamella.core.fsio import TEMPORARY_PREFIX, Temporary
 from lamella.testing.faults import PowerCut, changes_of, power_cut, refused
 
@@ -39,9 +40,37 @@ def test_a_file_is_written_flushed_named_and_its_name_flushed(tmp_path):
         "fsync-directory",
     ]
     assert path.read_bytes() == b"new"
-    assert operations(lambda: fsio.write_file(path, b"newer", durable=False)) == ["create", "write", "rename"]
-    assert path.read_bytes() == b"newer"
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_file_that_need_not_last_takes_the_name_of_another_at_once(tmp_path, monkeypatch, can_exchange):
+    if not can_exchange:
+        monkeypatch.setattr(fsio, "exchange", lambda *_: False)
+    path, target = tmp_path / "file", tmp_path / "target"
+    target.write_bytes(b"target")
+    for old in (lambda: None, lambda: path.write_bytes(b"old"), lambda: path.symlink_to(target)):
+        old()
+        fsio.write_file(path, b"new", durable=False)
+        assert not path.is_symlink()
+        assert path.read_bytes() == b"new"
+        assert set(os.listdir(tmp_path)) == {"file", "target"}
+        path.unlink()
+    assert target.read_bytes() == b"target"
+    path.mkdir()
+    with pytest.raises(BackendError):
+        fsio.write_file(path, b"new", durable=False)
+    assert path.is_dir()
+
+
+def test_names_are_exchanged_in_one_step_or_not_at_all(tmp_path):
+    (tmp_path / "one").write_bytes(b"1")
+    assert not fsio.exchange(str(tmp_path / "one"), str(tmp_path / "none"))
+    (tmp_path / "other").write_bytes(b"2")
+    done = fsio.exchange(str(tmp_path / "one"), str(tmp_path / "other"))
+    assert done or sys.platform != "linux"
+    assert (tmp_path / "one").read_bytes() == (b"2" if done else b"1")
+    assert (tmp_path / "other").read_bytes() == (b"1" if done else b"2")
 
 
 @pytest.mark.parametrize("executable", [False, True])
@@ -229,7 +258,7 @@ def test_a_file_system_without_locks_leaks_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(BackendError):
         Temporary(tmp_path)
-    with pytest.raises(BackendError), fsio.lock(tmp_path / "lock", exclusive=True):
+    with pytest.raises(BackendError), locks.lock(tmp_path / "lock", exclusive=True):
         pass
     assert names(tmp_path) == ["lock"]
     assert open_files() == before
@@ -316,50 +345,6 @@ def test_a_spool_has_no_name_and_leaves_nothing(tmp_path):
         assert file.read() == b"spooled"
     assert names(tmp_path) == []
     assert open_files() == before
-
-
-def test_a_lock_is_shared_or_held_alone(tmp_path):
-    path = tmp_path / "lock"
-    with fsio.lock(path, exclusive=False), fsio.lock(path, exclusive=False, blocking=False):
-        with pytest.raises(ConflictError) as caught, fsio.lock(path, exclusive=True, blocking=False):
-            pass
-        assert caught.value.kind == "lock-held"
-    before = open_files()
-    with (
-        fsio.lock(path, exclusive=True),
-        pytest.raises(ConflictError),
-        fsio.lock(path, exclusive=False, blocking=False),
-    ):
-        pass
-    assert open_files() == before
-
-
-def test_a_lock_is_waited_for(tmp_path):
-    path, order = tmp_path / "lock", []
-
-    def wait() -> None:
-        with fsio.lock(path, exclusive=True):
-            order.append("second")
-
-    with fsio.lock(path, exclusive=True):
-        thread = threading.Thread(target=wait)
-        thread.start()
-        thread.join(0.05)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
-
-
-def test_faults_of_the_block_under_a_lock_are_not_the_locks(tmp_path):
-    with pytest.raises(FileNotFoundError), fsio.lock(tmp_path / "lock", exclusive=True):
-        raise FileNotFoundError
-
-
-def test_a_lock_is_free_again_after_an_exception(tmp_path):
-    with pytest.raises(ValueError, match="x"), fsio.lock(tmp_path / "lock", exclusive=True):
-        raise ValueError("x")
-    with fsio.lock(tmp_path / "lock", exclusive=True, blocking=False):
-        pass
 
 
 def test_a_directory_beneath_is_opened_and_made(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamella.core import fsio
+from lamella.core import fsio, locks
 from lamella.core.errors import BackendError, ConflictError
 from lamella.testing.faults import changes_of, power_cut, refused
 
@@ -25,7 +25,7 @@ def index(tmp_path: Path) -> Path:
 
 def replace(index: Path, data: bytes = b"new") -> None:
     with index.open("rb") as opened:
-        fsio.replace_locked(index, data, lock_name=LOCK, seen=os.fstat(opened.fileno()))
+        locks.replace_locked(index, data, lock_name=LOCK, seen=os.fstat(opened.fileno()))
 
 
 def names(index: Path) -> list[str]:
@@ -55,7 +55,7 @@ def test_a_file_that_changed_meanwhile_is_left_alone(index):
         (index.parent / "other").write_bytes(b"theirs")
         (index.parent / "other").rename(index)
         with pytest.raises(ConflictError) as caught:
-            fsio.replace_locked(index, b"new", lock_name=LOCK, seen=seen)
+            locks.replace_locked(index, b"new", lock_name=LOCK, seen=seen)
     assert caught.value.kind == "file-changed"
     assert index.read_bytes() == b"theirs"
     assert names(index) == ["index"]

@@ -1,4 +1,4 @@
-"""The only module that changes the disk: exclusive temporaries, fsync, rename, directory fsync, locks.
+"""The module that changes the disk, with `core/locks.py`: exclusive temporaries, fsync, rename, directory fsync.
 
 Everything that must survive a lost power supply goes through `publish`: the file is written under a temporary name in
 its own directory, flushed, renamed, and the directory flushed. `observe` installs a hook that hears of every mutating
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import IO
 
 from lamella.core.buffers import Buffer
-from lamella.core.errors import BackendError, ConflictError, LamellaError, UsageError
+from lamella.core.errors import BackendError, LamellaError, UsageError
 
 Observer = Callable[[str, str], None]
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 TEMPORARY_PREFIX = ".lamella-tmp-"
 
 _observers: list[Observer] = []
@@ -36,7 +37,8 @@ def observe(observer: Observer) -> Iterator[None]:
         _observers.remove(observer)
 
 
-def _announce(operation: str, path: str | Path) -> None:
+def announce(operation: str, path: str | Path) -> None:
+    """Tell the observers of a change that is about to be made."""
     for observer in _observers:
         observer(operation, os.fspath(path))
 
@@ -53,10 +55,10 @@ def translated(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _changing(operation: str, path: str | Path) -> Iterator[None]:
+def changing(operation: str, path: str | Path) -> Iterator[None]:
     """Announce a change before the block makes it; a fault that the observer raises is met as one of the system's."""
     with translated(path):
-        _announce(operation, path)
+        announce(operation, path)
         yield
 
 
@@ -72,7 +74,7 @@ def backend_error(exc: OSError, path: str | Path) -> BackendError:
     return BackendError(f"{path}: {reason}", kind="io-failed", hint="check the disk, then run the command again")
 
 
-def _flush(fd: int) -> None:
+def flush(fd: int) -> None:
     """Bring a file to stable storage; on macOS that takes more than fsync, where the file system knows more."""
     if hasattr(fcntl, "F_FULLFSYNC"):
         try:
@@ -102,7 +104,7 @@ class Temporary:
         """Open a new file, hold it until it is closed, and say whether it still has its name then."""
         self.name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with _changing("create", self.path):
+        with changing("create", self.path):
             self.fd = os.open(self._where(self.name), flags, mode, dir_fd=self._directory_fd)
             try:
                 fcntl.flock(self.fd, fcntl.LOCK_EX)
@@ -122,19 +124,19 @@ class Temporary:
     def write_at(self, data: Buffer, offset: int) -> None:
         """Write all of `data` at `offset`."""
         view = memoryview(data)
-        with _changing("write", self.path):
+        with changing("write", self.path):
             while view:
                 written = os.pwrite(self.fd, view, offset)
                 view, offset = view[written:], offset + written
 
     def resize(self, nbytes: int) -> None:
         """Set the length to `nbytes`; new bytes read as zero."""
-        with _changing("resize", self.path):
+        with changing("resize", self.path):
             os.ftruncate(self.fd, nbytes)
 
     def set_modified(self, seconds: float) -> None:
         """Set the modification time, in seconds since the epoch."""
-        with _changing("touch", self.path):
+        with changing("touch", self.path):
             os.utime(self.fd, (seconds, seconds))
 
     def publish(self, name: str, *, durable: bool = True) -> None:
@@ -145,15 +147,28 @@ class Temporary:
         """
         with translated(self.directory / name):
             if durable:
-                _announce("fsync", self.path)
-                _flush(self.fd)
-            _announce("rename", self.directory / name)
+                announce("fsync", self.path)
+                flush(self.fd)
+            announce("rename", self.directory / name)
+            if not durable and self._exchanged(name):
+                return
             os.rename(
                 self._where(self.name), self._where(name), src_dir_fd=self._directory_fd, dst_dir_fd=self._directory_fd
             )
             self._published = True
             if durable:
                 sync_directory(self.directory, self._directory_fd)
+
+    def _exchanged(self, name: str) -> bool:
+        """Exchange names with the regular file called `name`; say whether there is one and the system can do that.
+
+        What has the temporary name then is the old file, and goes when the block ends. A rename onto a file makes ext4
+        write out the new one before it returns, which takes longer than to write it did.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            old = os.stat(self._where(name), dir_fd=self._directory_fd, follow_symlinks=False)
+            return stat.S_ISREG(old.st_mode) and exchange(self._where(self.name), self._where(name), self._directory_fd)
+        return False
 
     def __enter__(self) -> Temporary:
         return self
@@ -162,19 +177,33 @@ class Temporary:
         os.close(self.fd)
         if not self._published:
             # What cannot be removed now is swept later; the reason for which the block ended matters more.
-            with contextlib.suppress(BackendError), _changing("remove", self.path):
+            with contextlib.suppress(BackendError), changing("remove", self.path):
                 os.unlink(self._where(self.name), dir_fd=self._directory_fd)
+
+
+def exchange(one: str, other: str, directory_fd: int | None = None) -> bool:
+    """Let two files trade their names in one step; return False, with nothing done, where that is not possible.
+
+    Relative names lie in `directory_fd`. Linux has this since 3.15 on most file systems (renameat2(2)).
+    """
+    from ctypes import CDLL
+
+    call = getattr(CDLL(None), "renameat2", None)
+    if call is None:
+        return False
+    at = _AT_FDCWD if directory_fd is None else directory_fd
+    return bool(call(at, os.fsencode(one), at, os.fsencode(other), _RENAME_EXCHANGE) == 0)
 
 
 def sync_directory(directory: Path, directory_fd: int | None = None) -> None:
     """Flush the names in `directory` to stable storage."""
-    with _changing("fsync-directory", directory):
+    with changing("fsync-directory", directory):
         if directory_fd is not None:
-            _flush(directory_fd)
+            flush(directory_fd)
             return
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _flush(fd)
+            flush(fd)
         finally:
             os.close(fd)
 
@@ -186,91 +215,12 @@ def write_file(path: Path, data: Buffer, *, durable: bool = True, executable: bo
         temporary.publish(path.name, durable=durable)
 
 
-def replace_locked(path: Path, data: Buffer, *, lock_name: str, seen: os.stat_result) -> None:
-    """Replace the file at `path` by `data` under the lock that other programs take by creating `lock_name` beside it.
-
-    The lock is the new content itself: it is written and flushed under a temporary name, linked to the lock's name,
-    which fails where somebody holds the lock, and renamed. A process that dies between the last two steps leaves its
-    lock behind, and the next call removes it: a lock of ours is still linked to a temporary, and the kernel has
-    dropped the hold of a process that is gone (see docs/design/0003-git-index-stat.md).
-
-    Raises ConflictError: lock-held where somebody else has the lock, file-changed where the file at `path` is no
-    longer the one that `seen` describes. The caller keeps that one open, so that nothing else can be given its inode.
-    """
-    lock_path = path.with_name(lock_name)
-    with Temporary(path.parent, mode=stat.S_IMODE(seen.st_mode)) as temporary, translated(lock_path):
-        os.fchmod(temporary.fd, stat.S_IMODE(seen.st_mode))
-        temporary.write_at(data, 0)
-        _announce("fsync", temporary.path)
-        _flush(temporary.fd)
-        while not _linked(temporary.path, lock_path):
-            if not release_abandoned(lock_path):
-                raise ConflictError(
-                    f"{lock_path} exists: another git process is at work",
-                    kind="lock-held",
-                    hint="wait for it to end, then run again; if it crashed, remove that file",
-                )
-        try:
-            if not _same_file(path.stat(follow_symlinks=False), seen):
-                raise ConflictError(f"{path} changed meanwhile", kind="file-changed", hint="run the command again")
-            _announce("rename", path)
-            lock_path.rename(path)
-        except BaseException:
-            remove(lock_path)
-            raise
-        sync_directory(path.parent)
-
-
-def _linked(source: Path, target: Path) -> bool:
-    """Give `source` the name `target` too, unless something has it; say whether that was done."""
-    _announce("link", target)
-    try:
-        target.hardlink_to(source)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
-    return os.path.samestat(one, other) and (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
-
-
-def release_abandoned(lock_path: Path) -> bool:
-    """Remove a lock of `replace_locked` whose process is gone; say whether there is no lock now.
-
-    To be called before `sweep`, which would take away the temporary by which such a lock is told from others.
-    """
-    try:
-        fd = os.open(lock_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        held = os.fstat(fd)
-        with os.scandir(lock_path.parent) as entries:
-            twins = [one for one in entries if one.name.startswith(TEMPORARY_PREFIX) and one.inode() == held.st_ino]
-        if not twins:
-            return False
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever made it is gone, or has just finished; only in the first case does the lock still have its name.
-        if os.path.samestat(lock_path.stat(follow_symlinks=False), held):
-            remove(lock_path)
-        for twin in twins:
-            remove(Path(twin.path))
-    except FileNotFoundError:
-        return True
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
 def make_directory(path: Path, *, durable: bool = True) -> None:
     """Create `path` and its parents where they are missing and, with `durable`, flush the names that were added."""
     if path.is_dir():
         return
     make_directory(path.parent, durable=durable)
-    with _changing("mkdir", path):
+    with changing("mkdir", path):
         path.mkdir(exist_ok=True)
     if durable:
         sync_directory(path.parent)
@@ -278,19 +228,19 @@ def make_directory(path: Path, *, durable: bool = True) -> None:
 
 def remove(path: Path) -> None:
     """Remove the file at `path`, if it is there."""
-    with _changing("remove", path), contextlib.suppress(FileNotFoundError):
+    with changing("remove", path), contextlib.suppress(FileNotFoundError):
         path.unlink()
 
 
 def remove_directory(path: Path) -> None:
     """Remove the empty directory at `path`, if it is there."""
-    with _changing("rmdir", path), contextlib.suppress(FileNotFoundError):
+    with changing("rmdir", path), contextlib.suppress(FileNotFoundError):
         path.rmdir()
 
 
 def rename(source: Path, target: Path) -> None:
     """Move `source` to `target` on one file system, durably."""
-    with _changing("rename", target):
+    with changing("rename", target):
         source.rename(target)
     sync_directory(target.parent)
     if source.parent != target.parent:
@@ -299,7 +249,7 @@ def rename(source: Path, target: Path) -> None:
 
 def touch(path: Path, seconds: float | None = None) -> None:
     """Set the modification time of `path`, to now unless `seconds` since the epoch are given."""
-    with _changing("touch", path):
+    with changing("touch", path):
         os.utime(path, None if seconds is None else (seconds, seconds))
 
 
@@ -320,7 +270,7 @@ def _sweep_one(path: Path) -> bool:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _announce("remove", path)
+        announce("remove", path)
         os.unlink(path)
     except (BlockingIOError, FileNotFoundError):
         return False
@@ -339,31 +289,6 @@ def spool(directory: Path) -> Iterator[IO[bytes]]:
             yield file
 
 
-@contextlib.contextmanager
-def lock(path: Path, *, exclusive: bool, blocking: bool = True) -> Iterator[None]:
-    """Hold the lock file at `path`; the kernel drops it when the process dies, however it dies.
-
-    Raises ConflictError (lock-held) where `blocking` is false and somebody else holds it. Not re-entrant across the
-    two modes: a process that holds it shared must not ask for it exclusively.
-    """
-    access, operation = (os.O_RDWR, fcntl.LOCK_EX) if exclusive else (os.O_RDONLY, fcntl.LOCK_SH)
-    with _changing("lock", path):
-        fd = os.open(path, access | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        with translated(path):
-            try:
-                fcntl.flock(fd, operation | (0 if blocking else fcntl.LOCK_NB))
-            except BlockingIOError:
-                raise ConflictError(
-                    "another lamella process holds the store",
-                    kind="lock-held",
-                    hint="wait for it to end, then run again",
-                ) from None
-        yield
-    finally:
-        os.close(fd)
-
-
 def open_directory_beneath(root: Path, parts: tuple[str, ...], *, create: bool = False) -> int:
     """Return a descriptor of `root`/`parts`, following no symbolic link below `root`; the caller closes it.
 
@@ -379,7 +304,7 @@ def open_directory_beneath(root: Path, parts: tuple[str, ...], *, create: bool =
             raise UsageError(f"path {os.fspath(shown)!r} leaves the worktree", kind="path-unsafe")
         try:
             if create:
-                _announce("mkdir", shown)
+                announce("mkdir", shown)
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, dir_fd=fd)
             deeper = os.open(part, flags | os.O_NOFOLLOW, dir_fd=fd)

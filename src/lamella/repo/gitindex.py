@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamella.core import fsio
+from lamella.core import locks
 from lamella.core.errors import ConflictError, FormatError
 from lamella.core.limits import MAX_GIT_INDEX_NBYTES, MAX_GIT_PATH_NBYTES
 
@@ -77,7 +77,7 @@ def _refresh_once(index_path: Path, entries: Expected, hash_name: str) -> int:
             raise _malformed("it is being written")
         patched, count = _patched(data, entries, hash_name, seen.st_mtime_ns // 10**9)
         if count:
-            fsio.replace_locked(index_path, patched, lock_name=f"{index_path.name}.lock", seen=seen)
+            locks.replace_locked(index_path, patched, lock_name=f"{index_path.name}.lock", seen=seen)
     finally:
         os.close(fd)
     return count

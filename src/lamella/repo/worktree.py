@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamella.core import fsio
+from lamella.core import fsio, locks
 from lamella.core.errors import BackendError, ConflictError, FormatError, NotFoundError, UsageError
 from lamella.core.limits import MAX_MANIFEST_NBYTES
 from lamella.formats.file import DescriptorFile
@@ -114,7 +114,7 @@ def outside_sparse_checkout(repository: Repository, paths: Sequence[str]) -> set
 def release_index(repository: Repository) -> None:
     """Remove the lock that a killed process of ours may have left on Git's index."""
     index = repository.git.index_path
-    fsio.release_abandoned(index.with_name(f"{index.name}.lock"))
+    locks.release_abandoned(index.with_name(f"{index.name}.lock"))
 
 
 def put_entries(repository: Repository, entries: Iterable[IndexEntry]) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lamella.core import fsio
+from lamella.core import fsio, locks
 from lamella.core.config import DEFAULT, StoreConfig
 from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
@@ -64,7 +64,7 @@ class ObjectStore:
 
     def lock(self, *, exclusive: bool, blocking: bool = True) -> contextlib.AbstractContextManager[None]:
         """Hold the store's lock: shared to write, exclusive to drop packs."""
-        return fsio.lock(self.directory / "lock", exclusive=exclusive, blocking=blocking)
+        return locks.lock(self.directory / "lock", exclusive=exclusive, blocking=blocking)
 
     def refresh(self) -> set[str]:
         """Look at the disk again and return the names of the packs there; packs that are gone are closed."""
