@@ -11,7 +11,7 @@ import zstandard
 from lamella.codec.planes import CONSTANT, VERBATIM, ZSTD, Planes, XorPlanes
 from lamella.core.errors import IntegrityError
 from lamella.core.limits import MIB
-from lamella.testing.codecs import noise, weights
+from lamella.testing.codecs import decoded, noise, weights
 
 NBYTES = 4000
 PLANE = b"\x3c\x3d\x3c\x3e" * (NBYTES // 4)
@@ -66,7 +66,7 @@ def test_weights_shrink_by_what_their_exponents_hold():
 
 def test_a_long_chunk_is_not_refused():
     chunk = weights(3_000_000, 2, 1)
-    assert Planes().decode(Planes().encode(chunk, 2, None), len(chunk), 2, None) == chunk
+    assert decoded(Planes(), Planes().encode(chunk, 2, None), len(chunk), 2, None) == chunk
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_frame_that_is_not_the_plane_is_refused_without_believing_it(body):
     tracemalloc.start()
     try:
         with pytest.raises(IntegrityError) as caught:
-            Planes().decode(row(ZSTD, body), NBYTES, 1, None)
+            decoded(Planes(), row(ZSTD, body), NBYTES, 1, None)
         _, peak_nbytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -106,12 +106,12 @@ def test_a_frame_that_is_not_the_plane_is_refused_without_believing_it(body):
 
 
 def test_the_crafted_frames_are_refused_for_their_claims_alone():
-    assert Planes().decode(row(ZSTD, frame_claiming(NBYTES)), NBYTES, 1, None) == bytes(NBYTES)
+    assert decoded(Planes(), row(ZSTD, frame_claiming(NBYTES)), NBYTES, 1, None) == bytes(NBYTES)
 
 
 def test_a_frame_with_a_checksum_is_read():
     body = frame(PLANE, write_checksum=True)
-    assert Planes().decode(row(ZSTD, body), NBYTES, 1, None) == PLANE
+    assert decoded(Planes(), row(ZSTD, body), NBYTES, 1, None) == PLANE
 
 
 @pytest.mark.parametrize("kind", [VERBATIM, ZSTD, CONSTANT, 3, 255])
@@ -119,4 +119,4 @@ def test_a_frame_with_a_checksum_is_read():
 def test_a_row_whose_length_lies_is_refused(kind, length):
     payload = struct.pack("<BI", kind, length) + PLANE
     with pytest.raises(IntegrityError):
-        Planes().decode(payload, NBYTES, 1, None)
+        decoded(Planes(), payload, NBYTES, 1, None)

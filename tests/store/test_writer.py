@@ -151,7 +151,7 @@ def test_ids_come_in_the_order_asked_for_and_equal_content_is_stored_once(store)
     ids, added = add_objects(store, [source(data, 1) for data in contents])
     assert ids == [digest(data) for data in contents]
     assert (added.objects, added.nbytes) == (3, 6)
-    assert [len(piece.chunks) for piece in stream_objects(store, [digest(b"")])] == [0]
+    assert [len(piece.data) for piece in stream_objects(store, [digest(b"")])] == [0]
 
 
 def test_what_is_stored_already_adds_nothing(store):

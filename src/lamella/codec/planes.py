@@ -74,8 +74,9 @@ class Planes:
         pieces.append(planes[item_nbytes * count :])
         return b"".join(pieces)
 
-    def decode(self, payload: Buffer, nbytes: int, item_nbytes: int, base: Buffer | None) -> Buffer:
-        """Return the chunk; raise IntegrityError (payload-malformed) unless the rows and the rest fill it exactly."""
+    def decode(self, payload: Buffer, item_nbytes: int, base: Buffer | None, out: memoryview) -> None:
+        """Fill the chunk; raise IntegrityError (payload-malformed) unless the rows and the rest fill it exactly."""
+        nbytes = len(out)
         count = nbytes // item_nbytes
         view = memoryview(payload)
         planes = memoryview(_workspace.lend(nbytes))[:nbytes]
@@ -92,9 +93,7 @@ class Planes:
         if len(view) - at != nbytes - item_nbytes * count:
             raise _malformed("does not end with its last plane")
         planes[item_nbytes * count :] = view[at:]
-        chunk = bytearray(nbytes)
-        kernels.join_planes(planes, item_nbytes, base, chunk)
-        return chunk
+        kernels.join_planes(planes, item_nbytes, base, out)
 
 
 class XorPlanes(Planes):

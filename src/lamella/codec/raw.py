@@ -17,15 +17,15 @@ class Raw:
         """Return the chunk."""
         return bytes(chunk)
 
-    def decode(self, payload: Buffer, nbytes: int, item_nbytes: int, base: Buffer | None) -> Buffer:  # noqa: ARG002
-        """Return the payload; raise IntegrityError (payload-malformed) where it is not `nbytes` long."""
-        if len(payload) != nbytes:
+    def decode(self, payload: Buffer, item_nbytes: int, base: Buffer | None, out: memoryview) -> None:  # noqa: ARG002
+        """Copy the payload; raise IntegrityError (payload-malformed) where it is not as long as the chunk."""
+        if len(payload) != len(out):
             raise IntegrityError(
-                f"a raw payload of {len(payload)} bytes stands for a chunk of {nbytes}",
+                f"a raw payload of {len(payload)} bytes stands for a chunk of {len(out)}",
                 kind="payload-malformed",
                 hint="restore the object from another copy of the store",
             )
-        return payload
+        out[:] = payload
 
 
 class Same(Raw):
@@ -39,11 +39,12 @@ class Same(Raw):
         """Return nothing, or a chunk that turned out different."""
         return b"" if base is not None and equal(chunk, base) else super().encode(chunk, item_nbytes, base)
 
-    def decode(self, payload: Buffer, nbytes: int, item_nbytes: int, base: Buffer | None) -> Buffer:
-        """Return the base, or the payload where there is one."""
+    def decode(self, payload: Buffer, item_nbytes: int, base: Buffer | None, out: memoryview) -> None:
+        """Copy the base, or the payload where there is one."""
         if base is not None and not payload:
-            return base
-        return super().decode(payload, nbytes, item_nbytes, base)
+            out[:] = base
+        else:
+            super().decode(payload, item_nbytes, base, out)
 
 
 def equal(chunk: Buffer, base: Buffer) -> bool:

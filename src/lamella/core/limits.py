@@ -47,8 +47,11 @@ MAX_PACK_OBJECTS = 16_000_000
 MAX_HEAD_NBYTES = 512 * MIB
 """A record's head is one 16-byte row a chunk: 512 MiB describe a 4 TiB tensor of bf16."""
 
-STRIPE_CHUNKS = 8
-"""Chunks that one task encodes or decodes, 1 MiB of bf16: large beside a task's cost, small beside the memory bound."""
+STRIPE_NBYTES = 1 * MIB
+"""Decoded bytes that one task encodes or decodes: large beside a task's cost, small beside the memory bound."""
+
+OBJECT_COST_NBYTES = 64 * KIB
+"""What opening an object costs, as decoded bytes that take as long: so many tiny objects make a task."""
 
 IO_NBYTES = 1 * MIB
 """The unit of sequential reads."""

@@ -32,8 +32,8 @@ def file_pieces(store: ObjectStore, manifest: Manifest) -> Iterator[Buffer]:
             continue
         remaining = manifest.rows[part].spec.nbytes
         while piece is not None and piece.number == part:
-            remaining -= piece.nbytes
-            yield from piece.chunks
+            remaining -= len(piece.data)
+            yield piece.data
             piece = next(stream, None)
         if remaining:
             name = manifest.rows[part].spec.name

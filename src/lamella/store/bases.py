@@ -52,7 +52,7 @@ def _sample(count: int) -> list[int]:
 def _delta_nbytes(chain: Chain, samples: list[tuple[int, memoryview]], item_nbytes: int, alone: list[int]) -> int:
     total = 0
     for (number, part), alone_nbytes in zip(samples, alone, strict=True):
-        base = chain.decode(number, number + 1)[0] if number < len(chain.head.rows) else b""
+        base = chain.decode(number, number + 1) if number < len(chain.head.rows) else b""
         if len(base) < len(part):
             total += alone_nbytes
         else:

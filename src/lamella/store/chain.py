@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from blake3 import blake3
 
 from lamella.codec.builtin import codec_for
-from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError, UsageError
-from lamella.core.limits import STRIPE_CHUNKS
 from lamella.store.pack import Entry, PackReader
-from lamella.store.record import Head, verify_chunk
+from lamella.store.record import Head, stripes, verify_chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +22,41 @@ class Link:
     pack: PackReader
     entry: Entry
 
-    def payloads(self, first: int, last: int) -> list[memoryview]:
-        """Return the verified payloads of the chunks from `first` up to `last`, in one read."""
-        rows = self.head.rows[first:last]
-        if not rows:
-            return []
-        start = rows[0].offset
-        data = memoryview(
-            self.pack.read_at(
-                self.entry.offset + self.entry.head_nbytes + start, rows[-1].offset + rows[-1].nbytes - start
-            )
-        )
-        found = []
-        for number, row in enumerate(rows, first):
-            payload = data[row.offset - start : row.offset - start + row.nbytes]
-            verify_chunk(self.head, number, payload)
-            found.append(payload)
+    def payloads(self, numbers: Sequence[int]) -> dict[int, memoryview]:
+        """Return the verified payloads of the chunks in `numbers`, which ascend, by number, in one read.
+
+        Chunks that the object does not have are left out.
+        """
+        rows = self.head.rows
+        numbers = [number for number in numbers if number < len(rows)]
+        if not numbers:
+            return {}
+        start = rows[numbers[0]].offset
+        stop = rows[numbers[-1]].offset + rows[numbers[-1]].nbytes
+        data = memoryview(self.pack.read_at(self.entry.offset + self.entry.head_nbytes + start, stop - start))
+        found = {}
+        for number in numbers:
+            row = rows[number]
+            found[number] = data[row.offset - start : row.offset - start + row.nbytes]
+            verify_chunk(self.head, number, found[number])
         return found
+
+
+class _Scratch(threading.local):
+    """What a thread keeps between calls: for each level of a chain, room for one decoded chunk of a base."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[int, bytearray] = {}
+
+    def lend(self, level: int, nbytes: int) -> memoryview:
+        """Return `nbytes` of room, with whatever they hold."""
+        room = self._rooms.get(level)
+        if room is None or len(room) < nbytes:
+            room = self._rooms[level] = bytearray(nbytes)
+        return memoryview(room)[:nbytes]
+
+
+_scratch = _Scratch()
 
 
 class Chain:
@@ -59,47 +76,51 @@ class Chain:
         """Encoded bytes that a reader decodes on top of the object stored alone at the end of the chain."""
         return sum(link.head.payload_nbytes for link in self._links[:-1])
 
-    def decode(self, first: int, last: int) -> list[Buffer]:
-        """Return the decoded chunks from `first` up to `last`.
+    def decode(self, first: int, last: int) -> bytearray:
+        """Return the decoded bytes of the chunks from `first` up to `last`, `last` being at most their number.
 
         Raises IntegrityError where a payload is damaged or a base is not the one the object was encoded against.
         """
-        return self._decode(0, first, last)
+        chunk_nbytes = self.head.chunk_nbytes
+        out = bytearray(max(0, min(last * chunk_nbytes, self.head.nbytes) - first * chunk_nbytes))
+        layers = self._layers(first, last)
+        with memoryview(out) as view:
+            for number in range(first, last):
+                at = (number - first) * chunk_nbytes
+                self._decode_chunk(layers, 0, number, view[at : at + chunk_nbytes])
+        return out
 
-    def _decode(self, level: int, first: int, last: int) -> list[Buffer]:
-        link = self._links[level]
-        head = link.head
-        payloads = link.payloads(first, last)
-        codecs = [codec_for(row.code) for row in head.rows[first:last]]
-        bases: list[Buffer | None] = [None] * len(codecs)
-        leaning = [number for number, codec in enumerate(codecs) if codec.needs_base]
-        if leaning:
-            low, high = leaning[0], leaning[-1] + 1
-            bases[low:high] = self._base_chunks(level, first + low, first + high)
-        decoded = []
-        for number, (codec, payload, base) in enumerate(zip(codecs, payloads, bases, strict=True), first):
-            nbytes = head.decoded_nbytes(number)
-            if codec.needs_base and (base is None or len(base) != nbytes):
+    def _layers(self, first: int, last: int) -> list[dict[int, memoryview]]:
+        """Return, for each link from the object down, the payloads that the chunks need, by the chunk's number.
+
+        The heads tell which they are, so each link is read once and only where something leans on it.
+        """
+        layers = []
+        needed = list(range(first, last))
+        for link in self._links:
+            layers.append(link.payloads(needed))
+            needed = [number for number in layers[-1] if codec_for(link.head.rows[number].code).needs_base]
+        return layers
+
+    def _decode_chunk(self, layers: list[dict[int, memoryview]], level: int, number: int, out: memoryview) -> None:
+        head = self._links[level].head
+        codec = codec_for(head.rows[number].code)
+        base = None
+        if codec.needs_base:
+            below = level + 1
+            if below == len(layers) or not self._links[below].head.has_chunk(number, len(out)):
                 raise IntegrityError(
                     f"chunk {number} of object {head.id.hex()} leans on a base without that chunk",
                     kind="base-mismatch",
                     hint="run `lamella fsck`",
                 )
-            decoded.append(codec.decode(payload, nbytes, head.item_nbytes, base))
-        return decoded
-
-    def _base_chunks(self, level: int, first: int, last: int) -> list[Buffer | None]:
-        if level + 1 >= len(self._links):
-            return [None] * (last - first)
-        present = max(first, min(last, len(self._links[level + 1].head.rows)))
-        found: list[Buffer | None] = list(self._decode(level + 1, first, present))
-        return found + [None] * (last - present)
+            base = _scratch.lend(below, len(out))
+            self._decode_chunk(layers, below, number, base)
+        codec.decode(layers[level][number], head.item_nbytes, base, out)
 
     def stripes(self) -> Iterator[tuple[int, int]]:
         """Yield the (first, last) chunk numbers of pieces that are worth a task each; one of no chunks where empty."""
-        count = len(self.head.rows)
-        for first in range(0, max(count, 1), STRIPE_CHUNKS):
-            yield first, min(first + STRIPE_CHUNKS, count)
+        return stripes(len(self.head.rows), self.head.chunk_nbytes)
 
     def read(self, start: int = 0, stop: int | None = None) -> bytearray:
         """Return the decoded bytes from `start` to `stop`, decoding only the chunks they touch.
@@ -110,16 +131,13 @@ class Chain:
         if start < 0:
             raise UsageError(f"cannot read from byte {start}", kind="bad-argument")
         stop = self.head.nbytes if stop is None else min(stop, self.head.nbytes)
-        if start >= stop:
-            out = bytearray()
-        else:
+        out = bytearray()
+        if start < stop:
             size = self.head.chunk_nbytes
-            first, last = start // size, -(-stop // size)
-            out = bytearray()
-            for at in range(first, last, STRIPE_CHUNKS):
-                for chunk in self.decode(at, min(at + STRIPE_CHUNKS, last)):
-                    out += chunk
-            del out[: start - first * size]
+            origin = start // size
+            for first, last in stripes(-(-stop // size) - origin, size):
+                out += self.decode(origin + first, origin + last)
+            del out[: start - origin * size]
             del out[stop - start :]
         if start == 0 and stop == self.head.nbytes:
             self.verify(blake3(out).digest())

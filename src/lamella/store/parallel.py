@@ -14,6 +14,20 @@ TASKS_AHEAD = 4
 """Tasks in flight for each thread: enough that none waits for the consumer, few enough to bound memory."""
 
 
+def bundled(items: Iterable[Item], cost: Callable[[Item], int], enough: int) -> Generator[list[Item], None, None]:
+    """Yield the items in order, as many together as cost `enough`; the last bundle may cost less."""
+    bundle: list[Item] = []
+    total = 0
+    for item in items:
+        bundle.append(item)
+        total += cost(item)
+        if total >= enough:
+            yield bundle
+            bundle, total = [], 0
+    if bundle:
+        yield bundle
+
+
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Generator[Result, None, None]:

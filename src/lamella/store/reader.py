@@ -11,11 +11,12 @@ from blake3 import blake3
 
 from lamella.core.buffers import Buffer
 from lamella.core.ids import ObjectId
-from lamella.core.limits import STRIPE_CHUNKS
+from lamella.core.limits import OBJECT_COST_NBYTES, STRIPE_NBYTES
 from lamella.store.chain import Chain, Link
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackReader
-from lamella.store.parallel import ordered_map
+from lamella.store.parallel import bundled, ordered_map
+from lamella.store.record import stripes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,7 @@ class Piece:
 
     number: int
     offset: int
-    chunks: list[Buffer]
-
-    @property
-    def nbytes(self) -> int:
-        """The decoded bytes in this piece."""
-        return sum(len(chunk) for chunk in self.chunks)
+    data: Buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +34,10 @@ class _Task:
     chain: Chain
     first: int
     last: int
+
+    @property
+    def cost_nbytes(self) -> int:
+        return OBJECT_COST_NBYTES + (self.last - self.first) * self.chain.head.chunk_nbytes
 
 
 def stream_objects(store: ObjectStore, identities: Iterable[ObjectId]) -> Iterator[Piece]:
@@ -48,38 +48,30 @@ def stream_objects(store: ObjectStore, identities: Iterable[ObjectId]) -> Iterat
     """
     hasher, current = blake3(), 0
     chain: Chain | None = None
-    with closing(ordered_map(_decode_batch, _batches(store, identities), store.config.threads)) as batches:
-        for task, piece in itertools.chain.from_iterable(batches):
+    bundles = bundled(_tasks(store, identities), lambda task: task.cost_nbytes, STRIPE_NBYTES)
+    with closing(ordered_map(_decode, bundles, store.config.threads)) as decoded:
+        for task, piece in itertools.chain.from_iterable(decoded):
             if chain is not None and task.number != current:
                 chain.verify(hasher.digest())
                 hasher = blake3()
             chain, current = task.chain, task.number
-            for chunk in piece.chunks:
-                hasher.update(chunk)
+            hasher.update(piece.data)
             yield piece
     if chain is not None:
         chain.verify(hasher.digest())
 
 
-def _batches(store: ObjectStore, identities: Iterable[ObjectId]) -> Iterator[list[_Task]]:
-    batch: list[_Task] = []
-    chunks = 0
+def _tasks(store: ObjectStore, identities: Iterable[ObjectId]) -> Iterator[_Task]:
     for number, identity in enumerate(identities):
         chain = store.open(identity)
         for first, last in chain.stripes():
-            batch.append(_Task(number, chain, first, last))
-            chunks += max(1, last - first)
-            if chunks >= STRIPE_CHUNKS:
-                yield batch
-                batch, chunks = [], 0
-    if batch:
-        yield batch
+            yield _Task(number, chain, first, last)
 
 
-def _decode_batch(batch: list[_Task]) -> list[tuple[_Task, Piece]]:
+def _decode(bundle: list[_Task]) -> list[tuple[_Task, Piece]]:
     return [
         (task, Piece(task.number, task.first * task.chain.head.chunk_nbytes, task.chain.decode(task.first, task.last)))
-        for task in batch
+        for task in bundle
     ]
 
 
@@ -92,8 +84,7 @@ def verify_object(store: ObjectStore, identity: ObjectId) -> int:
     chain = store.open(identity)
     hasher = blake3()
     for first, last in chain.stripes():
-        for chunk in chain.decode(first, last):
-            hasher.update(chunk)
+        hasher.update(chain.decode(first, last))
     chain.verify(hasher.digest())
     return chain.head.nbytes
 
@@ -101,5 +92,5 @@ def verify_object(store: ObjectStore, identity: ObjectId) -> int:
 def verify_record(pack: PackReader, entry: Entry) -> None:
     """Read a record and compare it with its checksums, decoding nothing; raise IntegrityError where it is damaged."""
     link = Link(pack.head(entry), pack, entry)
-    for first in range(0, len(link.head.rows), STRIPE_CHUNKS):
-        link.payloads(first, first + STRIPE_CHUNKS)
+    for first, last in stripes(len(link.head.rows), link.head.chunk_nbytes):
+        link.payloads(range(first, last))

@@ -7,13 +7,14 @@ scanner that lost its place finds the next object by its magic and its checksum.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import CHECK_NBYTES, ID_NBYTES, ObjectId, check
-from lamella.core.limits import MAX_CHUNK_SHIFT, MAX_HEAD_NBYTES, MAX_READ_DEPTH, MAX_TENSOR_NBYTES
+from lamella.core.limits import MAX_CHUNK_SHIFT, MAX_HEAD_NBYTES, MAX_READ_DEPTH, MAX_TENSOR_NBYTES, STRIPE_NBYTES
 
 MAGIC = b"\x93LamObj\n"
 FIXED = struct.Struct("<8sIBBBBQQ32s32sII")
@@ -61,6 +62,10 @@ class Head:
         """The length of the head on disk."""
         return MIN_HEAD_NBYTES + ROW.size * len(self.rows)
 
+    def has_chunk(self, chunk: int, nbytes: int) -> bool:
+        """Say whether there is a chunk numbered `chunk` and it is `nbytes` long, decoded."""
+        return chunk < len(self.rows) and self.decoded_nbytes(chunk) == nbytes
+
     def decoded_nbytes(self, chunk: int) -> int:
         """Return the decoded length of the chunk numbered `chunk`."""
         return min(self.chunk_nbytes, self.nbytes - chunk * self.chunk_nbytes)
@@ -69,6 +74,13 @@ class Head:
 def chunk_count(nbytes: int, item_nbytes: int, chunk_shift: int) -> int:
     """Return how many chunks an object of `nbytes` has; an empty object has none."""
     return -(-nbytes // (item_nbytes << chunk_shift))
+
+
+def stripes(chunks: int, chunk_nbytes: int) -> Iterator[tuple[int, int]]:
+    """Yield the (first, last) chunk numbers of pieces that are worth a task each; one of no chunks where empty."""
+    step = max(1, STRIPE_NBYTES // chunk_nbytes)
+    for first in range(0, max(chunks, 1), step):
+        yield first, min(first + step, chunks)
 
 
 def head_nbytes_for(chunks: int) -> int:

@@ -17,14 +17,14 @@ from lamella.codec.builtin import encode
 from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError, IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
-from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES, STRIPE_CHUNKS
+from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES, OBJECT_COST_NBYTES, STRIPE_NBYTES
 from lamella.core.progress import SILENT, Progress
 from lamella.store.bases import ALONE, Choice, choose
 from lamella.store.chain import Chain
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import PackWriter
-from lamella.store.parallel import ordered_map
-from lamella.store.record import Head, chunk_count
+from lamella.store.parallel import bundled, ordered_map
+from lamella.store.record import Head, chunk_count, stripes
 from lamella.store.rollup import roll_up
 
 ReadAt = Callable[[int, int], Buffer]
@@ -64,6 +64,10 @@ class _Stripe:
     plan: _Plan
     first: int
     last: int
+
+    @property
+    def cost_nbytes(self) -> int:
+        return OBJECT_COST_NBYTES + (self.last - self.first) * self.plan.head.chunk_nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +138,13 @@ def _write_pack(store: ObjectStore, missing: dict[ObjectId, Source], progress: P
     with (
         PackWriter(store.packs) as pack,
         closing(ordered_map(_plan, candidates, threads)) as plans,
-        closing(ordered_map(_encode_batch, _batches(plans), threads)) as batches,
+        closing(ordered_map(_encode_bundle, _bundles(plans), threads)) as bundles,
     ):
-        encoded = itertools.chain.from_iterable(batches)
-        for plan, stripes in itertools.groupby(encoded, key=lambda stripe: stripe.plan):
+        encoded = itertools.chain.from_iterable(bundles)
+        for plan, group in itertools.groupby(encoded, key=lambda stripe: stripe.plan):
             if plan.head.base is not None:
                 leaned_on.add(plan.head.base)
-            pack.add(plan.head, _checked_chunks(plan, stripes, progress))
+            pack.add(plan.head, _checked_chunks(plan, group, progress))
         for identity in leaned_on:
             store.freshen(identity)
         stored = pack.nbytes
@@ -185,25 +189,20 @@ def _with_base(head: Head, choice: Choice) -> Head:
     return Head(head.id, base, choice.depth, head.item_nbytes, head.chunk_shift, head.nbytes, 0, ())
 
 
-def _batches(plans: Iterable[_Plan]) -> Iterator[list[_Stripe]]:
+def _bundles(plans: Iterable[_Plan]) -> Iterator[list[_Stripe]]:
     """Cut the plans into stripes and bundle small ones, so that a task is worth its overhead."""
-    batch: list[_Stripe] = []
-    chunks = 0
-    for plan in plans:
-        count = chunk_count(plan.head.nbytes, plan.head.item_nbytes, plan.head.chunk_shift)
-        for first in range(0, max(count, 1), STRIPE_CHUNKS):
-            stripe = _Stripe(plan, first, min(first + STRIPE_CHUNKS, count))
-            batch.append(stripe)
-            chunks += max(1, stripe.last - stripe.first)
-            if chunks >= STRIPE_CHUNKS:
-                yield batch
-                batch, chunks = [], 0
-    if batch:
-        yield batch
+    cut = (
+        _Stripe(plan, first, last)
+        for plan in plans
+        for first, last in stripes(
+            chunk_count(plan.head.nbytes, plan.head.item_nbytes, plan.head.chunk_shift), plan.head.chunk_nbytes
+        )
+    )
+    return bundled(cut, lambda stripe: stripe.cost_nbytes, STRIPE_NBYTES)
 
 
-def _encode_batch(batch: list[_Stripe]) -> list[_Encoded]:
-    return [_encode_stripe(stripe) for stripe in batch]
+def _encode_bundle(bundle: list[_Stripe]) -> list[_Encoded]:
+    return [_encode_stripe(stripe) for stripe in bundle]
 
 
 def _encode_stripe(stripe: _Stripe) -> _Encoded:
@@ -211,14 +210,13 @@ def _encode_stripe(stripe: _Stripe) -> _Encoded:
     start = stripe.first * head.chunk_nbytes
     stop = min(stripe.last * head.chunk_nbytes, head.nbytes)
     data = memoryview(source.read_at(start, stop - start))
-    based: list[Buffer] = []
+    based = memoryview(b"")
     if base is not None and stripe.first < len(base.head.rows):
-        based = base.decode(stripe.first, min(stripe.last, len(base.head.rows)))
+        based = memoryview(base.decode(stripe.first, min(stripe.last, len(base.head.rows))))
     chunks = []
-    for number in range(stripe.last - stripe.first):
-        chunk = data[number * head.chunk_nbytes : (number + 1) * head.chunk_nbytes]
-        against = based[number] if number < len(based) and len(based[number]) == len(chunk) else None
-        chunks.append(encode(chunk, head.item_nbytes, against))
+    for at in range(0, len(data), head.chunk_nbytes):
+        chunk, against = data[at : at + head.chunk_nbytes], based[at : at + head.chunk_nbytes]
+        chunks.append(encode(chunk, head.item_nbytes, against if len(against) == len(chunk) else None))
     return _Encoded(stripe.plan, data, chunks)
 
 

@@ -97,6 +97,13 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(chunk, item_nbytes, bytes(base))
 
 
+def decoded(codec: Codec, payload: Buffer, nbytes: int, item_nbytes: int, base: Buffer | None) -> bytes:
+    """Return the chunk of `nbytes` that a payload stands for."""
+    out = bytearray(nbytes)
+    codec.decode(payload, item_nbytes, base, memoryview(out))
+    return bytes(out)
+
+
 def damaged(payload: bytes) -> Iterator[bytes]:
     """Yield the payload cut at every byte, lengthened, and with every bit flipped."""
     for nbytes in range(len(payload)):
@@ -126,16 +133,14 @@ class CodecSuite:
         return self.codec.encode(case.chunk, case.item_nbytes, self._base(case))
 
     def _decode(self, case: Case, payload: Buffer) -> bytes:
-        return bytes(self.codec.decode(payload, len(case.chunk), case.item_nbytes, self._base(case)))
+        return decoded(self.codec, payload, len(case.chunk), case.item_nbytes, self._base(case))
 
     def _decode_or_refuse(self, case: Case, payload: Buffer, nbytes: int, base: bytes | None) -> None:
         try:
-            decoded = self.codec.decode(payload, nbytes, case.item_nbytes, base)
+            decoded(self.codec, payload, nbytes, case.item_nbytes, base)
         except IntegrityError as exc:
             assert exc.kind == "payload-malformed"
             assert exc.hint
-        else:
-            assert len(decoded) == nbytes
 
     def test_has_a_code_of_one_byte_and_a_name(self) -> None:
         assert 0 <= self.codec.code <= 255
@@ -159,7 +164,7 @@ class CodecSuite:
         for kind in (bytearray, memoryview):
             chunk, base = kind(case.chunk), None if self._base(case) is None else kind(case.base)
             assert self.codec.encode(chunk, case.item_nbytes, base) == payload
-            assert bytes(self.codec.decode(kind(payload), len(chunk), case.item_nbytes, base)) == case.chunk
+            assert decoded(self.codec, kind(payload), len(chunk), case.item_nbytes, base) == case.chunk
             assert bytes(chunk) == case.chunk
             assert base is None or bytes(base) == case.base
 
