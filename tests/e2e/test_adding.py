@@ -136,6 +136,15 @@ def test_only_the_tensors_that_changed_are_stored(tree):
     assert tree.lamella("add", "a.safetensors").startswith("a.safetensors: 8 tensors, 1 new object,")
 
 
+def test_what_is_new_is_told_however_quickly_it_comes(bench):
+    """Git asks the filter about a file that changed in the second in which it was indexed."""
+    for number in range(4):
+        bench.write("a.safetensors", network(layer_1_bias=number))
+        told = bench.lamella("add", "a.safetensors")
+        assert "0 new objects" not in told
+        bench.lamella("commit", "--quiet", "--message", f"{number}")
+
+
 def test_the_same_weights_under_another_name_cost_nothing(tree):
     tree.lamella("add", "a.safetensors")
     assert tree.lamella("add", "b.safetensors").startswith("b.safetensors: 8 tensors, 0 new objects, 0 B stored")

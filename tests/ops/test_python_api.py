@@ -15,6 +15,7 @@ from lamella import Repo
 from lamella.core.errors import BackendError, ConflictError, NotFoundError, UsageError
 from lamella.ops import commit as commit_op
 from lamella.repo.filling import fill
+from lamella.repo.manifest import write_manifest
 from lamella.store.pack import PackReader
 from lamella.testing.models import model, network, spec
 from tests.e2e.workbench import Workbench
@@ -134,6 +135,7 @@ def test_a_branch_that_is_not_there_starts_at_head(bench, repo):
 
 def test_the_first_commit_of_a_repository_may_come_from_here(make_repository):
     bench = Workbench(make_repository("fresh").root)
+    bench.write(".gitattributes", b"*.safetensors filter=lamella\n")
     with Repo.open(bench.root) as repo:
         report = repo.commit({"w": ARRAYS["matrix"]}, MODEL, "root")
         assert bench.git("rev-list", "--count", "main") == "1"
@@ -149,6 +151,32 @@ def test_a_detached_head_moves(bench, repo):
     assert report.branch == "HEAD"
     assert bench.git("rev-parse", "HEAD") == report.commit
     assert bench.git("rev-parse", "HEAD~1") == bench.git("rev-parse", "main") == main
+
+
+def test_a_path_that_no_pattern_names_is_refused(bench, repo):
+    with pytest.raises(UsageError) as caught:
+        repo.commit({"w": ARRAYS["matrix"]}, "model.bin", "nobody would fill it")
+    assert caught.value.kind == "bad-argument"
+    assert "lamella track '*.bin'" in caught.value.hint
+    assert bench.git("ls-tree", "-r", "--name-only", "HEAD") == ".gitattributes"
+
+
+def test_a_file_that_is_no_model_is_refused(repo, tmp_path):
+    for content in (b"", write_manifest(repo.snapshot(repo.commit(ARRAYS, MODEL, "one").commit, MODEL).manifest)):
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(UsageError) as caught:
+            repo.commit(tmp_path / "file", MODEL, "no")
+        assert caught.value.hint
+
+
+def test_an_executable_model_stays_so(bench, repo):
+    bench.write(MODEL, network())
+    (bench.root / MODEL).chmod(0o755)
+    repo.add(bench.root / MODEL)
+    bench.git("commit", "--quiet", "--message", "executable")
+    repo.commit(ARRAYS, MODEL, "arrays")
+    assert bench.git("ls-tree", "HEAD", MODEL).startswith("100755")
+    assert bench.git("diff", "--cached", "--name-only") == ""
 
 
 def test_a_commit_in_a_bare_repository_works(make_repository):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
 import pytest
 
 from lamella.core.dtypes import DTYPES
-from lamella.core.errors import UsageError
+from lamella.core.errors import IntegrityError, UsageError
 from lamella.formats.file import BytesFile
 from lamella.repo.arrays import numpy_dtype, spec_of
 from lamella.repo.checkin import check_in
+from lamella.repo.manifest import Manifest
 from lamella.repo.snapshot import Snapshot
 from lamella.store.objects import ObjectStore
 from lamella.testing.models import model, spec, values
@@ -34,6 +36,18 @@ def test_it_is_a_mapping_of_arrays(snapshot):
         assert snapshot[one.name].shape == one.shape
         assert snapshot[one.name].tobytes() == values(one)
     assert dict(snapshot).keys() == {one.name for one in SPECS}
+
+
+def test_an_object_of_another_length_is_refused_before_it_is_read(snapshot):
+    first, second, *rest = snapshot.manifest.rows
+    altered = Manifest(
+        snapshot.manifest.format, snapshot.manifest.skeleton, (replace(first, object=second.object), *rest)
+    )
+    other = Snapshot(snapshot._store, altered, "HEAD:m")
+    for read in (lambda: other["wide"], lambda: other.read("wide", 0, 1)):
+        with pytest.raises(IntegrityError) as caught:
+            read()
+        assert caught.value.kind == "object-damaged"
 
 
 def test_an_array_may_be_changed_without_changing_what_is_stored(snapshot):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
-from lamella.repo.attributes import filtered
+from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import CheckedIn, check_in
 from lamella.repo.git import GitOid
 from lamella.repo.manifest import parse_for_git, write_manifest
@@ -111,7 +111,7 @@ def _changed(repository: Repository, paths: Sequence[str]) -> tuple[list[str], l
         raise UsageError("nothing was named to add", kind="bad-argument", hint="`lamella add .` adds everything here")
     _refuse_unknown(repository, paths)
     gone = _list(repository, paths, "ls-files", "--full-name", "--deleted")
-    changed = _list(repository, paths, "diff-files", "--name-only")
+    changed = _list(repository, paths, *WITHOUT_FILTER, "diff-files", "--name-only")
     changed |= _list(repository, paths, "ls-files", "--full-name", "--others", "--exclude-standard")
     return [path for path in changed if path not in gone], list(gone)
 
@@ -138,9 +138,9 @@ def _is_ignored(repository: Repository, path: str) -> bool:
     return bool(repository.git.run("-C", where, "check-ignore", "--", path, check=False))
 
 
-def _list(repository: Repository, paths: Sequence[str], verb: str, *options: str) -> dict[str, None]:
+def _list(repository: Repository, paths: Sequence[str], *command: str) -> dict[str, None]:
     """Return what a listing command says of `paths`, pathspecs as the user typed them, relative to the root."""
-    listing = repository.git.run("-C", str(repository.git.directory), verb, "-z", *options, "--", *paths)
+    listing = repository.git.run("-C", str(repository.git.directory), *command, "-z", "--", *paths)
     return dict.fromkeys(os.fsdecode(found) for found in listing.split(b"\0")[:-1])
 
 

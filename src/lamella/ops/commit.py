@@ -17,11 +17,13 @@ from lamella.formats.file import DescriptorFile
 from lamella.formats.safetensors_header import build_header
 from lamella.ops.add import stage_blobs
 from lamella.repo.arrays import spec_of
+from lamella.repo.attributes import filtered
 from lamella.repo.checkin import check_in
 from lamella.repo.checkout import split_path
-from lamella.repo.manifest import write_manifest
-from lamella.repo.objects import write_blob
+from lamella.repo.manifest import PREFIX, is_manifest, write_manifest
+from lamella.repo.objects import list_tree, write_blob
 from lamella.repo.repository import Repository, manifest_at
+from lamella.repo.worktree import PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,10 @@ def commit(
 
     `source` is a file, or a mapping of name to array that is stored as safetensors. The worktree is not touched; where
     the branch is the one checked out, its index follows, so that only the worktree's file then differs. A branch that
-    does not exist starts at HEAD. Raises ConflictError (lock-held) where somebody else moves the branch meanwhile.
+    does not exist starts at HEAD. Raises UsageError (bad-argument) for a path that no pattern names and for a file that
+    is empty or a manifest, and ConflictError (lock-held) where somebody else moves the branch meanwhile.
     """
-    directories, name = split_path(path)
-    path = "/".join((*directories, name))
+    path = _kept_path(repository, path)
     text = _message(message)
     reference = _reference(repository, branch)
     start = _tip(repository, reference) or _tip(repository, "HEAD")
@@ -96,14 +98,34 @@ def commit(
     else:
         with _opened(source) as file:
             nbytes = os.fstat(file.fileno()).st_size
+            _refuse_what_is_no_model(file, nbytes)
             checked = check_in(repository.store, DescriptorFile(file.fileno(), nbytes, source), parents, progress)
     manifest = write_manifest(checked.manifest)
-    created = _write_commit(repository, reference, start, path, manifest, text)
-    _follow(repository, reference, path, manifest)
+    mode = _mode(repository, start, path) if earlier is not None else PLAIN
+    created = _write_commit(repository, reference, start, path, mode, manifest, text)
+    _follow(repository, reference, path, mode, manifest)
     return CommitReport(
         created, reference.removeprefix("refs/heads/"), path, checked.manifest.model_id(), checked.added.objects,
         checked.added.stored_nbytes,
     )  # fmt: skip
+
+
+def _kept_path(repository: Repository, path: str) -> str:
+    """Return `path` in its shortest form; refuse one at which Git would leave the manifest in everybody's worktree."""
+    directories, name = split_path(path)
+    path = "/".join((*directories, name))
+    if repository.git.worktree is not None and not filtered(repository.git, [path]):
+        hint = f"run `lamella track '*{Path(name).suffix or name}'` first"
+        raise UsageError(f"no pattern names {path!r} as a model", kind="bad-argument", hint=hint)
+    return path
+
+
+def _refuse_what_is_no_model(file: IO[bytes], nbytes: int) -> None:
+    if not nbytes:
+        raise UsageError(f"{file.name} is empty", kind="bad-argument", hint="name a model file")
+    if is_manifest(file.read(len(PREFIX))):
+        hint = "`lamella checkout` puts the file in its place"
+        raise UsageError(f"{file.name} is the manifest of a model", kind="bad-argument", hint=hint)
 
 
 def _message(message: str) -> bytes:
@@ -145,8 +167,14 @@ def _tip(repository: Repository, reference: str) -> str | None:
         return None
 
 
+def _mode(repository: Repository, revision: str | None, path: str) -> int:
+    """Return the mode that a file has at `revision`."""
+    (entry,) = list_tree(repository.git, f"{revision}", path)
+    return entry.mode
+
+
 def _write_commit(
-    repository: Repository, reference: str, start: str | None, path: str, manifest: bytes, message: bytes
+    repository: Repository, reference: str, start: str | None, path: str, mode: int, manifest: bytes, message: bytes
 ) -> str:
     """Make blob, trees, commit and reference with one process, and return the commit.
 
@@ -158,7 +186,7 @@ def _write_commit(
     lines = [
         b"commit " + reference.encode(), b"mark :1", b"author " + author, b"committer " + committer,
         b"data %d" % len(message), message, *([b"from " + start.encode()] if start else []),
-        b"M 100644 inline " + _quoted(path), b"data %d" % len(manifest), manifest, b"get-mark :1", b"done", b"",
+        b"M %o inline " % mode + _quoted(path), b"data %d" % len(manifest), manifest, b"get-mark :1", b"done", b"",
     ]  # fmt: skip
     try:
         answer = git.run("fast-import", "--quiet", "--done", "--date-format=raw-permissive", input=b"\n".join(lines))
@@ -177,9 +205,9 @@ def _quoted(path: str) -> bytes:
     return b'"' + raw + b'"'
 
 
-def _follow(repository: Repository, reference: str, path: str, manifest: bytes) -> None:
+def _follow(repository: Repository, reference: str, path: str, mode: int, manifest: bytes) -> None:
     """Let the index follow where the branch that moved is the one checked out."""
     git = repository.git
     current = git.run("symbolic-ref", "--quiet", "HEAD", check=False).decode().strip()
     if git.worktree is not None and reference in (current, "HEAD"):
-        stage_blobs(repository, [(path, 0o100644, write_blob(git, manifest))])
+        stage_blobs(repository, [(path, mode, write_blob(git, manifest))])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.changes import FileChange, compare
-from lamella.repo.attributes import filtered
+from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import identify_file
 from lamella.repo.manifest import Manifest, parse_for_git
 from lamella.repo.objects import ObjectReader
@@ -74,7 +74,7 @@ def _changed_paths(repository: Repository, revisions: Sequence[str], paths: Sequ
     git = repository.git
     verb = ("diff-files",) if not revisions else ("diff-tree", "-r") if len(revisions) == 2 else ("diff-index",)
     where = ("-C", str(git.directory)) if git.worktree else ()
-    listing = git.run(*where, *verb, "-z", "--name-only", "--no-renames", *revisions, "--", *paths)
+    listing = git.run(*where, *WITHOUT_FILTER, *verb, "-z", "--name-only", "--no-renames", *revisions, "--", *paths)
     found = list(dict.fromkeys(os.fsdecode(path) for path in listing.split(b"\0")[:-1]))
     if len(revisions) == 2:
         yield from found

@@ -11,18 +11,13 @@ from lamella.core.errors import ConflictError, LamellaError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.changes import FileChange, compare
 from lamella.ops.diff import identify
-from lamella.repo.attributes import filtered
+from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.filling import unfilled
 from lamella.repo.git import GitOid
 from lamella.repo.manifest import Manifest
 from lamella.repo.objects import IndexEntry, ObjectReader
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.worktree import record_stat
-
-_WITHOUT_FILTER = (
-    *("-c", "filter.lamella.process=", "-c", "filter.lamella.clean=true", "-c", "filter.lamella.required=false"),
-)
-"""Lets Git report every model file whose stat changed, at once: what it holds is found out here, without a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +65,7 @@ class _Line:
 
 def status(repository: Repository, progress: Progress = SILENT) -> StatusReport:
     """Return what `git status` would, model files in tensors. Changed model files are hashed and not stored."""
-    listing = repository.git.run(*_WITHOUT_FILTER, "status", "--porcelain=v2", "-z", "--branch")
+    listing = repository.git.run(*WITHOUT_FILTER, "status", "--porcelain=v2", "-z", "--branch")
     fields = listing.split(b"\0")[:-1]
     header = dict(os.fsdecode(field)[2:].split(" ", 1) for field in fields if field.startswith(b"# "))
     lines = list(_lines(fields))

@@ -12,6 +12,11 @@ from lamella.core.errors import UsageError
 from lamella.repo.git import Git
 
 FILTER = "lamella"
+WITHOUT_FILTER = (
+    *("-c", "filter.lamella.process=", "-c", "filter.lamella.clean=true", "-c", "filter.lamella.required=false"),
+)
+"""Lets Git report every model file whose stat changed, at once: what it holds is found out here, without a pipe."""
+
 _OURS = (b"filter=lamella", b"diff=lamella", b"merge=lamella", b"-text")
 _MAX_LINE_NBYTES = 2048
 """Git ignores longer lines."""

@@ -140,9 +140,13 @@ def write_blob(git: Git, data: Buffer) -> GitOid:
     return GitOid(git.run("hash-object", "-w", "--stdin", input=data).decode().strip())
 
 
-def list_tree(git: Git, revision: str) -> list[TreeEntry]:
-    """Return every path of `revision`; raise NotFoundError (revision-unknown) where there is no such tree."""
-    listing = git.run("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", revision)
+def list_tree(git: Git, revision: str, *paths: str) -> list[TreeEntry]:
+    """Return every path of `revision`, or those at and below `paths`, which are taken literally.
+
+    Raises NotFoundError (revision-unknown) where there is no such tree.
+    """
+    literally = {"GIT_LITERAL_PATHSPECS": "1"}
+    listing = git.run("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", revision, *paths, env=literally)
     entries = []
     for row in listing.split(b"\0")[:-1]:
         what, _, path = row.partition(b"\t")

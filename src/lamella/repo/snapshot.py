@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lamella.core.errors import NotFoundError
+from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.tensors import TensorSpec
 from lamella.repo.arrays import to_array
 from lamella.repo.manifest import OPAQUE, Manifest, Row
+from lamella.store.chain import Chain
 from lamella.store.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -51,11 +52,21 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytearray:
         """Return the bytes from `start` to `stop` of one tensor, decoding only the chunks they touch."""
-        return self._store.open(self._row(name).object).read(start, stop)
+        return self._open(self._row(name)).read(start, stop)
 
     def __getitem__(self, name: str) -> numpy.ndarray[Any, Any]:
         row = self._rows[name]
-        return to_array(row.spec, self._store.read(row.object))
+        return to_array(row.spec, self._open(row).read())
+
+    def _open(self, row: Row) -> Chain:
+        chain = self._store.open(row.object)
+        if chain.head.nbytes != row.spec.nbytes:
+            raise IntegrityError(
+                f"tensor {row.spec.name!r} of {self.label} and its object differ in length",
+                kind="object-damaged",
+                hint="the manifest was altered; take it from another revision",
+            )
+        return chain
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows
