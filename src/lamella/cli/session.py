@@ -22,7 +22,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing b
 def open_repository() -> Repository:
     """Open the repository around the current directory."""
     try:
-        return Repository.open(Path.cwd())
+        return Repository.open(Path.cwd(), environment=dict(os.environ))
     except FileNotFoundError as exc:
         raise NotFoundError("the current directory is gone", kind="path-unknown", hint="go to one that exists") from exc
 

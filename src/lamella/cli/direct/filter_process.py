@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
         raise UsageError("filter-process takes no arguments", kind="bad-argument", hint="Git calls it by itself")
     clean = _setting(Clean, "LAMELLA_CLEAN", Clean.STORE)
     smudge = _setting(Smudge, "LAMELLA_SMUDGE", Smudge.FILL)
-    with Repository.open(Path.cwd()) as repository:
+    with Repository.open(Path.cwd(), environment=dict(os.environ)) as repository:
         serve(0, 1, ModelFilter(repository, clean, smudge, _warn), _complain)
     return 0
 
