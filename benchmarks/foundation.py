@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +31,11 @@ SERIES_STEPS = (0, 20, 40, 60)
 
 MOST_STARTUP_RATIO = 3.0
 MOST_STATUS_SECONDS = 0.3
-MOST_RATIO = {"add": 3.5, "checkout": 2.2}
 MOST_PEAK_MEGABYTES = 256.0
+MOST_STORED_SHARE = 0.35
+MOST_HISTORY_SECONDS = 1.0
+SLOWER = {"add": ("git-lfs", "dvc", "borg", "restic"), "checkout": ("git-lfs", "borg", "restic")}
+"""Who must take longer than we do; DVC's checkout copies a file that it keeps as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,19 @@ def large(setting: Setting) -> list[Row]:
             costs, yardstick = ([_steps(one)[step] for one in some] for some in (listed, by_name["cp"]))
             rows += _costs(name, step, costs, yardstick)
         rows += _sizes("large", name, listed[-1], versions)
-    return rows
+    return [_bounded(row, rows) for row in rows]
+
+
+def _bounded(row: Row, rows: list[Row]) -> Row:
+    """Return our own time with the fastest one of those that must take longer as its bound, and other rows as is."""
+    if row.contender != "lamella" or row.unit != "s" or row.measure not in SLOWER:
+        return row
+    theirs = [
+        one.value
+        for one in rows
+        if one.contender in SLOWER[row.measure] and (one.measure, one.unit) == (row.measure, row.unit)
+    ]
+    return replace(row, bound=min(theirs, default=None))
 
 
 def _steps(one: Trial) -> dict[str, Cost]:
@@ -112,14 +127,13 @@ def _steps(one: Trial) -> dict[str, Cost]:
 def _costs(name: str, step: str, costs: list[Cost], yardstick: list[Cost]) -> list[Row]:
     cost = measure.typical(costs)
     ratios = [one.wall_seconds / other.wall_seconds for one, other in zip(costs, yardstick, strict=True)]
-    promised = name == "lamella"
     rows = [
         Row("large", name, step, cost.wall_seconds, "s"),
-        Row("large", name, step, statistics.median(ratios), "x cp", MOST_RATIO.get(step) if promised else None),
+        Row("large", name, step, statistics.median(ratios), "x cp"),
         Row("large", name, step, cost.cpu_seconds, "cpu s"),
     ]
     if cost.anonymous_nbytes is not None:
-        bound = MOST_PEAK_MEGABYTES if promised else None
+        bound = MOST_PEAK_MEGABYTES if name == "lamella" else None
         rows.append(Row("large", name, step, cost.anonymous_nbytes / MEGABYTE, "MB", bound))
     return rows
 
@@ -144,10 +158,13 @@ def series(setting: Setting) -> list[Row]:
         for path, steps in zip(versions, SERIES_STEPS, strict=True):
             models.write(path, models.encoder(), functools.partial(models.trained, steps=steps))
     trials = alternating(setting.contenders, versions, setting.work, rounds=1)
-    return [
+    rows = [
         row
         for contender, listed in zip(setting.contenders, trials, strict=True)
         for row in _sizes("series", contender.name, listed[-1], versions)
+    ]
+    return [
+        replace(row, bound=MOST_STORED_SHARE) if row.contender == "lamella" and row.unit == "x" else row for row in rows
     ]
 
 
@@ -163,9 +180,18 @@ def history(setting: Setting) -> list[Row]:
         seconds = _commit_often(Repo.open(place.directory), setting.commits)
         rows = [Row("history", "lamella", "commit", 1000 * seconds / setting.commits, "ms")]
         for what, *words in (("log", "log"), ("to middle", "checkout", middle), ("to tip", "checkout", "main")):
-            rows.append(Row("history", "lamella", what, place.run(((program, *words),), 0).wall_seconds, "s"))
+            rows.append(
+                Row(
+                    "history",
+                    "lamella",
+                    what,
+                    place.run(((program, *words),), 0).wall_seconds,
+                    "s",
+                    MOST_HISTORY_SECONDS,
+                )
+            )
         models.write(place.model, models.encoder()[-1:], models.initial)
-        rows.append(Row("history", "lamella", "add", place.run(ours.add, 0).wall_seconds, "s"))
+        rows.append(Row("history", "lamella", "add", place.run(ours.add, 0).wall_seconds, "s", MOST_HISTORY_SECONDS))
         files = sum(path.is_file() for path in (place.directory / ".git/lamella").rglob("*"))
         nbytes = measure.stored_nbytes(place.directory, without=MODEL)
     return [
