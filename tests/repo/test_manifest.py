@@ -12,6 +12,7 @@ from lamella.core.ids import ObjectId
 from lamella.core.limits import MAX_DIMENSIONS
 from lamella.core.tensors import TensorSpec
 from lamella.repo.manifest import (
+    FIRST_LINE,
     HINT_LINES,
     PREFIX,
     Manifest,
@@ -111,6 +112,13 @@ def test_any_other_text_is_refused_and_nothing_else_happens(data, at, dropped):
         assert error.kind in ("manifest-malformed", "manifest-version", "dtype-unknown")
     else:
         assert without_comments(write_manifest(read)) == without_comments(changed)
+
+
+def test_a_dtype_of_a_later_version_is_told_from_a_malformed_line():
+    for name in ("a", "a" * 300):
+        with pytest.raises(FormatError) as caught:
+            parse_manifest(f"{FIRST_LINE}\nformat npy\n{name} f1024 [2]\n    {'0' * 64}\n".encode())
+        assert caught.value.kind == "dtype-unknown"
 
 
 @given(st.binary(max_size=200))

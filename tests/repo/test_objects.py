@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamella.core.errors import BackendError, NotFoundError
+from lamella.repo.git import GitOid
 from lamella.repo.objects import IndexEntry, ObjectReader, TreeEntry, list_tree, tracked, write_blob
 from tests.repo.committing import commit
 
@@ -105,6 +107,40 @@ def test_only_content_with_the_prefix_is_kept(content, git_repository):
         assert found.matches == content.startswith(b"prefix")
         assert found.data == (content if found.matches else None)
         assert reader.read(oid).data == content
+
+
+def test_many_objects_are_read_as_one_by_one(git_repository):
+    contents = [b"prefix %d" % number for number in range(150)]
+    contents[40], contents[90] = b"prefix" + bytes(40_000_000), b"other"
+    oids = [write_blob(git_repository, content) for content in contents]
+    oids[7] = oids[149] = GitOid("f" * 40)
+    with ObjectReader(git_repository, limit_nbytes=100) as reader:
+        each = list(reader.read_each(iter(oids), prefix=b"prefix"))
+        assert each == [reader.read(oid, prefix=b"prefix") for oid in oids]
+    assert [each.index(found) for found in each if found is None or found.data is None] == [7, 40, 90, 7]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 35, 100])
+def test_a_reader_goes_on_after_many_were_asked_for_and_few_taken(taken, git_repository):
+    oids = [write_blob(git_repository, b"%d" % number) for number in range(100)]
+    with ObjectReader(git_repository, limit_nbytes=100) as reader:
+        each = reader.read_each(oids)
+        assert [found.data for found in islice(each, taken)] == [b"%d" % number for number in range(taken)]
+        each.close()
+        assert reader.read(oids[99]).data == b"99"
+
+
+def test_reading_many_stops_at_a_damaged_one(git_repository):
+    oids = [write_blob(git_repository, bytes(range(256)) * (40 + number)) for number in range(100)]
+    damage(loose(git_repository, oids[50]), loose(git_repository, oids[50]).read_bytes()[:400])
+    with ObjectReader(git_repository, limit_nbytes=100_000) as reader:
+        each = reader.read_each(oids)
+        assert sum(1 for _ in islice(each, 50)) == 50
+        with pytest.raises(BackendError) as caught:
+            next(each)
+        assert caught.value.kind == "git-failed"
+        assert next(each, None) is None
+        assert reader.read(oids[99]).nbytes == 256 * 139
 
 
 def test_a_replaced_object_is_read_as_the_reader_was_told(git_repository):

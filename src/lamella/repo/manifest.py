@@ -8,6 +8,7 @@ it, so a merged manifest is as good as a written one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ HINT_LINES = (
 OPAQUE = "opaque"
 INDENT = "    "
 
+_SHORT_LINE_LENGTH = 200
 _BARE_NAME = re.compile(r"[!$-\[\]-~][!-\[\]-~]*\Z")
 _EXTENT = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
 _FORMAT = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
@@ -197,7 +199,7 @@ def _parse_body(lines: list[str], start: int) -> Manifest:
     rows: list[Row] = []
     names: set[str] = set()
     while position < len(lines):
-        spec = _parse_spec(lines[position], position + 1)
+        spec = _spec(lines, position)
         if container != OPAQUE and spec.name in names:
             raise _malformed(position + 1, "a tensor of that name stands above")
         names.add(spec.name)
@@ -216,34 +218,50 @@ def _parse_object(lines: list[str], index: int) -> ObjectId:
         raise _malformed(index + 1, "an object id is missing or malformed") from None
 
 
-def _parse_spec(line: str, number: int) -> TensorSpec:
+def _spec(lines: list[str], index: int) -> TensorSpec:
+    line = lines[index]
+    try:
+        return _parse_short_spec(line) if len(line) <= _SHORT_LINE_LENGTH else _parse_spec(line)
+    except FormatError:
+        raise
+    except ValueError as exc:
+        raise _malformed(index + 1, str(exc)) from None
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _parse_short_spec(line: str) -> TensorSpec:
+    """Remember the lines that a history repeats from version to version."""
+    return _parse_spec(line)
+
+
+def _parse_spec(line: str) -> TensorSpec:
     parts = line.rsplit(" ", 2)
     if len(line) > MAX_MANIFEST_LINE_NBYTES or len(parts) != 3:
-        raise _malformed(number, "it is not a tensor's name, dtype and shape")
+        raise ValueError("it is not a tensor's name, dtype and shape")
     name, dtype, shape = parts
     if name.startswith('"'):
         try:
             parsed = json.loads(name)
         except ValueError:
-            raise _malformed(number, "the quoted name is malformed") from None
+            raise ValueError("the quoted name is malformed") from None
         if not isinstance(parsed, str) or _BARE_NAME.match(parsed) or json.dumps(parsed) != name:
-            raise _malformed(number, "the quoted name is not in its shortest form")
+            raise ValueError("the quoted name is not in its shortest form")
         name = parsed
     elif not _BARE_NAME.match(name):
-        raise _malformed(number, "the name has to be quoted")
-    extents = _parse_shape(shape, number)
+        raise ValueError("the name has to be quoted")
+    extents = _parse_shape(shape)
     spec = TensorSpec(name, dtype_named(dtype), extents)
     if spec.nbytes > MAX_TENSOR_NBYTES:
-        raise _malformed(number, "the tensor is impossibly large")
+        raise ValueError("the tensor is impossibly large")
     return spec
 
 
-def _parse_shape(text: str, number: int) -> tuple[int, ...]:
+def _parse_shape(text: str) -> tuple[int, ...]:
     if not (text.startswith("[") and text.endswith("]")):
-        raise _malformed(number, "the shape is malformed")
+        raise ValueError("the shape is malformed")
     if text == "[]":
         return ()
     extents = text[1:-1].split(",")
     if len(extents) > MAX_DIMENSIONS or not all(_EXTENT.match(extent) for extent in extents):
-        raise _malformed(number, "the shape is malformed")
+        raise ValueError("the shape is malformed")
     return tuple(int(extent) for extent in extents)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,6 +19,9 @@ from lamella.repo.gitfaults import damaged
 _HEADER = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) (blob|tree|commit|tag) ([0-9]{1,19})")
 _SKIP_NBYTES = 16 * IO_NBYTES
 """An unread body longer than this is dropped by ending the process: inflating it would take longer."""
+
+_ASKED_AT_ONCE = 30
+"""Two such groups of the longest ids fit into one page, the least that a pipe holds: no side waits for the other."""
 
 _PATHS_A_COMMAND = 1000
 
@@ -74,14 +78,47 @@ class ObjectReader:
 
         Raises BackendError (git-failed) where it finds an object damaged; Git calls some damaged ones missing.
         """
-        if "\n" in spec:
-            spec = self._git.run("rev-parse", "--verify", "--quiet", "--end-of-options", spec, check=False).decode()
+        self._ask([spec])
+        return self._answer(prefix)
+
+    def read_each(self, oids: Iterable[GitOid], *, prefix: bytes = b"") -> Iterator[GitObject | None]:
+        """Yield what `read` returns for each of `oids`, asked for ahead so that Git works while the caller does.
+
+        Nothing else may be read before the last was yielded. Raises as `read` does, and is then at its end.
+        """
+        remaining, asked = iter(oids), deque[GitOid]()
+        try:
+            while True:
+                if len(asked) <= _ASKED_AT_ONCE:
+                    group = list(islice(remaining, _ASKED_AT_ONCE))
+                    self._ask(group)
+                    asked.extend(group)
+                if not asked:
+                    return
+                found = self._answer(prefix)
+                asked.popleft()
+                if self._running is None:
+                    self._ask(asked)
+                yield found
+        finally:
+            if asked:
+                self.close()
+
+    def _ask(self, specs: Iterable[str]) -> None:
         running = self._running or self._git.start(*self._args, stdin="pipe")
         self._running = running
         with contextlib.suppress(BrokenPipeError):
-            running.stdin.write(os.fsencode(spec.removesuffix("\n")) + b"\n")
+            running.stdin.writelines(self._line(spec) for spec in specs)
             running.stdin.flush()
-        line = running.stdout.readline()
+
+    def _line(self, spec: str) -> bytes:
+        if "\n" in spec:
+            spec = self._git.run("rev-parse", "--verify", "--quiet", "--end-of-options", spec, check=False).decode()
+        return os.fsencode(spec.removesuffix("\n")) + b"\n"
+
+    def _answer(self, prefix: bytes) -> GitObject | None:
+        assert self._running is not None
+        line = self._running.stdout.readline()
         header = _HEADER.fullmatch(line.rstrip(b"\n"))
         if header is None:
             if not line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -73,8 +74,9 @@ def reachable_with_prefix(git: Git, prefix: bytes, *, limit_nbytes: int) -> Iter
     Raises as that does. Content longer than `limit_nbytes` is not held: such an object comes with `data` None.
     """
     with ObjectReader(git, limit_nbytes=limit_nbytes, replace=False) as reader:
-        for oid, path in reachable_blobs(git):
-            found = reader.read(oid, prefix=prefix)
+        blobs, asked = itertools.tee(reachable_blobs(git))
+        each = reader.read_each((oid for oid, _ in asked), prefix=prefix)
+        for found, (oid, path) in zip(each, blobs, strict=True):
             if found is None:
                 raise _unreadable(oid)
             if found.matches:
