@@ -22,4 +22,6 @@ def report(error: LamellaError, *, as_json: bool) -> int:
 
 def printable(text: str) -> str:
     """Return `text` with control characters escaped, so that no file name or tensor name can drive a terminal."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

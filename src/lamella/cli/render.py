@@ -33,7 +33,17 @@ def counted(number: int, noun: str) -> str:
 
 def line(text: str = "", **style: Any) -> None:
     """Print one line of data, coloured where stdout is a terminal that wants it; control characters are escaped."""
-    click.echo(click.style(printable(text), **style) if style and _colour() else printable(text), color=_colour())
+    click.echo(styled(text, **style), color=_colour())
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Print lines that `styled` made, all of them at once: a long history has a hundred thousand."""
+    click.echo("\n".join(texts), color=_colour())
+
+
+def styled(text: str, **style: Any) -> str:
+    """Return `text` as `line` prints it."""
+    return click.style(printable(text), **style) if style and _colour() else printable(text)
 
 
 def note(text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,7 +11,7 @@ from lamella.core.errors import FormatError
 from lamella.ops.changes import FileChange, compare
 from lamella.repo.git import GitOid
 from lamella.repo.manifest import PREFIX, Manifest, parse_manifest
-from lamella.repo.objects import ObjectReader
+from lamella.repo.objects import GitObject, ObjectReader
 from lamella.repo.repository import Repository
 
 _FORMAT = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%D%x00%B%x00"
@@ -22,7 +22,8 @@ _OPTIONS = (
 """The same output whatever the user's settings say."""
 
 _BLOCK_NBYTES = 1 << 16
-"""What is read at once: some hundred commits, so that the first ones are shown soon."""
+_COMMITS_AT_ONCE = 100
+"""What is read at once: few enough commits that the first ones are shown soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,14 @@ class LogEntry:
         return self.message.split("\n", 1)[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """What Git says of a commit: seven fields, and path, older blob and newer blob of each change."""
+
+    heading: list[bytes]
+    changes: list[tuple[str, GitOid, GitOid]]
+
+
 def log(
     repository: Repository, revisions: Sequence[str] = (), paths: Sequence[str] = (), limit: int | None = None
 ) -> Iterator[LogEntry]:
@@ -63,7 +72,7 @@ def log(
     command = (*where, "-c", "log.showRoot=true", "log", *options, *revisions, "--", *paths)
     with git.start(*command) as running, repository.reader() as reader:
         blocks = iter(lambda: running.stdout.read(_BLOCK_NBYTES), b"")
-        yield from _entries(_fields(blocks), _Manifests(reader))
+        yield from _entries(_commits(_fields(blocks)), reader)
 
 
 def _fields(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -76,21 +85,30 @@ def _fields(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield pending
 
 
-def _entries(fields: Iterator[bytes], manifests: _Manifests) -> Iterator[LogEntry]:
+def _commits(fields: Iterator[bytes]) -> Iterator[_Commit]:
     """Yield the commits: seven fields each, then two for each path, of which the first begins with a colon."""
-    heading: list[bytes] = []
-    files: list[FileChange] = []
+    commit: _Commit | None = None
     for field in fields:
         begin = field.lstrip(b"\n")
         if begin.startswith(b":"):
-            change = _change(begin, next(fields), manifests)
-            files += [change] if change else []
+            assert commit is not None
+            _, _, before, after, _ = begin.decode().split(" ")
+            commit.changes.append((os.fsdecode(next(fields)), GitOid(before), GitOid(after)))
         elif begin:
-            if heading:
-                yield _entry(heading, files)
-            heading, files = [begin, *islice(fields, 6)], []
-    if heading:
-        yield _entry(heading, files)
+            if commit is not None:
+                yield commit
+            commit = _Commit([begin, *islice(fields, 6)], [])
+    if commit is not None:
+        yield commit
+
+
+def _entries(commits: Iterator[_Commit], reader: ObjectReader) -> Iterator[LogEntry]:
+    manifests = _Manifests(reader)
+    while group := list(islice(commits, _COMMITS_AT_ONCE)):
+        manifests.expect(oid for commit in group for _, *sides in commit.changes for oid in sides)
+        for commit in group:
+            changes = (_change(*change, manifests) for change in commit.changes)
+            yield _entry(commit.heading, [change for change in changes if change])
 
 
 def _entry(heading: list[bytes], files: list[FileChange]) -> LogEntry:
@@ -107,10 +125,9 @@ def _entry(heading: list[bytes], files: list[FileChange]) -> LogEntry:
     )
 
 
-def _change(raw: bytes, path: bytes, manifests: _Manifests) -> FileChange | None:
-    _, _, before, after, _ = raw.decode().split(" ")
-    sides = manifests.read(GitOid(before)), manifests.read(GitOid(after))
-    return None if sides == (None, None) else compare(os.fsdecode(path), *sides)
+def _change(path: str, before: GitOid, after: GitOid, manifests: _Manifests) -> FileChange | None:
+    sides = manifests.read(before), manifests.read(after)
+    return None if sides == (None, None) else compare(path, *sides)
 
 
 class _Manifests:
@@ -120,17 +137,33 @@ class _Manifests:
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
-        self._recent: dict[str, Manifest | None] = {}
+        self._recent: dict[GitOid, Manifest | None] = {}
+        self._expected: Iterator[GitObject | None] = iter(())
+
+    def expect(self, oids: Iterable[GitOid]) -> None:
+        """Have the blobs read ahead that `read` will be asked for, every one of them and in this order."""
+        self._expected = self._reader.read_each(list(self._forgotten(oids)), prefix=PREFIX)
+
+    def _forgotten(self, oids: Iterable[GitOid]) -> Iterator[GitOid]:
+        remembered = dict(self._recent)
+        for oid in oids:
+            if oid.strip("0") and oid not in remembered:
+                yield oid
+                self._remember(remembered, oid, None)
 
     def read(self, oid: GitOid) -> Manifest | None:
         if not oid.strip("0"):
             return None
         if oid not in self._recent:
-            found = self._reader.read(oid, prefix=PREFIX)
-            self._recent[oid] = self._parse(found.data) if found is not None and found.data else None
-            while len(self._recent) > self.KEPT:
-                del self._recent[next(iter(self._recent))]
+            found = next(self._expected)
+            self._remember(self._recent, oid, self._parse(found.data) if found is not None and found.data else None)
         return self._recent[oid]
+
+    @classmethod
+    def _remember(cls, recent: dict[GitOid, Manifest | None], oid: GitOid, manifest: Manifest | None) -> None:
+        recent[oid] = manifest
+        while len(recent) > cls.KEPT:
+            del recent[next(iter(recent))]
 
     @staticmethod
     def _parse(data: bytes) -> Manifest | None:

@@ -50,16 +50,12 @@ def _show_line(entry: LogEntry) -> None:
 
 
 def _show(entry: LogEntry) -> None:
-    render.line(f"commit {entry.commit}{f' ({entry.refs})' if entry.refs else ''}", fg="yellow")
+    head = f"commit {entry.commit}{f' ({entry.refs})' if entry.refs else ''}"
+    lines = [f"Author: {entry.author} <{entry.email}>", f"Date:   {entry.date}", ""]
     if len(entry.parents) > 1:
-        render.line(f"Merge:  {' '.join(parent[:10] for parent in entry.parents)}")
-    render.line(f"Author: {entry.author} <{entry.email}>")
-    render.line(f"Date:   {entry.date}")
-    render.line()
-    for text in entry.message.split("\n"):
-        render.line(f"    {text}")
+        lines.insert(0, f"Merge:  {' '.join(parent[:10] for parent in entry.parents)}")
+    lines += [f"    {text}" for text in entry.message.split("\n")]
     if entry.files:
-        render.line()
-    for file in entry.files:
-        render.line(f"  {file.path}: {changes_text.summary(file)}")
-    render.line()
+        lines.append("")
+    lines += [f"  {file.path}: {changes_text.summary(file)}" for file in entry.files]
+    render.lines([render.styled(head, fg="yellow"), *map(render.styled, [*lines, ""])])
