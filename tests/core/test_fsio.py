@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lamella.core import fsio, locks
-from lamella.core.errors import BackendError, UsageError
+from lamella.core.errors import BackendError, ConflictError, UsageError
 from lamella.core.fsio import TEMPORARY_PREFIX, Temporary
 from lamella.testing.faults import PowerCut, changes_of, power_cut, refused
 
@@ -61,6 +61,47 @@ def test_a_file_that_need_not_last_takes_the_name_of_another_at_once(tmp_path, m
     with pytest.raises(BackendError):
         fsio.write_file(path, b"new", durable=False)
     assert path.is_dir()
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_file_takes_the_name_only_of_the_one_that_was_meant(tmp_path, monkeypatch, can_exchange):
+    if not can_exchange:
+        monkeypatch.setattr(fsio, "exchange", lambda *_: False)
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+    seen = file.stat()
+    for theirs in (b"newer", None):
+        file.unlink()
+        if theirs is not None:
+            file.write_bytes(theirs)
+        with pytest.raises(ConflictError) as caught, fsio.Temporary(tmp_path) as temporary:
+            temporary.publish("file", durable=False, replacing=seen)
+        assert caught.value.kind == "file-changed"
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == ([] if theirs is None else [theirs])
+    file.write_bytes(b"old")
+    with fsio.Temporary(tmp_path) as temporary:
+        temporary.write_at(b"ours", 0)
+        temporary.publish("file", durable=False, replacing=file.stat())
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"ours"]
+
+
+def test_the_newest_file_keeps_the_name_however_often_it_is_taken(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_bytes(b"meant")
+    seen, writes = file.stat(), [b"first", b"second", b"third"]
+    exchange = fsio.exchange
+
+    def race(*args: object) -> bool:
+        if writes:
+            (tmp_path / "theirs").write_bytes(writes.pop(0))
+            (tmp_path / "theirs").rename(file)
+        return exchange(*args)
+
+    monkeypatch.setattr(fsio, "exchange", race)
+    with pytest.raises(ConflictError), fsio.Temporary(tmp_path) as temporary:
+        temporary.write_at(b"ours", 0)
+        temporary.publish("file", durable=False, replacing=seen)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"third"]
 
 
 def test_names_are_exchanged_in_one_step_or_not_at_all(tmp_path):

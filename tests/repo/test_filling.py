@@ -9,7 +9,8 @@ import pytest
 
 from lamella.core.fsio import Temporary
 from lamella.formats.file import BytesFile
-from lamella.repo import checkin
+from lamella.repo import checkin, filling
+from lamella.repo.checkout import restore_file
 from lamella.repo.filling import fill, sweep, unfilled
 from lamella.repo.git import Git
 from lamella.repo.manifest import Manifest, write_manifest
@@ -131,3 +132,19 @@ def test_nothing_is_swept_through_a_link(repository, waiting, tmp_path):
     (repository.worktree / "deep").symlink_to(tmp_path)
     assert sweep(repository, model_entries(repository)) == 0
     assert (tmp_path / ".lamella-tmp-other").exists()
+
+
+def test_what_somebody_writes_meanwhile_is_theirs(repository, waiting, monkeypatch):
+    file, trained = repository.worktree / PATH, network(layer_1_bias=9)
+
+    def restore_late(*args: object, **options: object) -> os.stat_result:
+        (repository.worktree / "training").write_bytes(trained)
+        (repository.worktree / "training").rename(file)
+        return restore_file(*args, **options)
+
+    monkeypatch.setattr(filling, "restore_file", restore_late)
+    filled = fill(repository)
+    ((path, error),) = filled.failed
+    assert (filled.paths, path, error.kind) == ((), PATH, "file-changed")
+    assert file.read_bytes() == trained
+    assert repository.git.run("diff-files", "--name-only").decode() == f"{PATH}\n"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from lamella.core.buffers import Buffer
-from lamella.core.errors import BackendError, LamellaError, UsageError
+from lamella.core.errors import BackendError, ConflictError, LamellaError, UsageError
 
 Observer = Callable[[str, str], None]
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -139,11 +139,15 @@ class Temporary:
         with changing("touch", self.path):
             os.utime(self.fd, (seconds, seconds))
 
-    def publish(self, name: str, *, durable: bool = True) -> None:
+    def publish(self, name: str, *, durable: bool = True, replacing: os.stat_result | None = None) -> None:
         """Give the file its final `name` in the same directory, replacing what had it.
 
         With `durable`, bytes and name are on stable storage when this returns. A failed fsync raises and leaves the
         final name as it was: the kernel may have dropped the pages, so the write is never claimed.
+
+        With `replacing`, only the file that this describes is replaced: where another has the name by now, or none,
+        that stays as it is, and ConflictError (file-changed) is raised. Where names cannot be exchanged, and where
+        `durable`, what comes between the last look and the rename goes unseen.
         """
         with translated(self.directory / name):
             if durable:
@@ -151,7 +155,11 @@ class Temporary:
                 flush(self.fd)
             announce("rename", self.directory / name)
             if not durable and self._exchanged(name):
+                if replacing is not None:
+                    self._yield_to_others(name, replacing)
                 return
+            if replacing is not None and not same_file(self._look(name), replacing):
+                raise changed_meanwhile(self.directory / name)
             os.rename(
                 self._where(self.name), self._where(name), src_dir_fd=self._directory_fd, dst_dir_fd=self._directory_fd
             )
@@ -165,10 +173,38 @@ class Temporary:
         What has the temporary name then is the old file, and goes when the block ends. A rename onto a file makes ext4
         write out the new one before it returns, which takes longer than to write it did.
         """
+        old = self._look(name)
+        regular = old is not None and stat.S_ISREG(old.st_mode)
+        return regular and exchange(self._where(self.name), self._where(name), self._directory_fd)
+
+    def _look(self, name: str) -> os.stat_result | None:
+        """Return the state of what is called `name`, None where nothing is."""
         with contextlib.suppress(FileNotFoundError):
-            old = os.stat(self._where(name), dir_fd=self._directory_fd, follow_symlinks=False)
-            return stat.S_ISREG(old.st_mode) and exchange(self._where(self.name), self._where(name), self._directory_fd)
-        return False
+            return os.stat(self._where(name), dir_fd=self._directory_fd, follow_symlinks=False)
+        return None
+
+    def _yield_to_others(self, name: str, expected: os.stat_result) -> None:
+        """Exchange the names back unless it was `expected` that was replaced.
+
+        Somebody may take the name even then: the newest file has it in the end, and none is removed that had not been
+        replaced by a newer one.
+        """
+        if same_file(self._look(self.name), expected):
+            return
+        replaced = [os.fstat(self.fd)]
+        while not any(same_file(displaced := self._look(self.name), one) for one in replaced):
+            announce("rename", self.directory / name)
+            if displaced is None or not exchange(self._where(self.name), self._where(name), self._directory_fd):
+                os.rename(
+                    self._where(self.name),
+                    self._where(name),
+                    src_dir_fd=self._directory_fd,
+                    dst_dir_fd=self._directory_fd,
+                )
+                self._published = True
+                break
+            replaced.append(displaced)
+        raise changed_meanwhile(self.directory / name)
 
     def __enter__(self) -> Temporary:
         return self
@@ -179,6 +215,18 @@ class Temporary:
             # What cannot be removed now is swept later; the reason for which the block ended matters more.
             with contextlib.suppress(BackendError), changing("remove", self.path):
                 os.unlink(self._where(self.name), dir_fd=self._directory_fd)
+
+
+def same_file(one: os.stat_result | None, other: os.stat_result | None) -> bool:
+    """Say whether both describe one file, and one content as far as length and time of change tell."""
+    if one is None or other is None:
+        return False
+    return os.path.samestat(one, other) and (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+
+
+def changed_meanwhile(path: Path) -> ConflictError:
+    """Return the error for a file that is no longer the one that was looked at."""
+    return ConflictError(f"{path} changed meanwhile", kind="file-changed", hint="run the command again")
 
 
 def exchange(one: str, other: str, directory_fd: int | None = None) -> bool:

@@ -11,7 +11,18 @@ from pathlib import Path
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError
-from lamella.core.fsio import TEMPORARY_PREFIX, Temporary, announce, changing, flush, remove, sync_directory, translated
+from lamella.core.fsio import (
+    TEMPORARY_PREFIX,
+    Temporary,
+    announce,
+    changed_meanwhile,
+    changing,
+    flush,
+    remove,
+    same_file,
+    sync_directory,
+    translated,
+)
 
 
 @contextlib.contextmanager
@@ -64,8 +75,8 @@ def replace_locked(path: Path, data: Buffer, *, lock_name: str, seen: os.stat_re
                     hint="wait for it to end, then run again; if it crashed, remove that file",
                 )
         try:
-            if not _same_file(path.stat(follow_symlinks=False), seen):
-                raise ConflictError(f"{path} changed meanwhile", kind="file-changed", hint="run the command again")
+            if not same_file(path.stat(follow_symlinks=False), seen):
+                raise changed_meanwhile(path)
             announce("rename", path)
             lock_path.rename(path)
         except BaseException:
@@ -82,10 +93,6 @@ def _linked(source: Path, target: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
-    return os.path.samestat(one, other) and (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
 
 def release_abandoned(lock_path: Path) -> bool:

@@ -83,6 +83,7 @@ def restore_file(
     *,
     executable: bool = False,
     backdated: bool = False,
+    replacing: os.stat_result | None = None,
     progress: Progress = SILENT,
 ) -> os.stat_result:
     """Write the file that `manifest` stands for to `path` in `worktree`, wholly or not at all, and return its stat.
@@ -92,6 +93,9 @@ def restore_file(
     was indexed: for a caller that records the stat in the index, since any other file of this length could be taken
     for the one that is recorded there. The file is not flushed to stable storage, as Git's own are not: its bytes are
     in the store.
+
+    With `replacing`, only the file that this describes is replaced: ConflictError (file-changed) where it is no longer
+    there.
     """
     directories, name = split_path(path)
     directory_fd = fsio.open_directory_beneath(worktree, directories, create=True)
@@ -106,7 +110,7 @@ def restore_file(
                 progress.advance(len(piece))
             if backdated:
                 temporary.set_modified(int(time.time()) - 1)
-            temporary.publish(name, durable=False)
+            temporary.publish(name, durable=False, replacing=replacing)
             with fsio.translated(where / name):
                 return os.fstat(temporary.fd)
     finally:

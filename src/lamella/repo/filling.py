@@ -42,13 +42,19 @@ class Filled:
 class Unfilled:
     """A model file of which the worktree has only a manifest: what the manifest says, or why it cannot be understood.
 
-    `indexed` says that it is the manifest that the index holds, and not one that `git restore --source` put there.
+    `indexed` says that it is the manifest that the index holds, and not one that `git restore --source` put there;
+    `state` is what the file was when it was read.
     """
 
     entry: IndexEntry
     manifest: Manifest | FormatError
-    executable: bool
+    state: os.stat_result
     indexed: bool
+
+    @property
+    def executable(self) -> bool:
+        """Whether the user may execute the file."""
+        return bool(self.state.st_mode & stat.S_IXUSR)
 
 
 def unfilled(repository: Repository, entries: Iterable[IndexEntry] | None = None) -> list[Unfilled]:
@@ -65,7 +71,6 @@ def _look(repository: Repository, entry: IndexEntry) -> Unfilled | None:
     try:
         with open_file(repository.worktree, entry.path) as opened:
             text = opened.manifest_text()
-            executable = bool(opened.state.st_mode & stat.S_IXUSR)
     except (NotFoundError, UsageError):
         return None
     if text is None:
@@ -78,14 +83,15 @@ def _look(repository: Repository, entry: IndexEntry) -> Unfilled | None:
             return None
         manifest = error
     blob = hashlib.new(repository.git.hash_name, b"blob %d\0" % len(text) + text, usedforsecurity=False)
-    return Unfilled(entry, manifest, executable, entry.stage == 0 and blob.hexdigest() == entry.oid)
+    return Unfilled(entry, manifest, opened.state, entry.stage == 0 and blob.hexdigest() == entry.oid)
 
 
 def fill(repository: Repository, progress: Progress = SILENT) -> Filled:
     """Replace every manifest in the worktree by the file it stands for, and tell Git's index.
 
-    A file that cannot be restored keeps its manifest and is reported; the others are written. Each file is replaced
-    as a whole, so an interrupted fill is finished by running it again, and what a killed one left behind is removed.
+    A file that cannot be restored keeps its manifest and is reported, and so is one that somebody wrote meanwhile, who
+    keeps what he wrote; the others are written. Each file is replaced as a whole, so an interrupted fill is finished by
+    running it again, and what a killed one left behind is removed.
     """
     entries = model_entries(repository)
     waiting = unfilled(repository, entries)
@@ -128,6 +134,7 @@ def _restore(repository: Repository, item: Unfilled, progress: Progress) -> os.s
         item.entry.path,
         executable=item.executable,
         backdated=item.indexed,
+        replacing=item.state,
         progress=progress,
     )
 
