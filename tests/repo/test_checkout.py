@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lamella.core.errors import FormatError, IntegrityError, LamellaError, NotFoundError, UsageError
+from lamella.core.dtypes import DTYPES
+from lamella.core.errors import ConflictError, FormatError, IntegrityError, LamellaError, NotFoundError, UsageError
 from lamella.core.ids import ObjectId
 from lamella.formats.file import BytesFile
 from lamella.repo.checkin import check_in
@@ -99,11 +100,25 @@ def lies(manifest: Manifest) -> dict[str, tuple[Manifest, type[LamellaError]]]:
         "a missing tensor": (broken(manifest, 2, object=gone), NotFoundError),
         "a missing skeleton": (dataclasses.replace(manifest, skeleton=gone), NotFoundError),
         "another skeleton": (dataclasses.replace(manifest, skeleton=first.object), FormatError),
-        "a tensor too few": (dataclasses.replace(manifest, rows=manifest.rows[:-1]), FormatError),
-        "a tensor too many": (dataclasses.replace(manifest, rows=(*manifest.rows, first)), FormatError),
-        "a longer tensor": (broken(manifest, 3, spec=spec("x", 25)), IntegrityError),
-        "a shorter tensor": (broken(manifest, 3, spec=spec("x", 23)), IntegrityError),
-        "a tensor of a length that no disk has": (broken(manifest, 3, spec=spec("x", 1 << 60)), IntegrityError),
+        "no skeleton": (dataclasses.replace(manifest, skeleton=None), ConflictError),
+        "a tensor too few": (dataclasses.replace(manifest, rows=manifest.rows[:-1]), ConflictError),
+        "a tensor too many": (dataclasses.replace(manifest, rows=(*manifest.rows, first)), ConflictError),
+        "another order": (dataclasses.replace(manifest, rows=manifest.rows[::-1]), ConflictError),
+        "another name": (broken(manifest, 0, spec=dataclasses.replace(first.spec, name="x")), ConflictError),
+        "another dtype": (
+            broken(manifest, 0, spec=dataclasses.replace(first.spec, dtype=DTYPES["i32"])),
+            ConflictError,
+        ),
+        "another shape": (
+            broken(manifest, 0, spec=dataclasses.replace(first.spec, shape=(1, *first.spec.shape))),
+            ConflictError,
+        ),
+        "a tensor of a length that no disk has": (broken(manifest, 3, spec=spec("x", 1 << 60)), ConflictError),
+        "an opaque file with a skeleton": (dataclasses.replace(manifest, format="opaque"), ConflictError),
+        "a format of later, a tensor too few": (
+            dataclasses.replace(manifest, format="later", rows=manifest.rows[1:]),
+            ConflictError,
+        ),
     }
 
 
@@ -111,10 +126,25 @@ def lies(manifest: Manifest) -> dict[str, tuple[Manifest, type[LamellaError]]]:
 def test_a_manifest_that_lies_is_refused_and_nothing_is_written(store, worktree, lie):
     manifest, error = lies(stored(store, network()))[lie]
     (worktree / "file").write_bytes(b"before")
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         restore_file(store, manifest, worktree, "file")
+    assert caught.value.kind == "manifest-mixed" or error is not ConflictError
     assert (worktree / "file").read_bytes() == b"before"
     assert [path.name for path in worktree.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("content", [b"a shorter object", bytes(1000)])
+def test_an_object_of_another_length_is_refused_and_nothing_is_written(store, worktree, content):
+    manifest = broken(stored(store, network()), 3, object=stored(store, content).rows[0].object)
+    with pytest.raises(IntegrityError):
+        restore_file(store, manifest, worktree, "file")
+    assert list(worktree.iterdir()) == []
+
+
+def test_a_file_of_a_format_that_only_a_later_version_reads_is_restored(store, worktree):
+    manifest = dataclasses.replace(stored(store, network()), format="later")
+    restore_file(store, manifest, worktree, "file")
+    assert (worktree / "file").read_bytes() == network()
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,20 @@ def test_an_executable_manifest_becomes_an_executable_file(repository):
 
 
 def test_a_file_that_the_user_wrote_is_not_touched(repository, waiting):
-    for content in (b"mine", network(layer_1_bias=1), b"", waiting[:-1], b"lamella manifest 1\nnot quite\n"):
+    for content in (b"mine", network(layer_1_bias=1), b"", waiting.replace(b"format", b"<<<<<<< HEAD\nformat")):
         (repository.worktree / PATH).write_bytes(content)
         assert unfilled(repository) == []
         assert fill(repository).paths == ()
         assert (repository.worktree / PATH).read_bytes() == content
+
+
+@pytest.mark.parametrize("harm", [lambda text: text[:-1], lambda text: text + b"".join(text.splitlines(True)[-2:])])
+def test_a_malformed_manifest_is_told_and_stays(repository, waiting, harm):
+    (repository.worktree / PATH).write_bytes(harm(waiting))
+    assert [item.entry.path for item in unfilled(repository)] == [PATH]
+    ((path, error),) = fill(repository).failed
+    assert (path, error.kind) == (PATH, "manifest-malformed")
+    assert (repository.worktree / PATH).read_bytes() == harm(waiting)
 
 
 def test_a_manifest_of_another_version_of_the_file_is_filled_too(repository, waiting):

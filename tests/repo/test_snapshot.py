@@ -11,11 +11,11 @@ import numpy
 import pytest
 
 from lamella.core.dtypes import DTYPES
-from lamella.core.errors import IntegrityError, UsageError
+from lamella.core.errors import ConflictError, IntegrityError, UsageError
+from lamella.core.ids import ObjectId
 from lamella.formats.file import BytesFile
 from lamella.repo.arrays import numpy_dtype, spec_of
 from lamella.repo.checkin import check_in
-from lamella.repo.manifest import Manifest
 from lamella.repo.snapshot import Snapshot
 from lamella.store.objects import ObjectStore
 from lamella.testing.models import model, spec, values
@@ -40,14 +40,21 @@ def test_it_is_a_mapping_of_arrays(snapshot):
 
 def test_an_object_of_another_length_is_refused_before_it_is_read(snapshot):
     first, second, *rest = snapshot.manifest.rows
-    altered = Manifest(
-        snapshot.manifest.format, snapshot.manifest.skeleton, (replace(first, object=second.object), *rest)
-    )
+    altered = replace(snapshot.manifest, rows=(replace(first, object=second.object), second, *rest))
     other = Snapshot(snapshot._store, altered, "HEAD:m")
     for read in (lambda: other["wide"], lambda: other.read("wide", 0, 1)):
         with pytest.raises(IntegrityError) as caught:
             read()
         assert caught.value.kind == "object-damaged"
+
+
+def test_a_manifest_that_a_merge_mixed_gives_no_array(snapshot):
+    mixed = replace(snapshot.manifest, rows=snapshot.manifest.rows[1:])
+    with pytest.raises(ConflictError) as caught:
+        Snapshot(snapshot._store, mixed, "HEAD:m")["half"]
+    assert caught.value.kind == "manifest-mixed"
+    without_skeleton = replace(snapshot.manifest, skeleton=ObjectId(bytes(32)))
+    assert Snapshot(snapshot._store, without_skeleton, "HEAD:m")["one"].tobytes() == values(SPECS[3])
 
 
 def test_an_array_may_be_changed_without_changing_what_is_stored(snapshot):

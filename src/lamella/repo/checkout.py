@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
-from lamella.core.errors import FormatError, IntegrityError, UsageError
+from lamella.core.errors import ConflictError, FormatError, IntegrityError, UsageError
 from lamella.core.limits import MAX_SKELETON_NBYTES
 from lamella.core.progress import SILENT, Progress
+from lamella.formats.hollow import agrees
 from lamella.formats.skeleton import Skeleton
 from lamella.repo.manifest import Manifest
 from lamella.store.objects import ObjectStore
@@ -21,8 +22,8 @@ from lamella.store.reader import Piece, stream_objects
 def file_pieces(store: ObjectStore, manifest: Manifest) -> Iterator[Buffer]:
     """Yield the file that `manifest` stands for, piece by piece in file order.
 
-    Raises NotFoundError where an object is missing and IntegrityError where one is damaged; what was yielded until
-    then must not be used.
+    Raises ConflictError (manifest-mixed) before the first piece where that file would not be one. Raises NotFoundError
+    where an object is missing and IntegrityError where one is damaged; what was yielded until then must not be used.
     """
     stream = stream_objects(store, (row.object for row in manifest.rows))
     piece: Piece | None = next(stream, None)
@@ -49,7 +50,23 @@ def _tensor_nbytes(manifest: Manifest) -> list[int]:
 
 
 def load_skeleton(store: ObjectStore, manifest: Manifest) -> Skeleton:
-    """Return the skeleton of a model file; the length of a stored one is checked before it is read."""
+    """Return the skeleton of a model file.
+
+    Raises ConflictError (manifest-mixed) where the header in it lists other tensors than the manifest, as after a merge
+    that took the one from this side and the others from that: the file would be one that nobody can load.
+    """
+    skeleton = _read_skeleton(store, manifest)
+    if not agrees(manifest.format, skeleton, [row.spec for row in manifest.rows]):
+        raise ConflictError(
+            "the manifest lists other tensors than the header of its file",
+            kind="manifest-mixed",
+            hint="the merge mixed two structures; take one side with `git checkout REV -- PATH`",
+        )
+    return skeleton
+
+
+def _read_skeleton(store: ObjectStore, manifest: Manifest) -> Skeleton:
+    """Return the skeleton; the length of a stored one is checked before it is read."""
     if manifest.skeleton is None:
         return Skeleton.plain(len(manifest.rows))
     chain = store.open(manifest.skeleton)

@@ -16,7 +16,7 @@ from lamella.core import fsio
 from lamella.core.errors import FormatError, LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.repo.checkout import restore_file, split_path
-from lamella.repo.manifest import Manifest, parse_manifest
+from lamella.repo.manifest import Manifest, has_conflict_markers, parse_manifest
 from lamella.repo.objects import IndexEntry
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import (
@@ -58,7 +58,10 @@ class Unfilled:
 
 
 def unfilled(repository: Repository, entries: Iterable[IndexEntry] | None = None) -> list[Unfilled]:
-    """Return the model files of which the worktree has a whole manifest, one of a newer version included."""
+    """Return the model files of which the worktree has a manifest and not the file.
+
+    One that is malformed or of a newer version is among them, one in which a merge left its markers is not.
+    """
     listed = model_entries(repository) if entries is None else entries
     # In a conflict one path has several entries; whatever side was taken, its file is wanted once.
     by_path = {entry.path: entry for entry in listed}
@@ -79,7 +82,7 @@ def _look(repository: Repository, entry: IndexEntry) -> Unfilled | None:
     try:
         manifest = parse_manifest(text)
     except FormatError as error:
-        if error.kind != "manifest-version":
+        if has_conflict_markers(text):
             return None
         manifest = error
     blob = hashlib.new(repository.git.hash_name, b"blob %d\0" % len(text) + text, usedforsecurity=False)

@@ -2,7 +2,7 @@
 
 Two lines a tensor, what it is and under it its object, so that a plain `git diff` shows which tensors changed and Git
 merges changes of different tensors by itself. The same file always gives the same text, and nothing derived stands in
-it, so a merged manifest is as good as a written one.
+it, so a merged manifest is as good as a written one, as long as only one side changed what the file's header lists.
 """
 
 from __future__ import annotations
@@ -126,13 +126,18 @@ def parse_for_git(path: str, data: bytes) -> Manifest:
         with naming(path):
             return parse_manifest(data)
     except FormatError as exc:
-        if exc.kind == "manifest-version" or not _CONFLICT_MARKER.search(data):
+        if exc.kind == "manifest-version" or not has_conflict_markers(data):
             raise
         raise ConflictError(
             f"{path} still has the conflict markers of a merge",
             kind="manifest-conflict",
             hint="take one side with `git checkout --ours PATH` or `--theirs`, then add it",
         ) from exc
+
+
+def has_conflict_markers(data: bytes) -> bool:
+    """Say whether a merge left its markers in a text."""
+    return _CONFLICT_MARKER.search(data) is not None
 
 
 def mentioned_objects(data: bytes) -> set[ObjectId]:

@@ -13,7 +13,7 @@ from lamella.core.errors import ConflictError, FormatError
 from lamella.core.limits import IO_NBYTES, MAX_MANIFEST_NBYTES
 from lamella.formats.file import DescriptorFile
 from lamella.repo.checkin import check_in, identify_file
-from lamella.repo.checkout import file_pieces
+from lamella.repo.checkout import file_pieces, load_skeleton
 from lamella.repo.manifest import PREFIX, is_manifest, parse_for_git, parse_manifest, write_manifest
 from lamella.repo.packetline import Content
 from lamella.repo.repository import Repository
@@ -105,7 +105,7 @@ class ModelFilter:
 
         What is no manifest passes unchanged: a file that was committed before its pattern was tracked, or a merge in
         conflict. A manifest whose weights are not here passes too, with a warning, so that a clone without weights
-        can be checked out at all; damaged weights do not pass.
+        can be checked out at all, and so does one in which a merge mixed two structures; damaged weights do not pass.
         """
         head = content.read(len(PREFIX))
         if not is_manifest(head):
@@ -122,5 +122,10 @@ class ModelFilter:
         missing = next((one for one in manifest.objects() if not self._repository.store.contains(one)), None)
         if missing is not None:
             self._warn(path, "its weights are not in this repository's store; the manifest stands in its place")
+            return [text]
+        try:
+            load_skeleton(self._repository.store, manifest)
+        except ConflictError as error:
+            self._warn(path, f"{error.message}; the manifest stands in its place")
             return [text]
         return file_pieces(self._repository.store, manifest)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.tensors import TensorSpec
 from lamella.repo.arrays import to_array
+from lamella.repo.checkout import load_skeleton
 from lamella.repo.manifest import OPAQUE, Manifest, Row
 from lamella.store.chain import Chain
 from lamella.store.objects import ObjectStore
@@ -20,14 +22,15 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
     """The tensors of one model file at one revision.
 
     As a mapping it gives NumPy arrays, each read when it is looked up and verified against its id; `read` gives raw
-    bytes of any range. An opaque file has no tensors. Safe for several threads, and usable as long as the repository
-    it came from is open.
+    bytes of any range. An opaque file has no tensors. Reading raises ConflictError (manifest-mixed) where a merge mixed
+    two structures. Safe for several threads, and usable as long as the repository it came from is open.
     """
 
     def __init__(self, store: ObjectStore, manifest: Manifest, label: str) -> None:
         self._store = store
         self.manifest = manifest
         self.label = label
+        self._checked = False
         rows = () if manifest.format == OPAQUE else manifest.rows
         self._rows: dict[str, Row] = {row.spec.name: row for row in rows}
 
@@ -58,7 +61,15 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
         row = self._rows[name]
         return to_array(row.spec, self._open(row).read())
 
+    def _check_once(self) -> None:
+        """Refuse a manifest in which a merge mixed two structures; what cannot be read of it is no reason to."""
+        if not self._checked:
+            with contextlib.suppress(NotFoundError, IntegrityError):
+                load_skeleton(self._store, self.manifest)
+            self._checked = True
+
     def _open(self, row: Row) -> Chain:
+        self._check_once()
         chain = self._store.open(row.object)
         if chain.head.nbytes != row.spec.nbytes:
             raise IntegrityError(
