@@ -45,7 +45,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
             *("in_grace_objects", "in_grace_nbytes", "temporaries"),
         }
     },
-    "fsck": {"": {"packs", "objects", "nbytes", "damage", "tensors", "repaired"}},
+    "fsck": {"": {"packs", "objects", "nbytes", "damage", "tensors", "manifests", "repaired", "unread"}},
     "doctor": {"": {"findings"}, "findings": {"subject", "state", "message", "hint"}},
     "version": {"": {"lamella", "native", "python"}},
     "uninstall": {"": {"steps", "store"}},

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 
 import pytest
 
+from lamella.core.errors import BackendError
+from lamella.ops import fsck as fsck_op
+from lamella.ops.fsck import fsck
 from lamella.repo.manifest import Manifest
+from lamella.repo.worktree import OpenedFile
 from lamella.store.pack import Entry
 from lamella.testing.models import LAYERS, model, network, spec
 from tests.e2e.workbench import Workbench
@@ -192,3 +197,51 @@ def test_an_index_of_the_store_that_is_garbage_is_rebuilt(bench, versions):
     bench.lamella("checkout", "--", MODEL)
     assert bench.read(MODEL) == SECOND
     assert bench.lamella("fsck").endswith("everything is sound")
+
+
+def test_a_malformed_manifest_is_told_with_its_versions(bench, versions):
+    text = bench.blob(f"HEAD:{MODEL}")
+    (bench.root / MODEL).write_bytes(text + b"".join(text.splitlines(keepends=True)[-2:]))
+    bench.git("-c", "filter.lamella.process=", "-c", "filter.lamella.required=false", "commit", "-qam", "harm")
+    commit = bench.git("rev-parse", "--short=10", "HEAD")
+    ended = bench.try_lamella("fsck")
+    assert ended.code == 5
+    (told,) = (line for line in ended.out.splitlines() if line.startswith("broken: "))
+    assert told.startswith(f"broken: {MODEL}, version of {commit}: ")
+    assert "a tensor of that name stands above" in told
+
+
+def test_a_merge_that_is_going_on_breaks_nothing(bench, versions):
+    bench.git("switch", "--quiet", "--create", "other", versions[0])
+    bench.commit(MODEL, network(layer_1_weight=2))
+    assert bench.try_git("merge", "main").code == 1
+    assert bench.lamella("fsck").endswith("everything is sound")
+
+
+def test_a_repair_holds_few_files_open(bench):
+    for number in range(80):
+        bench.write(f"{number}.safetensors", network(layer_1_bias=number + 1))
+    bench.lamella("add", ".")
+    bench.git("commit", "--quiet", "--message", "many")
+    shutil.rmtree(bench.root / ".git/lamella")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, limits[1]))
+    try:
+        with bench.repository() as repository:
+            report = fsck(repository, repair=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (report.sound, report.unread) == (True, ())
+
+
+def test_a_repair_says_which_files_it_could_not_read(bench, versions, monkeypatch):
+    flip(bench, "HEAD", "layer.1.weight")
+
+    def refuse(*_: object) -> OpenedFile:
+        raise BackendError("cannot open it", kind="unreadable")
+
+    monkeypatch.setattr(fsck_op, "open_file", refuse)
+    with bench.repository() as repository:
+        report = fsck(repository, repair=True)
+    assert report.unread == ((MODEL, "cannot open it"),)
+    assert not report.sound

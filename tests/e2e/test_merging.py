@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lamella.testing.models import LAYERS, network
+from lamella.testing.models import LAYERS, model, network, spec
 from tests.e2e.workbench import Workbench
 
 MODEL = "model.safetensors"
@@ -36,6 +36,29 @@ def test_interleaved_changes_of_every_tensor_merge(bench):
     branch_off(bench, dict.fromkeys(NAMES[::2], 1), dict.fromkeys(NAMES[1::2], 2))
     bench.git("merge", "--quiet", "--no-edit", "other")
     assert bench.read(MODEL) == network(**{name: 1 + number % 2 for number, name in enumerate(NAMES)})
+
+
+def test_a_merge_that_mixes_two_structures_never_becomes_a_file(bench):
+    first, second = spec("a", 100), spec("m", 100)
+    bench.commit(MODEL, model([first, second, spec("y", 100)]))
+    bench.git("switch", "--quiet", "--create", "other")
+    bench.commit(MODEL, model([spec("b", 100), second, spec("y", 100)]), "renames the first")
+    bench.git("switch", "--quiet", "main")
+    bench.commit(MODEL, model([first, second, spec("z", 50)]), "replaces the last")
+    bench.git("merge", "--quiet", "-X", "theirs", "--no-edit", "other")
+    text = bench.read(MODEL)
+    assert text.startswith(b"lamella manifest 1\n")
+    assert bench.git("status", "--porcelain") == ""
+    for filled in (bench.try_lamella("checkout"), bench.try_lamella("checkout", "--", MODEL)):
+        assert filled.code == 4
+        assert "take one side with `git checkout REV -- PATH`" in filled.err
+        assert bench.read(MODEL) == text
+    checked = bench.try_lamella("fsck")
+    merge = bench.git("rev-parse", "--short=10", "HEAD")
+    assert checked.code == 5
+    assert f"broken: {MODEL}, version of {merge}: the manifest lists other tensors" in checked.out
+    bench.git("checkout", "--quiet", "HEAD^1", "--", MODEL)
+    assert bench.read(MODEL) == model([first, second, spec("z", 50)])
 
 
 def test_the_same_change_on_both_sides_is_no_conflict(bench):
@@ -113,7 +136,7 @@ def test_a_conflict_that_was_committed_stops_neither_gc_nor_the_log(bench):
     bench.git("commit", "--quiet", "-m", "broken")
     bench.git("commit", "--quiet", "--amend", "-m", "broken, and nothing else reaches the objects")
     assert bench.lamella("gc", "--grace-days", "0").startswith("dropped 0 objects")
-    assert bench.lamella("fsck").endswith("everything is sound")
+    assert "still has the conflict markers of a merge" in bench.try_lamella("fsck").out
     assert "broken" in bench.lamella("log")
 
 

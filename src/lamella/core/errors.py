@@ -132,4 +132,5 @@ _declare(
     "git-missing",
     "git-failed",
     "native-broken",
+    "unreadable",
 )

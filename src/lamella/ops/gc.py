@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 
 from lamella.core import fsio
-from lamella.core.errors import FormatError
+from lamella.core.errors import ConflictError, FormatError, LamellaError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import MAX_MANIFEST_NBYTES
 from lamella.core.progress import SILENT, Progress
 from lamella.repo.filling import sweep
-from lamella.repo.manifest import PREFIX, Manifest, mentioned_objects, naming, parse_manifest
+from lamella.repo.manifest import PREFIX, Manifest, mentioned_objects, parse_for_git
 from lamella.repo.reachability import reachable_with_prefix
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import model_entries
@@ -38,16 +38,14 @@ def gc(
     return dataclasses.replace(collected, temporaries=collected.temporaries + swept)
 
 
-def reachable_manifests(repository: Repository) -> Iterator[tuple[str, str, Manifest]]:
+def reachable_manifests(repository: Repository) -> Iterator[tuple[str, str, Manifest | LamellaError]]:
     """Yield (blob, path, manifest) of every model file version that Git still knows.
 
-    Raises FormatError (manifest-version) for a version that this program does not understand. Texts that only begin
-    as a manifest does, such as a merge in conflict, stand for no file and are passed over.
+    Raises FormatError (manifest-version) for a version that this program does not understand. A text that only begins
+    as a manifest does comes as the error that says why: manifest-malformed, or manifest-conflict in a merge.
     """
     for blob, path, data in _texts(repository):
-        manifest = _understood(blob, path, data)
-        if manifest is not None:
-            yield blob, path, manifest
+        yield blob, path, _understood(blob, path, data)
 
 
 def reachable_objects(repository: Repository) -> set[ObjectId]:
@@ -55,7 +53,7 @@ def reachable_objects(repository: Repository) -> set[ObjectId]:
     needed: set[ObjectId] = set()
     for blob, path, data in _texts(repository):
         manifest = _understood(blob, path, data)
-        needed.update(mentioned_objects(data) if manifest is None else manifest.objects())
+        needed.update(manifest.objects() if isinstance(manifest, Manifest) else mentioned_objects(data))
     return needed
 
 
@@ -65,11 +63,10 @@ def _texts(repository: Repository) -> Iterator[tuple[str, str, bytes]]:
             yield found.oid, path, found.data
 
 
-def _understood(blob: str, path: str, data: bytes) -> Manifest | None:
+def _understood(blob: str, path: str, data: bytes) -> Manifest | LamellaError:
     try:
-        with naming(f"{path or 'a file'} (blob {blob[:10]})"):
-            return parse_manifest(data)
-    except FormatError as exc:
+        return parse_for_git(f"{path or 'a file'} (blob {blob[:10]})", data)
+    except (ConflictError, FormatError) as exc:
         if exc.kind == "manifest-version":
             raise
-        return None
+        return exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Sequence
@@ -66,8 +67,8 @@ class OpenedFile:
 def open_file(worktree: Path, path: str) -> OpenedFile:
     """Open a regular file below `worktree`, through no symbolic link.
 
-    Raises NotFoundError (path-unknown) where there is none and UsageError (path-unsafe) for a path that leads outside
-    or is not a regular file.
+    Raises NotFoundError (path-unknown) where there is none, UsageError (path-unsafe) for a path that leads outside or
+    is not a regular file, and BackendError (unreadable) for one that cannot be opened.
     """
     directories, name = split_path(path)
     try:
@@ -81,14 +82,22 @@ def open_file(worktree: Path, path: str) -> OpenedFile:
     except FileNotFoundError as exc:
         raise _no_file(path) from exc
     except OSError as exc:
-        raise UsageError(f"{path}: {(exc.strerror or '').lower()}", kind="path-unsafe") from exc
+        if exc.errno in (errno.ELOOP, errno.ENXIO):
+            raise _not_regular(path) from exc
+        reason = (exc.strerror or str(exc)).lower()
+        hint = "check the owner and the permissions, and how many files a process may have open"
+        raise BackendError(f"cannot open {path}: {reason}", kind="unreadable", hint=hint) from exc
     finally:
         os.close(directory_fd)
     state = os.fstat(fd)
     if not stat.S_ISREG(state.st_mode):
         os.close(fd)
-        raise UsageError(f"{path} is not a regular file", kind="path-unsafe", hint="only files can hold models")
+        raise _not_regular(path)
     return OpenedFile(path, fd, state)
+
+
+def _not_regular(path: str) -> UsageError:
+    return UsageError(f"{path} is not a regular file", kind="path-unsafe", hint="only files can hold models")
 
 
 def _no_file(path: str) -> NotFoundError:

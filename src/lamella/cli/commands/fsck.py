@@ -38,10 +38,19 @@ def _show(report: FsckReport) -> None:
         render.line(f"damaged: pack {fault.pack}, {where}: {fault.message}", fg="red")
     for tensor in report.tensors:
         part = "everything but the tensors" if tensor.tensor is None else f"tensor {tensor.tensor}"
-        revisions = ", ".join(revision[:10] for revision in tensor.revisions)
-        where = f"version of {revisions}" if revisions else "version that is in no commit"
-        render.line(f"{tensor.state}: {tensor.path}, {part}, {where}", fg="red")
+        render.line(f"{tensor.state}: {tensor.path}, {part}, {_version(tensor.revisions)}", fg="red")
+    for manifest in report.manifests:
+        render.line(f"broken: {manifest.path}, {_version(manifest.revisions)}: {manifest.message}", fg="red")
+    for path, reason in report.unread:
+        render.warning(f"{path} was not looked at: {reason}")
     if report.sound:
         render.line("everything is sound", fg="green")
-    else:
+    if report.manifests:
+        render.note("hint: `git checkout REV -- PATH` takes a broken file from another revision")
+    if report.damage or report.tensors:
         render.note("hint: `lamella fsck --repair` takes what the files of the worktree still have")
+
+
+def _version(revisions: tuple[str, ...]) -> str:
+    named = ", ".join(revision[:10] for revision in revisions)
+    return f"version of {named}" if named else "version that is in no commit"
