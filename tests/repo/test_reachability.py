@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import pytest
 
@@ -204,6 +205,29 @@ def test_head_and_index_and_bisect_of_every_worktree_count(history, tmp_path):
     (linked.git_dir / "logs" / "HEAD").unlink()
     expect(history, *texts)
     expect(linked, *texts)
+
+
+@pytest.mark.parametrize("ref", ["refs/worktree/kept", "refs/bisect/bad", "refs/rewritten/onto"])
+def test_the_own_refs_of_the_main_worktree_count_in_a_linked_one(ref, history, tmp_path):
+    text = manifest()
+    history.run("worktree", "add", "--quiet", "--detach", "--", str(tmp_path / "linked"))
+    history.run("update-ref", ref, dangling(history, text))
+    expect(Git.discover(tmp_path / "linked"), text)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_index_counts_beside_the_one_that_the_environment_names(linked, history, tmp_path):
+    usual, named = manifest(), manifest()
+    git = history
+    if linked:
+        history.run("worktree", "add", "--quiet", "--detach", "--", str(tmp_path / "linked"))
+        git = Git.discover(tmp_path / "linked")
+    elsewhere = {**os.environ, "GIT_INDEX_FILE": str(tmp_path / "elsewhere")}
+    for text, one in ((usual, git), (named, Git.discover(git.root, elsewhere))):
+        one.run("update-index", "--add", "--cacheinfo", f"100644,{write_blob(history, text)},m")
+    expect(Git.discover(git.root, elsewhere), usual, named)
+    (git.git_dir / "index").unlink()
+    expect(Git.discover(git.root, elsewhere), named)
 
 
 def test_a_worktree_whose_folder_is_gone_still_counts(history, tmp_path):

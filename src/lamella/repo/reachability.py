@@ -43,6 +43,9 @@ _IN_PROGRESS = (
 )
 """Files of a worktree that name commits, by whole or shortened ids, one or more a line."""
 
+_OWN_REFS = ("refs/bisect", "refs/worktree", "refs/rewritten")
+"""The refs that each worktree has for itself."""
+
 _OID = re.compile(rb"(?<![0-9a-z])[0-9a-f]{4,64}(?![0-9a-z])")
 
 
@@ -114,8 +117,7 @@ def _further_roots(git: Git) -> set[bytes]:
         names = {pseudo_ref.encode() for pseudo_ref in _PSEUDO_REFS}
         for file in _IN_PROGRESS:
             names.update(_OID.findall(_content(git_dir / file)))
-        if git_dir != git.common_dir:  # its bisect refs and the like are its own
-            roots.update(git.run("for-each-ref", "--format=%(objectname)", env=here).split())
+        roots.update(git.run("for-each-ref", "--format=%(objectname)", *_OWN_REFS, env=here).split())
         with git.start(
             "--no-replace-objects", "cat-file", "--batch-check=%(objectname)", stdin="pipe", env=here
         ) as asked:
@@ -127,6 +129,11 @@ def _further_roots(git: Git) -> set[bytes]:
                 if answer and b" " not in answer:  # else "NAME missing"
                     roots.add(answer)
         _refuse_errors(asked)
+    if git.index_path != git.git_dir / "index":  # GIT_INDEX_FILE names another one, of which `rev-list` hears
+        index = {"GIT_INDEX_FILE": os.fspath(git.git_dir / "index")}
+        walk = ("--no-replace-objects", "rev-list", "--objects", "--indexed-objects", "--missing=allow-promisor")
+        listing = git.run(*walk, "--stdin", env=index)
+        roots.update(line.split(b" ", 1)[0] for line in listing.splitlines())
     return roots
 
 
