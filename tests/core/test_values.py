@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lamella.core import limits
 from lamella.core.config import DEFAULT, StoreConfig
 from lamella.core.dtypes import DTYPES, DType, dtype_named
-from lamella.core.errors import FormatError
+from lamella.core.errors import FormatError, UsageError
 from lamella.core.ids import CHECK_NBYTES, ID_NBYTES, check, digest, from_hex
 from lamella.core.progress import SILENT
 from lamella.core.tensors import TensorSpec
@@ -82,3 +82,10 @@ def test_limits_fit_together():
     assert limits.MAX_WRITTEN_DEPTH <= limits.MAX_READ_DEPTH < 256
     assert limits.CHUNK_SHIFT <= limits.MAX_CHUNK_SHIFT
     assert limits.OPAQUE_MIN_NBYTES <= limits.OPAQUE_AVERAGE_NBYTES <= limits.OPAQUE_MAX_NBYTES
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -1])
+def test_a_grace_that_is_no_length_of_time_is_refused(seconds):
+    with pytest.raises(UsageError) as caught:
+        StoreConfig(grace_seconds=seconds)
+    assert caught.value.kind == "bad-argument"

@@ -258,3 +258,10 @@ def test_an_unborn_branch_and_an_empty_store_are_no_fault(make_repository):
     bench.lamella("init")
     assert bench.lamella("gc") == "dropped 0 objects, 0 B\nkept 0 objects, 0 B"
     assert bench.lamella("fsck") == "checked 0 packs, 0 objects, 0 B\neverything is sound"
+
+
+@pytest.mark.parametrize("days", ["nan", "inf", "-1"])
+def test_a_grace_that_is_no_length_of_time_drops_nothing(bench, days):
+    bench.commit(MODEL, network())
+    ended = bench.try_lamella("gc", "--grace-days", days)
+    assert (ended.code, ended.out) == (2, "")
