@@ -96,7 +96,7 @@ def _side(repository: Repository, reader: ObjectReader, path: str, side: str, pr
     if side == WORKTREE:
         identified = identify(repository, path, progress)
         return None if identified is None else identified.manifest
-    return manifest_at(reader, f"{'' if side == INDEX else side}:{path}")
+    return manifest_at(reader, f"{':0' if side == INDEX else side}:{path}")
 
 
 @dataclass(frozen=True, slots=True)

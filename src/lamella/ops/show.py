@@ -56,7 +56,8 @@ class ListedFile:
 def show(repository: Repository, specification: str) -> ShowReport:
     """Describe the model file ``REV:PATH``; raise NotFoundError (revision-unknown, path-unknown) where it is not.
 
-    As in Git, the path is relative to the root, or to where the user stands where it begins with ``./`` or ``../``.
+    As in Git, the path is relative to the root, or to where the user stands where it begins with ``./`` or ``../``, and
+    ``:PATH`` is the file of the index, ``:1:PATH`` to ``:3:PATH`` a side of a conflict.
     """
     revision, path = split_specification(specification)
     if path.startswith(("./", "../")):
@@ -91,7 +92,7 @@ def list_files(repository: Repository, paths: Sequence[str] = ()) -> tuple[Liste
     listed = []
     with repository.reader() as reader:
         for entry in entries:
-            manifest = manifest_at(reader, f":{entry.path}")
+            manifest = manifest_at(reader, f":0:{entry.path}")
             if manifest is not None:
                 filled = entry.path not in absent and os.path.isfile(git.root / entry.path)
                 listed.append(_listed(entry.path, manifest, filled))

@@ -123,14 +123,14 @@ class _Comparison:
             found = len(self.staged) + len(self.unstaged) + len(self.conflicts)
             if line.letters[0] != ".":
                 before = manifest_at(reader, f"HEAD:{line.earlier or line.path}")
-                self.staged += _changes(line.path, before, manifest_at(reader, f":{line.path}"))
+                self.staged += _changes(line.path, before, manifest_at(reader, f":0:{line.path}"))
             if line.letters[1] != ".":
                 self._compare_worktree(reader, line)
             if line.changes_entry and found == len(self.staged) + len(self.unstaged) + len(self.conflicts):
                 self.others.append(line)
 
     def _compare_worktree(self, reader: ObjectReader, line: _Line) -> None:
-        kept = manifest_at(reader, f":{line.path}")
+        kept = manifest_at(reader, f":0:{line.path}")
         try:
             identified = identify(self._repository, line.path, self._progress)
         except ConflictError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from lamella.repo.objects import ObjectReader
 from lamella.store.objects import ObjectStore
 
 STORE_NAME = "lamella"
+
+_STAGED = re.compile(r":[0-3]:")
 
 
 class Repository:
@@ -74,14 +77,16 @@ class Repository:
         return ObjectReader(self.git, limit_nbytes=MAX_MANIFEST_NBYTES)
 
     def manifest(self, revision: str, path: str) -> Manifest:
-        """Return the manifest of the model file `path`, relative to the root, at `revision` ("" is the index).
+        """Return the manifest of the model file `path`, relative to the root, at `revision`.
+
+        The index is "", and ":1" to ":3" are the sides of a conflict in it.
 
         Raises NotFoundError (revision-unknown, path-unknown) and, for a file that is not a model's, UsageError.
         """
         with self.reader() as reader:
-            found = manifest_at(reader, f"{revision}:{path}")
+            found = manifest_at(reader, f"{revision or ':0'}:{path}")
         if found is None:
-            if revision:
+            if revision and not revision.startswith(":"):
                 self.git.resolve(revision)
             raise NotFoundError(
                 f"{revision or 'the index'} has no model file {path!r}",
@@ -93,7 +98,7 @@ class Repository:
     def parents(self, reader: ObjectReader, path: str) -> list[Manifest]:
         """Return the manifests that a new version of `path` comes from: the index's, then HEAD's."""
         found: list[Manifest] = []
-        for specification in (f":{path}", f"HEAD:{path}"):
+        for specification in (f":0:{path}", f"HEAD:{path}"):
             try:
                 manifest = manifest_at(reader, specification)
             except FormatError:
@@ -116,8 +121,10 @@ def manifest_at(reader: ObjectReader, specification: str) -> Manifest | None:
 
 
 def split_specification(text: str) -> tuple[str, str]:
-    """Split ``REV:PATH``; raise UsageError (bad-argument) where a part is missing."""
-    revision, colon, path = text.partition(":")
+    """Split ``REV:PATH``, ``:PATH`` or ``:STAGE:PATH``; raise UsageError (bad-argument) where there is no path."""
+    start = len(":0") if _STAGED.match(text) else 0
+    revision, colon, path = text[start:].partition(":")
+    revision = text[:start] + revision
     if not colon or not path:
         raise UsageError(f"{text!r} is not REV:PATH", kind="bad-argument", hint="for example `HEAD:model.safetensors`")
     return revision, path
