@@ -93,7 +93,7 @@ _declare(
     "dtype-unsupported",
 )
 _declare(NotFoundError, "object-missing", "revision-unknown", "path-unknown", "tensor-unknown", "pack-missing")
-_declare(ConflictError, "file-changed", "lock-held", "manifest-conflict", "manifest-mixed")
+_declare(ConflictError, "file-changed", "lock-held", "manifest-conflict", "manifest-mixed", "version-staged")
 _declare(
     IntegrityError,
     "object-damaged",

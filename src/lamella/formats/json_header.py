@@ -14,9 +14,7 @@ from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES, MIB
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import TensorSpan
-
-_METADATA = "__metadata__"
-"""The one name in a header that is not a tensor's."""
+from lamella.formats.safetensors_header import METADATA
 
 _CODES = (
     "BOOL F4 F6_E2M3 F6_E3M2 U8 I8 F8_E5M2 F8_E4M3 F8_E8M0 F8_E4M3FNUZ F8_E5M2FNUZ "
@@ -99,7 +97,7 @@ class _Header:
         has_metadata = False
         for match in self._members(_ENTRY):
             name = self._name(match[1])
-            if name != _METADATA:
+            if name != METADATA:
                 self._charge(_TENSOR_NBYTES + _text_nbytes(name))
                 tensors.append(self._tensor(name))
             elif has_metadata:

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 
+METADATA = "__metadata__"
+"""The one name in a header that is not a tensor's."""
+
 ALIGNMENT_NBYTES = 8
 """The header is padded with spaces, so that the first tensor lies on a multiple of this."""
 
@@ -19,7 +22,7 @@ def build_header(specs: Sequence[TensorSpec], metadata: Mapping[str, str] | None
 
     Raises UsageError (dtype-unsupported) for a dtype that the format has no name for.
     """
-    entries: dict[str, object] = {} if metadata is None else {"__metadata__": dict(metadata)}
+    entries: dict[str, object] = {} if metadata is None else {METADATA: dict(metadata)}
     offset = 0
     for spec in specs:
         if spec.dtype.name == "c128":

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import CheckedIn, check_in
-from lamella.repo.git import GitOid
 from lamella.repo.manifest import parse_for_git, write_manifest
 from lamella.repo.objects import IndexEntry, ObjectReader, tracked, write_blob
 from lamella.repo.repository import Repository
@@ -172,8 +171,3 @@ def _record(repository: Repository, staged: Sequence[_Staged]) -> None:
         return
     put_entries(repository, [item.entry for item in staged])
     record_stat(repository, [(item.entry, item.state) for item in staged])
-
-
-def stage_blobs(repository: Repository, blobs: Iterable[tuple[str, int, GitOid]]) -> None:
-    """Put (path, mode, blob) into Git's index."""
-    put_entries(repository, (IndexEntry(path, mode, oid, 0) for path, mode, oid in blobs))

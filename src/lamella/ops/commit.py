@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from lamella.core import fsio
-from lamella.core.buffers import Buffer
-from lamella.core.errors import ConflictError, LamellaError, NotFoundError, UsageError
+from lamella.core.errors import ConflictError, FormatError, LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
-from lamella.core.tensors import TensorSpec
 from lamella.formats.file import DescriptorFile
-from lamella.formats.safetensors_header import build_header
-from lamella.ops.add import stage_blobs
-from lamella.repo.arrays import spec_of
+from lamella.repo.arrayfile import ArrayFile
 from lamella.repo.attributes import filtered
 from lamella.repo.checkin import check_in
 from lamella.repo.checkout import split_path
-from lamella.repo.manifest import PREFIX, is_manifest, write_manifest
-from lamella.repo.objects import list_tree, write_blob
+from lamella.repo.git import GitOid
+from lamella.repo.manifest import PREFIX, Manifest, is_manifest, write_manifest
+from lamella.repo.objects import IndexEntry, TreeEntry, list_tree, tracked, write_blob
 from lamella.repo.repository import Repository, manifest_at
-from lamella.repo.worktree import PLAIN
+from lamella.repo.worktree import PLAIN, put_entries
 
 
 @dataclass(frozen=True, slots=True)
 class CommitReport:
-    """The new commit, the branch it is on, and what it stored."""
+    """The new commit, the branch it is on, what it stored, and why a file is kept as plain bytes (`warning`)."""
 
     commit: str
     branch: str
@@ -36,37 +35,7 @@ class CommitReport:
     model_id: str
     new_objects: int
     stored_nbytes: int
-
-
-class ArrayFile:
-    """A safetensors file that was never written: a header, and arrays whose bytes are lent as they are asked for."""
-
-    def __init__(self, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-        found: list[tuple[TensorSpec, Any]] = [spec_of(name, array) for name, array in arrays.items()]
-        # The reference library sorts so too: widest elements first keeps every tensor aligned.
-        found.sort(key=lambda item: (-item[0].dtype.item_nbytes, item[0].name))
-        header = build_header([spec for spec, _ in found], metadata)
-        self._pieces: list[tuple[int, memoryview]] = [(0, memoryview(header))]
-        offset = len(header)
-        for spec, array in found:
-            self._pieces.append((offset, memoryview(array.reshape(-1).view("u1")) if spec.nbytes else memoryview(b"")))
-            offset += spec.nbytes
-        self._nbytes = offset
-
-    @property
-    def nbytes(self) -> int:
-        """The length that the file would have."""
-        return self._nbytes
-
-    def read_at(self, offset: int, nbytes: int) -> Buffer:
-        """Return exactly `nbytes` bytes, a view where they lie in one array."""
-        stop = offset + nbytes
-        parts = [
-            piece[max(0, offset - start) : stop - start]
-            for start, piece in self._pieces
-            if start < stop and offset < start + len(piece)
-        ]
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    warning: str | None
 
 
 def commit(
@@ -83,16 +52,21 @@ def commit(
 
     `source` is a file, or a mapping of name to array that is stored as safetensors. The worktree is not touched; where
     the branch is the one checked out, its index follows, so that only the worktree's file then differs. A branch that
-    does not exist starts at HEAD. Raises UsageError (bad-argument) for a path that no pattern names and for a file that
-    is empty or a manifest, and ConflictError (lock-held) where somebody else moves the branch meanwhile.
+    does not exist starts at HEAD.
+
+    Raises UsageError: bad-argument for a path that no pattern names, that is a folder or lies below a file, for a file
+    that is empty or a manifest, and for arrays that no reader could load; git-refused for a branch that is checked out
+    in another worktree. Raises ConflictError: version-staged where the index has another version of the file than HEAD,
+    lock-held where somebody else moves the branch meanwhile or holds the index. Nothing is committed then.
     """
     path = _kept_path(repository, path)
     text = _message(message)
-    reference = _reference(repository, branch)
-    start = _tip(repository, reference) or _tip(repository, "HEAD")
-    with repository.reader() as reader:
-        earlier = manifest_at(reader, f"{start}:{path}") if start else None
-    parents = [earlier] if earlier is not None else []
+    head = _head(repository)
+    reference = _reference(repository, branch, head)
+    tip = _tip(repository, reference)
+    start = tip or _tip(repository, "HEAD")
+    kept = _kept(repository, start, path)
+    parents = _parents(repository, kept)
     if isinstance(source, Mapping):
         checked = check_in(repository.store, ArrayFile(source, metadata), parents, progress)
     else:
@@ -101,12 +75,13 @@ def commit(
             _refuse_what_is_no_model(file, nbytes)
             checked = check_in(repository.store, DescriptorFile(file.fileno(), nbytes, source), parents, progress)
     manifest = write_manifest(checked.manifest)
-    mode = _mode(repository, start, path) if earlier is not None else PLAIN
-    created = _write_commit(repository, reference, start, path, mode, manifest, text)
-    _follow(repository, reference, path, mode, manifest)
+    mode = kept.mode if kept and stat.S_ISREG(kept.mode) else PLAIN
+    follows = repository.git.worktree is not None and reference == head
+    with _index_following(repository, path, mode, manifest, kept) if follows else contextlib.nullcontext():
+        created = _write_commit(repository, reference, tip, start, path, mode, manifest, text)
     return CommitReport(
         created, reference.removeprefix("refs/heads/"), path, checked.manifest.model_id(), checked.added.objects,
-        checked.added.stored_nbytes,
+        checked.added.stored_nbytes, None if checked.warning is None else checked.warning.message,
     )  # fmt: skip
 
 
@@ -149,15 +124,27 @@ def _opened(source: str | Path) -> IO[bytes]:
         raise fsio.backend_error(exc, source) from exc
 
 
-def _reference(repository: Repository, branch: str | None) -> str:
+def _head(repository: Repository) -> str:
+    """Return the reference that HEAD stands for: a branch, or HEAD itself where it is detached."""
+    return repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False).decode().strip() or "HEAD"
+
+
+def _reference(repository: Repository, branch: str | None, head: str) -> str:
     if branch is None:
-        head = repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False).decode().strip()
-        return head or "HEAD"
-    name = f"refs/heads/{branch}"
-    if not branch or repository.git.run("check-ref-format", "--branch", branch, check=False).decode().strip() != branch:
+        return head
+    git = repository.git
+    if not branch or git.run("check-ref-format", "--branch", branch, check=False).decode().strip() != branch:
         hint = "`git help check-ref-format` has the rules"
         raise UsageError(f"{branch!r} cannot be a branch", kind="bad-argument", hint=hint)
-    return name
+    reference = f"refs/heads/{branch}"
+    if reference != head:
+        for worktree in git.run("worktree", "list", "--porcelain").decode("utf-8", "replace").split("\n\n"):
+            where, *state = worktree.split("\n")
+            if f"branch {reference}" in state:
+                place = where.removeprefix("worktree ")
+                hint = "its files and its index would be left behind; commit there, or on another branch"
+                raise UsageError(f"{branch!r} is checked out at {place}", kind="git-refused", hint=hint)
+    return reference
 
 
 def _tip(repository: Repository, reference: str) -> str | None:
@@ -167,14 +154,44 @@ def _tip(repository: Repository, reference: str) -> str | None:
         return None
 
 
-def _mode(repository: Repository, revision: str | None, path: str) -> int:
-    """Return the mode that a file has at `revision`."""
-    (entry,) = list_tree(repository.git, f"{revision}", path)
-    return entry.mode
+def _ancestors(path: str) -> list[str]:
+    return [str(folder) for folder in PurePosixPath(path).parents][:-1]
+
+
+def _kept(repository: Repository, revision: str | None, path: str) -> TreeEntry | None:
+    """Return the file that `path` is at `revision`; refuse one that would take the place of others."""
+    if revision is None:
+        return None
+    ancestors = _ancestors(path)
+    named = {entry.path: entry for entry in list_tree(repository.git, revision, path, *ancestors, recursive=False)}
+    for folder in ancestors:
+        if folder in named and named[folder].type != "tree":
+            hint = f"nothing can lie below it; leave out {folder!r}"
+            raise UsageError(f"{folder!r} is a file on that branch", kind="bad-argument", hint=hint)
+    kept = named.get(path)
+    if kept is not None and kept.type != "blob":
+        hint = "committing a file there would remove what lies in it; name a file"
+        raise UsageError(f"{path!r} is a folder on that branch", kind="bad-argument", hint=hint)
+    return kept
+
+
+def _parents(repository: Repository, kept: TreeEntry | None) -> list[Manifest]:
+    """Return the manifest that the new version comes from, if there is one that can be understood."""
+    with repository.reader() as reader, contextlib.suppress(FormatError):
+        earlier = manifest_at(reader, kept.oid) if kept else None
+        return [] if earlier is None else [earlier]
+    return []
 
 
 def _write_commit(
-    repository: Repository, reference: str, start: str | None, path: str, mode: int, manifest: bytes, message: bytes
+    repository: Repository,
+    reference: str,
+    tip: str | None,
+    start: str | None,
+    path: str,
+    mode: int,
+    manifest: bytes,
+    message: bytes,
 ) -> str:
     """Make blob, trees, commit and reference with one process, and return the commit.
 
@@ -191,7 +208,7 @@ def _write_commit(
     try:
         answer = git.run("fast-import", "--quiet", "--done", "--date-format=raw-permissive", input=b"\n".join(lines))
     except LamellaError as exc:
-        if "Not updating" not in exc.message and _tip(repository, reference) == start:
+        if "Not updating" not in exc.message and _tip(repository, reference) == tip:
             raise
         raise ConflictError(
             f"{reference} moved while the commit was made", kind="lock-held", hint="commit again on top of it"
@@ -205,9 +222,31 @@ def _quoted(path: str) -> bytes:
     return b'"' + raw + b'"'
 
 
-def _follow(repository: Repository, reference: str, path: str, mode: int, manifest: bytes) -> None:
-    """Let the index follow where the branch that moved is the one checked out."""
+@contextlib.contextmanager
+def _index_following(
+    repository: Repository, path: str, mode: int, manifest: bytes, kept: TreeEntry | None
+) -> Iterator[None]:
+    """Let the index of the branch that is checked out have the new version before the commit is made.
+
+    So either both happen or neither: where the index is locked nothing is committed, and where the commit fails the
+    index gets back what it had. Raises ConflictError (version-staged) where it has something else than HEAD.
+    """
     git = repository.git
-    current = git.run("symbolic-ref", "--quiet", "HEAD", check=False).decode().strip()
-    if git.worktree is not None and reference in (current, "HEAD"):
-        stage_blobs(repository, [(path, mode, write_blob(git, manifest))])
+    entry = IndexEntry(path, mode, write_blob(git, manifest), 0)
+    expected = [] if kept is None else [IndexEntry(path, kept.mode, kept.oid, 0)]
+    ancestors = _ancestors(path)
+    staged = tracked(git, [path]) + [one for one in tracked(git, ancestors) if one.path in ancestors]
+    if staged not in (expected, [entry]):
+        raise ConflictError(
+            f"another version of {path} is staged",
+            kind="version-staged",
+            hint=f"commit it first, or drop it with `git restore --staged -- {path}`",
+        )
+    if staged != [entry]:
+        put_entries(repository, [entry])
+    try:
+        yield
+    except BaseException:
+        absent = IndexEntry(path, 0, GitOid("0" * len(entry.oid)), 0)
+        put_entries(repository, staged or [absent])
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from lamella.core.buffers import Buffer
@@ -42,6 +43,11 @@ def numpy_dtype(name: str) -> numpy.dtype[Any]:
     )
 
 
+@functools.cache
+def _names_of_dtypes() -> dict[numpy.dtype[Any], str]:
+    return {numpy_dtype(known): known for known in (*_NUMPY_NAMES, *_ML_NAMES)}
+
+
 def to_array(spec: TensorSpec, data: Buffer) -> numpy.ndarray[Any, Any]:
     """Return the tensor as an array of its shape that shares `data`."""
     import numpy
@@ -54,8 +60,7 @@ def spec_of(name: str, array: Any) -> tuple[TensorSpec, numpy.ndarray[Any, Any]]
     import numpy
 
     array = numpy.asarray(array)
-    by_numpy = {numpy_dtype(known): known for known in (*_NUMPY_NAMES, *_ML_NAMES)}
-    known = by_numpy.get(array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype)
+    known = _names_of_dtypes().get(array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype)
     if known is None:
         raise UsageError(
             f"array {name!r} has dtype {array.dtype}, which cannot be stored",

@@ -42,7 +42,7 @@ class GitObject:
 
 @dataclass(frozen=True, slots=True)
 class TreeEntry:
-    """A path in a revision, relative to the root; `mode` is Git's, `type` is `blob` or `commit` (a submodule)."""
+    """A path in a revision, relative to the root; `mode` is Git's, `type` is blob, tree or commit (a submodule)."""
 
     path: str
     mode: int
@@ -177,13 +177,15 @@ def write_blob(git: Git, data: Buffer) -> GitOid:
     return GitOid(git.run("hash-object", "-w", "--stdin", input=data).decode().strip())
 
 
-def list_tree(git: Git, revision: str, *paths: str) -> list[TreeEntry]:
+def list_tree(git: Git, revision: str, *paths: str, recursive: bool = True) -> list[TreeEntry]:
     """Return every path of `revision`, or those at and below `paths`, which are taken literally.
 
-    Raises NotFoundError (revision-unknown) where there is no such tree.
+    Without `recursive` only what is at `paths`, folders as they are. Raises NotFoundError (revision-unknown) where
+    there is no such tree.
     """
     literally = {"GIT_LITERAL_PATHSPECS": "1"}
-    listing = git.run("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", revision, *paths, env=literally)
+    options = ("-r", "-z", "--full-tree") if recursive else ("-z", "--full-tree")
+    listing = git.run("ls-tree", *options, "--end-of-options", revision, *paths, env=literally)
     entries = []
     for row in listing.split(b"\0")[:-1]:
         what, _, path = row.partition(b"\t")
