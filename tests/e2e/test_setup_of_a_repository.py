@@ -207,6 +207,15 @@ def test_tracking_in_a_sparse_checkout_leaves_what_is_outside_alone(bench):
     assert bench.git("status", "--porcelain") == " M .gitattributes\n M in/a.bin"
 
 
+def test_a_file_that_is_only_meant_to_be_added_stays_so(bench):
+    bench.write("a.bin", network())
+    bench.git("add", "--intent-to-add", "a.bin")
+    bench.lamella("track", "*.bin")
+    assert bench.git("status", "--porcelain", "a.bin") == " A a.bin"
+    bench.git("commit", "--quiet", "--all", "-m", "added")
+    assert bench.blob("HEAD:a.bin").startswith(b"lamella manifest 1\n")
+
+
 def test_listing_patterns_changes_nothing(bench):
     (bench.root / ".gitattributes").unlink()
     assert bench.lamella("track") == ""

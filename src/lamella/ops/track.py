@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from lamella.core import fsio
 from lamella.repo import attributes
-from lamella.repo.objects import tracked
+from lamella.repo.objects import IndexEntry, tracked
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import outside_sparse_checkout, put_entries
 
@@ -41,10 +42,16 @@ def untrack(repository: Repository, patterns: Sequence[str]) -> TrackReport:
     return _change(repository, patterns, attributes.untrack)
 
 
+def _is_kept(repository: Repository, entry: IndexEntry) -> bool:
+    """Say whether an entry is a file with content. Where `git add --intent-to-add` put it, it has none yet."""
+    empty = hashlib.new(repository.git.hash_name, b"blob 0\0", usedforsecurity=False).hexdigest()
+    return stat.S_ISREG(entry.mode) and not entry.stage and entry.oid != empty
+
+
 def _change(repository: Repository, patterns: Sequence[str], change: Callable[[Path, str], bool]) -> TrackReport:
     inside = repository.git.directory.is_relative_to(repository.worktree)
     file = (repository.git.directory if inside else repository.worktree) / ".gitattributes"
-    known = {entry.path: entry for entry in tracked(repository.git) if stat.S_ISREG(entry.mode) and not entry.stage}
+    known = {entry.path: entry for entry in tracked(repository.git) if _is_kept(repository, entry)}
     before = set(attributes.filtered(repository.git, known)) if patterns else set()
     changed = tuple(pattern for pattern in patterns if change(file, pattern))
     if changed and not file.exists() and os.path.relpath(file, repository.worktree) in known:
