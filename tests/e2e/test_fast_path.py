@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from lamella.core import fsio
+from lamella.ops.add import add
 from lamella.repo.filling import fill
 from lamella.testing.faults import power_cut
 from lamella.testing.models import network
@@ -152,4 +155,21 @@ def test_a_locked_index_is_told_and_nothing_is_half_done(bench):
     lock.unlink()
     bench.lamella("checkout")
     assert bench.read("a.safetensors") == network(note="a.safetensors")
+    assert bench.git("status", "--porcelain") == ""
+
+
+def test_without_hard_links_git_learns_of_the_files_by_itself(bench, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    bench.write("a.safetensors", network())
+    with bench.repository() as repository:
+        assert [file.path for file in add(repository, ["a.safetensors"]).files] == ["a.safetensors"]
+        assert bench.filters_run("status", "--porcelain") == 0
+        bench.git("commit", "--quiet", "-m", "added")
+        (bench.root / "a.safetensors").unlink()
+        bench.git("checkout", "--", ".", env={"LAMELLA_SMUDGE": "manifest"})
+        assert fill(repository).paths == ("a.safetensors",)
+    assert bench.read("a.safetensors") == network()
     assert bench.git("status", "--porcelain") == ""

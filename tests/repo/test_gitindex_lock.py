@@ -152,8 +152,9 @@ def test_a_file_system_without_hard_links_is_a_backend_error(git, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    with pytest.raises(BackendError):
+    with pytest.raises(BackendError) as caught:
         refresh(git, write_anew(git, ["a"]))
+    assert caught.value.kind == "links-unsupported"
     assert strays(git) == []
 
 

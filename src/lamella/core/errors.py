@@ -133,4 +133,5 @@ _declare(
     "git-failed",
     "native-broken",
     "unreadable",
+    "links-unsupported",
 )

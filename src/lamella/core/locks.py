@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lamella.core.buffers import Buffer
-from lamella.core.errors import ConflictError
+from lamella.core.errors import BackendError, ConflictError
 from lamella.core.fsio import (
     TEMPORARY_PREFIX,
     Temporary,
@@ -23,6 +24,9 @@ from lamella.core.fsio import (
     sync_directory,
     translated,
 )
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What link(2) ends with where there are no hard links, in a directory in which a file has just been made."""
 
 
 @contextlib.contextmanager
@@ -58,8 +62,9 @@ def replace_locked(path: Path, data: Buffer, *, lock_name: str, seen: os.stat_re
     lock behind, and the next call removes it: a lock of ours is still linked to a temporary, and the kernel has
     dropped the hold of a process that is gone (see docs/design/0003-git-index-stat.md).
 
-    Raises ConflictError: lock-held where somebody else has the lock, file-changed where the file at `path` is no
-    longer the one that `seen` describes. The caller keeps that one open, so that nothing else can be given its inode.
+    Raises BackendError (links-unsupported) where the file system has no hard links, and ConflictError: lock-held where
+    somebody else has the lock, file-changed where the file at `path` is no longer the one that `seen` describes. The
+    caller keeps that one open, so that nothing else can be given its inode.
     """
     lock_path = path.with_name(lock_name)
     with Temporary(path.parent, mode=stat.S_IMODE(seen.st_mode)) as temporary, translated(lock_path):
@@ -92,6 +97,11 @@ def _linked(source: Path, target: Path) -> bool:
         target.hardlink_to(source)
     except FileExistsError:
         return False
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        hint = "the file system of the repository keeps one name for a file"
+        raise BackendError(f"cannot lock {target}: no hard links here", kind="links-unsupported", hint=hint) from exc
     return True
 
 

@@ -48,8 +48,9 @@ def refresh_stat(index_path: Path, entries: Expected, hash_name: str) -> int:
     `hash_name` is the repository's, "sha1" or "sha256".
 
     Raises ConflictError (lock-held) where another process is writing the index, and FormatError (index-format) for an
-    index that is split, damaged or newer than this code, BackendError where the disk refuses, hard links included:
-    `git update-index --refresh` then does the same, slowly. The index is as it was after every error.
+    index that is split, damaged or newer than this code, BackendError where the disk refuses, links-unsupported where
+    there are no hard links: `git update-index --refresh` then does the same, slowly. The index is as it was after every
+    error.
     """
     for attempt in range(_ATTEMPTS):
         try:

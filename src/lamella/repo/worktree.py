@@ -138,12 +138,15 @@ def put_entries(repository: Repository, entries: Iterable[IndexEntry]) -> None:
 def record_stat(repository: Repository, states: Sequence[tuple[IndexEntry, os.stat_result]]) -> None:
     """Tell Git's index that the files with these stats are what their entries, put there before, say.
 
-    Where the index is in a form we do not write, Git finds out by itself, through the filter.
+    Where the index is in a form that we do not write, or lies where there are no hard links, Git finds out by itself,
+    through the filter.
     """
     if not states:
         return
     wanted = {os.fsencode(entry.path): (bytes.fromhex(entry.oid), state) for entry, state in states}
     try:
         refresh_stat(repository.git.index_path, wanted, repository.git.hash_name)
-    except FormatError:
+    except (FormatError, BackendError) as error:
+        if error.kind not in ("index-format", "links-unsupported"):
+            raise
         repository.git.run("update-index", "-q", "--refresh", check=False, env={"LAMELLA_CLEAN": "identify"})
