@@ -11,7 +11,7 @@ from lamella.core.progress import SILENT, Progress
 from lamella.ops.changes import FileChange, compare
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import identify_file
-from lamella.repo.manifest import Manifest, parse_for_git
+from lamella.repo.manifest import PREFIX, Manifest, parse_for_git
 from lamella.repo.objects import ObjectReader
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.worktree import open_file
@@ -34,9 +34,11 @@ def diff(
 ) -> DiffReport:
     """Compare as `git diff` does: no revision, index and worktree; one, it and the worktree; two, those.
 
-    ``A..B`` is two revisions, ``A...B`` is B and what both come from. Tensors are told apart by their ids, so unchanged
-    ones cost nothing, and files of the worktree are hashed, not stored. Raises NotFoundError (revision-unknown) and,
-    for more than two revisions, UsageError (bad-argument).
+    ``A..B`` is two revisions, ``A...B`` is B and what both come from; two model files are named as ``REV:PATH``.
+    Tensors are told apart by their ids, so unchanged ones cost nothing; files of the worktree are hashed, not stored.
+
+    Raises NotFoundError (revision-unknown), BackendError (unreadable) for a file of the worktree, and UsageError
+    (bad-argument) for more than two revisions, or a revision and a file.
     """
     if len(revisions) == 1 and ".." in revisions[0]:
         revisions = _sides(repository, revisions[0])
@@ -47,9 +49,29 @@ def diff(
     before = revisions[0] if revisions else INDEX
     after = revisions[1] if len(revisions) == 2 else WORKTREE
     with repository.reader() as reader:
+        if any(_names_file(reader, revision) for revision in revisions):
+            return _diff_files(reader, revisions)
         changed = list(_changed_paths(repository, revisions, paths))
         files = [_compare(repository, reader, path, before, after, progress) for path in changed]
     return DiffReport(before, after, tuple(file for file in files if file is not None))
+
+
+def _names_file(reader: ObjectReader, revision: str) -> bool:
+    found = reader.read(revision, prefix=PREFIX)
+    return found is not None and found.type == "blob"
+
+
+def _diff_files(reader: ObjectReader, specifications: Sequence[str]) -> DiffReport:
+    if len(specifications) != 2:
+        hint = "name two files, or a revision and behind `--` a path"
+        raise UsageError(f"{specifications[0]!r} is a file, not a revision", kind="bad-argument", hint=hint)
+    manifests = [manifest_at(reader, specification) for specification in specifications]
+    if None in manifests:
+        named = specifications[manifests.index(None)]
+        raise UsageError(f"{named!r} is no model file", kind="bad-argument", hint="`git diff` compares other files")
+    before, after = specifications
+    change = compare(after.partition(":")[2] or after, *manifests)
+    return DiffReport(before, after, () if change is None else (change,))
 
 
 def _sides(repository: Repository, span: str) -> list[str]:
@@ -110,7 +132,8 @@ class Identified:
 def identify(repository: Repository, path: str, progress: Progress = SILENT) -> Identified | None:
     """Hash the file `path` of the worktree without storing it; return None where there is no regular file.
 
-    Raises ConflictError (manifest-conflict) for a manifest with conflict markers, and FormatError.
+    Raises ConflictError (manifest-conflict) for a manifest with conflict markers, FormatError for another that is
+    malformed, and BackendError (unreadable).
     """
     try:
         opened = open_file(repository.worktree, path)

@@ -25,7 +25,8 @@ class StatusReport:
     """The branch (None when HEAD is detached) with its commit (None before the first), and what differs.
 
     `staged` differ between HEAD and the index, `unstaged` between the index and the worktree. `others` are all other
-    paths, models of which only the name or the mode differs included, as (two letters of `git status --short`, path).
+    paths, models of which only the name or the mode differs, or that cannot be read, included, as (two letters of `git
+    status --short`, path).
     `unfilled` are model files of which only the manifest is in the worktree, `conflicts` those that a merge left
     unresolved, or whose file has its markers.
     """
@@ -120,14 +121,22 @@ class _Comparison:
         if line.letters == "UU":
             self.conflicts.append(line.path)
         elif line.letters != "??":
-            found = len(self.staged) + len(self.unstaged) + len(self.conflicts)
-            if line.letters[0] != ".":
-                before = manifest_at(reader, f"HEAD:{line.earlier or line.path}")
-                self.staged += _changes(line.path, before, manifest_at(reader, f":0:{line.path}"))
-            if line.letters[1] != ".":
-                self._compare_worktree(reader, line)
-            if line.changes_entry and found == len(self.staged) + len(self.unstaged) + len(self.conflicts):
+            try:
+                self._compare(reader, line)
+            except LamellaError as error:
+                if error.kind not in ("unreadable", "manifest-malformed"):
+                    raise
                 self.others.append(line)
+
+    def _compare(self, reader: ObjectReader, line: _Line) -> None:
+        found = len(self.staged) + len(self.unstaged) + len(self.conflicts)
+        if line.letters[0] != ".":
+            before = manifest_at(reader, f"HEAD:{line.earlier or line.path}")
+            self.staged += _changes(line.path, before, manifest_at(reader, f":0:{line.path}"))
+        if line.letters[1] != ".":
+            self._compare_worktree(reader, line)
+        if line.changes_entry and found == len(self.staged) + len(self.unstaged) + len(self.conflicts):
+            self.others.append(line)
 
     def _compare_worktree(self, reader: ObjectReader, line: _Line) -> None:
         kept = manifest_at(reader, f":0:{line.path}")

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lamella.core import fsio
-from lamella.core.errors import FormatError, LamellaError, NotFoundError, UsageError
+from lamella.core.errors import BackendError, FormatError, LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.repo.checkout import restore_file, split_path
 from lamella.repo.manifest import Manifest, has_conflict_markers, parse_manifest
@@ -76,6 +76,10 @@ def _look(repository: Repository, entry: IndexEntry) -> Unfilled | None:
             text = opened.manifest_text()
     except (NotFoundError, UsageError):
         return None
+    except BackendError as error:
+        if error.kind == "unreadable":
+            return None
+        raise
     if text is None:
         return None
     manifest: Manifest | FormatError

@@ -20,7 +20,8 @@ def command(ctx: click.Context, arguments: tuple[str, ...], stat: bool, exit_cod
     """Show which tensors differ between two revisions.
 
     With one revision, compare it with the worktree; with none, compare the index with the worktree. `A..B` is the same
-    as `A B`, `A...B` compares B with what both come from. Files that are no models are left to `git diff`.
+    as `A B`, `A...B` compares B with what both come from. `REV:PATH REV:PATH` compares two model files. Files that are
+    no models are left to `git diff`.
     """
     with open_repository() as repository:
         revisions, paths = split_arguments(repository, arguments, ctx)
