@@ -323,6 +323,20 @@ def test_paths_to_add_are_relative_to_where_the_repository_was_opened(bench):
         assert repo.add(MODEL).files[0].path == f"deep/{MODEL}"
 
 
+def test_paths_are_relative_to_the_root_wherever_the_repository_was_opened(bench):
+    bench.commit(MODEL, network(), "above")
+    bench.commit(f"deep/{MODEL}", network(), "below")
+    bench.write(MODEL, network(layer_1_bias=1))
+    bench.write(f"deep/{MODEL}", network(layer_1_bias=1))
+    for folder in (bench.root, bench.root / "deep"):
+        with Repo.open(folder) as repo:
+            for path, subject in ((MODEL, "above"), (f"deep/{MODEL}", "below"), ("deep", "below"), ("d*", "below")):
+                assert [entry.subject for entry in repo.log(paths=[path])] == [subject]
+                assert len(repo.diff(paths=[path]).files) == 1
+            assert len(repo.diff(paths=[":(top)", f":(exclude,top){MODEL}"]).files) == 1
+            repo.snapshot("HEAD", f"deep/{MODEL}")
+
+
 def test_outside_a_repository_that_is_said(tmp_path, git_environment):
     with pytest.raises(UsageError) as caught:
         Repo.open(tmp_path)

@@ -21,8 +21,8 @@ from lamella.repo.snapshot import Snapshot
 class Repo:
     """A repository of models. Use it as a context manager, or `close` it.
 
-    Paths given to `add` are relative to where the repository was opened, all others to its root. Errors are
-    `lamella.core.errors.LamellaError`s.
+    Paths given to `add` are relative to where the repository was opened, all others to its root. Those given to `add`,
+    `log` and `diff` may be folders and patterns, as Git takes them. Errors are `lamella.core.errors.LamellaError`s.
     """
 
     def __init__(self, repository: Repository) -> None:
@@ -73,17 +73,22 @@ class Repo:
 
     def log(self, *revisions: str, paths: Sequence[str] = (), limit: int | None = None) -> Iterator[log_op.LogEntry]:
         """Yield the commits that `revisions` reach, newest first, with what each changed in model files."""
-        return log_op.log(self._repository, revisions, paths, limit)
+        return log_op.log(self._repository, revisions, _from_root(paths), limit)
 
     def status(self) -> status_op.StatusReport:
         """Return what differs between HEAD, the index and the worktree."""
         return status_op.status(self._repository)
 
     def diff(self, *revisions: str, paths: Sequence[str] = ()) -> diff_op.DiffReport:
-        """Return which tensors differ between two revisions, or between one and the worktree."""
-        return diff_op.diff(self._repository, revisions, paths)
+        """Return which tensors differ between two revisions or two ``REV:PATH``, or between one and the worktree."""
+        return diff_op.diff(self._repository, revisions, _from_root(paths))
 
     def snapshot(self, revision: str, path: str) -> Snapshot:
         """Return the model `path` at `revision`: a lazy mapping of name to array, valid while this is open."""
         manifest = self._repository.manifest(revision, path)
         return Snapshot(self._repository.store, manifest, f"{revision}:{path}")
+
+
+def _from_root(paths: Sequence[str]) -> list[str]:
+    """Return pathspecs that mean the same wherever the repository was opened; one with magic says itself what it is."""
+    return [path if path.startswith(":") else f":(top){path}" for path in paths]
