@@ -175,6 +175,36 @@ def test_work_in_a_clone_that_is_not_set_up_is_warned_of(origin, clone):
     assert clone.try_lamella("checkout", "--quiet", "HEAD", "--", MODEL).err == ""
 
 
+@pytest.mark.parametrize("staged", [True, False])
+def test_a_clone_that_is_not_set_up_commits_no_whole_models(origin, clone, staged):
+    before = clone.git("rev-parse", "HEAD")
+    clone.write(MODEL, network(layer_1_weight=7))
+    assert clone.try_lamella("status").err == NOT_SET_UP
+    if staged:
+        clone.git("add", MODEL)
+    refused = clone.try_lamella("commit", "--all", "-m", "whole")
+    assert (refused.code, refused.err) == (
+        2,
+        "error: git does not know lamella in this clone and would commit model files whole\n"
+        "hint: run `lamella init`, then `lamella add` what was staged without it\n",
+    )
+    assert clone.git("rev-parse", "HEAD") == before
+    note = f"warning: {MODEL}: in git whole, and kept the new way once you `lamella add` it\n"
+    assert clone.try_lamella("init").err == note * staged
+    clone.lamella("add", MODEL)
+    clone.lamella("commit", "--quiet", "-m", "in tensors")
+    assert clone.blob(f"HEAD:{MODEL}").startswith(b"lamella manifest 1\n")
+    assert clone.try_lamella("init").err == clone.try_lamella("status").err == ""
+
+
+def test_a_repository_without_models_needs_no_setting_up(git_repository):
+    plain = Workbench(git_repository.root)
+    plain.write("notes.txt", b"text")
+    plain.git("add", ".")
+    assert plain.try_lamella("status").err == ""
+    plain.lamella("commit", "--quiet", "-m", "text")
+
+
 def test_the_filter_works_without_a_store_of_its_own(clone):
     clone.lamella("init")
     shutil.rmtree(clone.root / ".git/lamella")

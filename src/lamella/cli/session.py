@@ -13,6 +13,7 @@ from lamella.cli import render
 from lamella.cli.bars import progress_for
 from lamella.core.errors import NotFoundError
 from lamella.core.progress import Progress
+from lamella.ops.init import lacks_setup
 from lamella.repo.repository import Repository
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -29,7 +30,7 @@ def open_repository() -> Repository:
 
 def warn_where_not_set_up(repository: Repository) -> None:
     """Warn in a clone in which Git does not call this program, and so would keep the next model file itself."""
-    if not repository.git.run("config", "--get", "filter.lamella.process", check=False):
+    if lacks_setup(repository):
         render.warning("git does not know lamella in this clone and would keep model files whole; run `lamella init`")
 
 

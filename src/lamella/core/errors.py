@@ -91,6 +91,7 @@ _declare(
     "path-unsafe",
     "git-refused",
     "dtype-unsupported",
+    "not-set-up",
 )
 _declare(NotFoundError, "object-missing", "revision-unknown", "path-unknown", "tensor-unknown", "pack-missing")
 _declare(ConflictError, "file-changed", "lock-held", "manifest-conflict", "manifest-mixed", "version-staged")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lamella.core.errors import UsageError
 from lamella.core.progress import SILENT, Progress
+from lamella.ops.init import lacks_setup
 from lamella.repo.filling import Filled, fill
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import release_index
@@ -32,6 +34,20 @@ def run_verb(repository: Repository, arguments: Sequence[str], progress: Progres
     if repository.git.worktree is None:
         return VerbReport(status, Filled((), 0, ()))
     return VerbReport(status, fill(repository, progress))
+
+
+def commit_staged(repository: Repository, arguments: Sequence[str]) -> int:
+    """Run `git commit ARGUMENTS` on the user's terminal and return its status.
+
+    Raises UsageError (not-set-up) where Git would commit whole models, because nobody told it of us in this clone.
+    """
+    if lacks_setup(repository):
+        raise UsageError(
+            "git does not know lamella in this clone and would commit model files whole",
+            kind="not-set-up",
+            hint="run `lamella init`, then `lamella add` what was staged without it",
+        )
+    return repository.git.passthrough(["commit", *arguments])
 
 
 def fill_worktree(repository: Repository, progress: Progress = SILENT) -> Filled:

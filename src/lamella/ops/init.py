@@ -11,7 +11,9 @@ from lamella.core.errors import UsageError
 from lamella.core.fsio import TEMPORARY_PREFIX
 from lamella.repo import hooks, setup
 from lamella.repo.git import Git
+from lamella.repo.manifest import PREFIX
 from lamella.repo.repository import Repository
+from lamella.repo.worktree import model_entries, put_entries
 
 _EXCLUDED = f"{TEMPORARY_PREFIX}*\n".encode()
 """The line of `info/exclude` that hides the unfinished files of a killed process."""
@@ -48,13 +50,35 @@ def init(directory: Path, command: str, environment: Mapping[str, str] | None = 
         if not (repository.store_directory / "packs").is_dir():
             steps.append(f"made the store in {repository.store_directory}")
         fsio.make_directory(repository.store.temporary)
+        whole = _look_again_at_whole_models(repository)
     if changed := setup.install(git, command):
         steps.append(f"told Git to pass model files through lamella ({len(changed)} settings)")
     if _exclude(git, excluded=True):
         steps.append("told Git to ignore unfinished files")
     installed = hooks.install(git, command)
     steps += [f"set up the hook {name}" for name in installed.changed]
-    return InitReport(str(git.root), created, tuple(steps), installed.notes)
+    names = ", ".join(whole[:3]) + (", ..." if len(whole) > 3 else "")
+    notes = (f"{names}: in git whole, and kept the new way once you `lamella add` it",) if whole else ()
+    return InitReport(str(git.root), created, tuple(steps), installed.notes + notes)
+
+
+def _look_again_at_whole_models(repository: Repository) -> list[str]:
+    """Let Git compare what it staged by itself, before it was told of us, and return the paths."""
+    if repository.git.worktree is None:
+        return []
+    entries = [entry for entry in model_entries(repository) if not entry.stage]
+    with repository.reader() as reader:
+        blobs = list(reader.read_each([entry.oid for entry in entries], prefix=PREFIX))
+    whole = [entry for entry, blob in zip(entries, blobs, strict=True) if blob and blob.nbytes and not blob.matches]
+    put_entries(repository, whole)
+    return [entry.path for entry in whole]
+
+
+def lacks_setup(repository: Repository) -> bool:
+    """Say whether the index has model files and Git, which does not call us here, would keep the next one whole."""
+    if repository.git.worktree is None or setup.calls_us(repository.git):
+        return False
+    return bool(model_entries(repository))
 
 
 def _discover(directory: Path, environment: Mapping[str, str] | None) -> Git | None:

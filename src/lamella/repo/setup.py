@@ -16,6 +16,11 @@ def _wanted(command: str) -> dict[str, str]:
     }
 
 
+def calls_us(git: Git) -> bool:
+    """Say whether Git has a command for model files, in whichever of its configurations."""
+    return bool(git.run("config", "--get", "filter.lamella.process", check=False))
+
+
 def installed(git: Git) -> dict[str, str]:
     """Return our settings as they stand in the repository's own configuration."""
     listing = git.run("config", "--local", "--null", "--get-regexp", r"^(filter|diff)\.lamella\.", check=False)

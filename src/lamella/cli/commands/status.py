@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lamella.cli import changes_text, render
-from lamella.cli.session import json_option, open_repository, progress
+from lamella.cli.session import json_option, open_repository, progress, warn_where_not_set_up
 from lamella.ops.changes import FileChange
 from lamella.ops.status import StatusReport, status
 
@@ -16,6 +16,7 @@ def command(as_json: bool) -> None:
     """Show the branch, and what changed in the model files and around them."""
     with open_repository() as repository:
         report = status(repository, progress(quiet=as_json))
+        warn_where_not_set_up(repository)
     if as_json:
         render.emit_json("status", report)
     else:
