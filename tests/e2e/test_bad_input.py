@@ -259,6 +259,17 @@ def test_an_interrupted_command_says_one_line(bench):
     bench.lamella("add", MODEL)
 
 
+def test_a_verb_of_gits_that_is_interrupted_is_finished_by_running_again(bench):
+    bench.commit(MODEL, FIRST)
+    bench.commit(MODEL, network(layer_1_weight=1))
+    hook = bench.write(".git/hooks/post-checkout", b"#!/bin/sh\nkill -INT $PPID\nsleep 1\n")
+    hook.chmod(0o755)
+    ended = bench.try_lamella("checkout", "--quiet", "HEAD~1")
+    assert (ended.code, ended.err.splitlines()[-1][:11]) == (130, "interrupted")
+    bench.lamella("checkout")
+    assert bench.read(MODEL) == FIRST
+
+
 def test_a_reader_that_closes_early_is_no_fault(bench):
     for version in range(3):
         bench.commit(MODEL, network(layer_1_bias=version))

@@ -165,6 +165,16 @@ def test_passthrough_turns_a_signal_into_the_status_of_a_shell(git_repository, t
     assert passthrough([], tmp_path, {"PATH": f"{tmp_path}:{os.environ['PATH']}"}) == 128 + signal.SIGKILL
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_the_keys_that_interrupt_are_left_to_git(git_repository, number):
+    before = signal.getsignal(number)
+    answers = f"alias.edit=!kill -{int(number)} {os.getpid()}; sleep 0.1; exit 5"
+    assert git_repository.passthrough(["-c", answers, "edit"]) == 5
+    interrupted = f"alias.edit=!kill -{int(number)} $$"
+    assert git_repository.passthrough(["-c", interrupted, "edit"]) == 128 + number
+    assert signal.getsignal(number) is before
+
+
 def test_every_command_flushes_what_it_writes(git_repository):
     settings = git_repository.run("config", "--get-regexp", r"^core\.fsync").splitlines()
     assert settings == [b"core.fsync all", b"core.fsyncmethod fsync"]

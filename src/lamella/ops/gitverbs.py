@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,10 +28,13 @@ class VerbReport:
 def run_verb(repository: Repository, arguments: Sequence[str], progress: Progress = SILENT) -> VerbReport:
     """Run `git ARGUMENTS` on the user's terminal and fill the model files that it put there.
 
-    The worktree is filled also where Git failed half way, so that what Git did move is whole.
+    The worktree is filled also where Git failed half way, so that what Git did move is whole. Raises KeyboardInterrupt
+    where Git was interrupted, since that was meant for all of this.
     """
     release_index(repository)
     status = repository.git.passthrough(arguments, INSIDE)
+    if status == 128 + signal.SIGINT:
+        raise KeyboardInterrupt
     if repository.git.worktree is None:
         return VerbReport(status, Filled((), 0, ()))
     return VerbReport(status, fill(repository, progress))

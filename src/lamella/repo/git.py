@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, NewType
@@ -202,13 +203,35 @@ def passthrough(
     environment: Mapping[str, str] | None = None,
     extra_env: Mapping[str, str] | None = None,
 ) -> int:
-    """Run git with inherited stdin, stdout and stderr, in a repository or outside (`clone`); return its status."""
+    """Run git with inherited stdin, stdout and stderr, in a repository or outside (`clone`); return its status.
+
+    Meanwhile the keys that interrupt are git's to answer: it asks an editor or a pager, which may go on.
+    """
     command, variables = _command(args, environment, extra_env or {}, pager=True)
-    try:
-        status = subprocess.call(command, cwd=directory, env=variables)
-    except OSError as exc:
-        raise not_started(exc, directory) from exc
+    with _left_to_git():
+        try:
+            status = subprocess.call(command, cwd=directory, env=variables)
+        except OSError as exc:
+            raise not_started(exc, directory) from exc
     return status if status >= 0 else 128 - status
+
+
+@contextlib.contextmanager
+def _left_to_git() -> Iterator[None]:
+    """Do nothing on SIGINT and SIGQUIT, as system(3) does; only the main thread can say so.
+
+    A handler, and not SIG_IGN, which a new process would inherit. One that ignores a signal already goes on.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT) if here}
+    changed = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    try:
+        for number in changed:
+            signal.signal(number, lambda *_: None)
+        yield
+    finally:
+        for number, handler in changed.items():
+            signal.signal(number, handler)
 
 
 def _pinned(directory: Path, environment: Mapping[str, str] | None) -> Mapping[str, str] | None:
