@@ -99,7 +99,7 @@ def test_a_split_index_works_through_the_filter(bench):
 @pytest.mark.parametrize("moment", range(0, 24, 3))
 def test_a_checkout_cut_anywhere_is_finished_by_the_next(bench, moment):
     fill_bench(bench)
-    bench.git("checkout", "--quiet", "HEAD~1", env={"LAMELLA_SMUDGE": "manifest", "LAMELLA_INSIDE": "1"})
+    bench.git("checkout", "--quiet", "HEAD~1", env={"LAMELLA_INSIDE": f"{bench.root}/.git"})
     with power_cut(moment), bench.repository() as repository:
         fill(repository)
     assert bench.git("status", "--porcelain") == ""
@@ -145,7 +145,7 @@ def test_gc_removes_what_a_killed_process_left_beside_a_model(bench):
 
 def test_a_locked_index_is_told_and_nothing_is_half_done(bench):
     fill_bench(bench)
-    bench.git("checkout", "--quiet", "HEAD~1", env={"LAMELLA_SMUDGE": "manifest", "LAMELLA_INSIDE": "1"})
+    bench.git("checkout", "--quiet", "HEAD~1", env={"LAMELLA_INSIDE": f"{bench.root}/.git"})
     lock = bench.root / ".git" / "index.lock"
     lock.write_bytes(b"")
     ended = bench.try_lamella("checkout")

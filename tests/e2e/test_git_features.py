@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from lamella.testing.models import network
-from tests.e2e.workbench import Workbench
+from tests.e2e.workbench import PROGRAM, Workbench
 
 MODEL = "model.safetensors"
 FIRST, SECOND = network(), network(layer_1_weight=1)
@@ -128,6 +130,37 @@ def test_submodules_are_left_alone(bench, make_bench):
     assert bench.lamella("status").startswith("on branch main\nnothing changed")
     bench.commit(MODEL, SECOND)
     assert bench.lamella("gc", "--grace-days", "0").startswith("dropped 0 objects")
+
+
+@pytest.mark.parametrize("verb", ["git", "lamella"])
+def test_submodules_that_move_along_get_their_files(bench, make_bench, verb):
+    inner = make_bench("inner")
+    versions = [inner.commit(MODEL, content) for content in (FIRST, SECOND)]
+    bench.git("submodule", "--quiet", "add", str(inner.root), "sub")
+    sub = Workbench(bench.root / "sub")
+    sub.lamella("init")
+    shutil.copytree(
+        inner.root / ".git/lamella/packs", bench.root / ".git/modules/sub/lamella/packs", dirs_exist_ok=True
+    )
+    for version in versions:
+        sub.git("checkout", "--quiet", "--force", version)
+        bench.git("add", "sub")
+        bench.git("commit", "--quiet", "-m", "moved")
+    bench.git("config", "submodule.recurse", "true")
+    getattr(bench, verb)("checkout", "--quiet", "HEAD~1")
+    assert sub.read(MODEL) == FIRST
+    assert sub.git("status", "--porcelain") == bench.git("status", "--porcelain") == ""
+    getattr(bench, verb)("checkout", "--quiet", "main")
+    assert sub.read(MODEL) == SECOND
+
+
+def test_a_hook_of_the_users_that_needs_the_files_can_write_them(bench, elsewhere):
+    two_versions(bench)
+    hook = bench.root / ".git/hooks/post-checkout"
+    hook.write_text(f"#!/bin/sh\n'{PROGRAM}' checkout\ncp {MODEL} '{elsewhere}'\n")
+    hook.chmod(0o755)
+    bench.lamella("checkout", "--quiet", "HEAD~1")
+    assert (elsewhere / MODEL).read_bytes() == bench.read(MODEL) == FIRST
 
 
 def test_a_bare_repository_can_be_looked_at(bench, elsewhere):

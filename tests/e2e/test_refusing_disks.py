@@ -66,8 +66,8 @@ def test_a_store_that_cannot_be_written_stops_add(bench, call, error, hint):
 def test_a_worktree_that_cannot_be_written_keeps_its_manifests(bench, call, error, hint):
     bench.commit(MODEL, FIRST)
     bench.commit("other.safetensors", SECOND)
-    bench.git("checkout", "--quiet", "-f", "HEAD~2", env={"LAMELLA_SMUDGE": "manifest", "LAMELLA_INSIDE": "1"})
-    bench.git("checkout", "--quiet", "main", env={"LAMELLA_SMUDGE": "manifest", "LAMELLA_INSIDE": "1"})
+    bench.git("checkout", "--quiet", "-f", "HEAD~2", env={"LAMELLA_INSIDE": f"{bench.root}/.git"})
+    bench.git("checkout", "--quiet", "main", env={"LAMELLA_INSIDE": f"{bench.root}/.git"})
     with fsio.observe(refuse(error, f"{bench.root}/.lamella-tmp")):
         code, said = call("checkout")
     assert code == 7

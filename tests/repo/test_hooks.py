@@ -156,8 +156,12 @@ def test_without_the_program_one_line_says_so(git_repository, directory):
 def test_inside_lamella_only_the_users_hook_runs(name, git_repository, directory, program, command):
     put(directory, "pre-push", HOOKS[name])
     hooks.install(git_repository, command)
-    assert run(git_repository, "pre-push", env={**os.environ, "LAMELLA_INSIDE": "1"}).returncode == 3
+    inside = {**os.environ, "LAMELLA_INSIDE": str(git_repository.git_dir)}
+    assert run(git_repository, "pre-push", env=inside).returncode == 3
     assert not (program.parent / "called").exists()
+    elsewhere = {**os.environ, "LAMELLA_INSIDE": "/another/.git"}
+    assert run(git_repository, "pre-push", env=elsewhere).returncode == 3
+    assert (program.parent / "called").exists()
 
 
 def test_git_runs_the_hooks(git_repository, directory, program, command, make_repository):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from lamella.repo.filling import Filled, fill
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import release_index
 
-INSIDE = {"LAMELLA_INSIDE": "1", "LAMELLA_SMUDGE": "manifest"}
-"""Tells our hooks and our filter that whoever called Git fills the worktree afterwards."""
+INSIDE = "LAMELLA_INSIDE"
+"""Tells our hooks and our filter in which repository, by its Git directory, the worktree is filled after Git."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def run_verb(repository: Repository, arguments: Sequence[str], progress: Progres
     where Git was interrupted, since that was meant for all of this.
     """
     release_index(repository)
-    status = repository.git.passthrough(arguments, INSIDE)
+    status = repository.git.passthrough(arguments, {INSIDE: os.fspath(repository.git.git_dir)})
     if status == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     if repository.git.worktree is None:

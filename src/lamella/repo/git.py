@@ -235,11 +235,15 @@ def _left_to_git() -> Iterator[None]:
 
 
 def _pinned(directory: Path, environment: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """Return the variables with the paths that git reads relative to its working directory made absolute."""
+    """Return the variables with the paths that git reads relative to its working directory made absolute.
+
+    GIT_INTERNAL_SUPER_PREFIX, which git gives to a filter in a submodule, goes: commands that it starts refuse it.
+    """
     if environment is None:
         return None
-    relative = {name: environment[name] for name in ("GIT_DIR", "GIT_WORK_TREE") if environment.get(name)}
-    return {**environment, **{name: os.fspath(directory / value) for name, value in relative.items()}}
+    kept = {name: value for name, value in environment.items() if name != "GIT_INTERNAL_SUPER_PREFIX"}
+    relative = {name: kept[name] for name in ("GIT_DIR", "GIT_WORK_TREE") if kept.get(name)}
+    return {**kept, **{name: os.fspath(directory / value) for name, value in relative.items()}}
 
 
 def _command(

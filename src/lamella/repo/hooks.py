@@ -146,7 +146,7 @@ def _block(command: str, name: str) -> bytes:
     program = shlex.quote(shlex.split(command)[0])
     missing = "lamella is not installed here: model files stay as they are"
     script = (
-        'if [ -z "${LAMELLA_INSIDE:-}" ]; then\n'
+        'if [ -z "${LAMELLA_INSIDE:-}" ] || [ "$LAMELLA_INSIDE" != "$(git rev-parse --absolute-git-dir)" ]; then\n'
         f"  if command -v {program} >/dev/null 2>&1; then\n"
         f"    {_line(command, name)}\n"
         "  else\n"

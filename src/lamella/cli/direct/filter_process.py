@@ -24,6 +24,8 @@ def run(arguments: list[str]) -> int:
     clean = _setting(Clean, "LAMELLA_CLEAN", Clean.STORE)
     smudge = _setting(Smudge, "LAMELLA_SMUDGE", Smudge.FILL)
     with Repository.open(Path.cwd(), environment=dict(os.environ)) as repository:
+        if os.environ.get("LAMELLA_INSIDE") == os.fspath(repository.git.git_dir):
+            smudge = Smudge.MANIFEST
         serve(0, 1, ModelFilter(repository, clean, smudge, _warn), _complain)
     return 0
 
