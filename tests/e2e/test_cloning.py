@@ -205,9 +205,10 @@ def test_a_repository_without_models_needs_no_setting_up(git_repository):
     plain.lamella("commit", "--quiet", "-m", "text")
 
 
-def test_the_filter_works_without_a_store_of_its_own(clone):
+@pytest.mark.parametrize("gone", ["lamella", "lamella/tmp"])
+def test_the_filter_makes_what_is_missing_of_the_store(clone, gone):
     clone.lamella("init")
-    shutil.rmtree(clone.root / ".git/lamella")
+    shutil.rmtree(clone.root / ".git" / gone)
     clone.write(MODEL, FIRST)
     clone.git("add", MODEL)
     clone.git("commit", "--quiet", "-m", "own")

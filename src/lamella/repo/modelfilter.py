@@ -88,8 +88,10 @@ class ModelFilter:
     @contextlib.contextmanager
     def _spooled(self, path: str, content: Iterable[Buffer]) -> Iterator[DescriptorFile]:
         """Lend the content as a file of our own: Git sends it once, and it is read more than once."""
-        with fsio.spool(self._repository.store.temporary) as spooled:
-            with fsio.translated(self._repository.store.temporary):
+        directory = self._repository.store.temporary
+        fsio.make_directory(directory, durable=False)
+        with fsio.spool(directory) as spooled:
+            with fsio.translated(directory):
                 nbytes = sum(spooled.write(piece) for piece in content)
                 spooled.flush()
             yield DescriptorFile(spooled.fileno(), nbytes, path)
