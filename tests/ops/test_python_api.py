@@ -316,6 +316,18 @@ def test_history_state_and_differences_are_values(bench, repo):
     assert not repo.status().unstaged
 
 
+@pytest.mark.parametrize("revision", ["--output={}", "--output={}..HEAD", "--all", "-1", "--no-such"])
+def test_a_revision_is_never_an_option_of_gits(bench, repo, tmp_path, revision):
+    bench.commit(MODEL, network())
+    revision = revision.format(tmp_path / "written")
+    for ask in (lambda: list(repo.log(revision)), lambda: repo.diff(revision), lambda: repo.snapshot(revision, MODEL)):
+        with pytest.raises(NotFoundError) as caught:
+            ask()
+        assert caught.value.kind == "revision-unknown"
+    assert bench.try_lamella("show", "--", revision).code != 0
+    assert list(tmp_path.rglob("written*")) == []
+
+
 def test_paths_to_add_are_relative_to_where_the_repository_was_opened(bench):
     bench.write(f"deep/{MODEL}", network())
     with Repo.open(bench.root / "deep") as repo:

@@ -58,18 +58,18 @@ def log(
 ) -> Iterator[LogEntry]:
     """Yield commits, newest first, from `revisions` (HEAD where none is given), only those that touch `paths`.
 
-    A merge is compared with its first parent. Raises NotFoundError (revision-unknown) and yields nothing in a
-    repository without commits.
+    A merge is compared with its first parent. Raises NotFoundError (revision-unknown), also for what would be an option
+    of Git's, and yields nothing in a repository without commits.
     """
     git = repository.git
     for revision in revisions:
-        if not revision.startswith(("-", "^")) and ".." not in revision:
+        if not revision.startswith("^") and ".." not in revision:
             git.resolve(revision)
     if not revisions and not git.run("rev-parse", "--verify", "--quiet", "HEAD", check=False):
         return
     options = (*_OPTIONS, *(() if limit is None else (f"--max-count={limit}",)))
     where = ("-C", str(git.directory)) if git.worktree else ()
-    command = (*where, "-c", "log.showRoot=true", "log", *options, *revisions, "--", *paths)
+    command = (*where, "-c", "log.showRoot=true", "log", *options, "--end-of-options", *revisions, "--", *paths)
     with git.start(*command) as running, repository.reader() as reader:
         blocks = iter(lambda: running.stdout.read(_BLOCK_NBYTES), b"")
         yield from _entries(_commits(_fields(blocks)), reader)

@@ -20,7 +20,7 @@ def command(specification: str, as_json: bool) -> int:
     """
     with open_repository() as repository:
         if ":" not in specification and not as_json:
-            return repository.git.passthrough(["show", "--stat", specification, "--"])
+            return repository.git.passthrough(["show", "--stat", "--end-of-options", specification, "--"])
         report = show(repository, specification)
     if as_json:
         render.emit_json("show", report)
