@@ -72,6 +72,18 @@ def test_files_without_weights_stay_manifests_and_the_exit_code_says_so(origin, 
     assert clone.git("status", "--porcelain") == ""
 
 
+def test_only_files_that_a_verb_moved_or_was_asked_for_count_as_its_failures(clone):
+    clone.lamella("init")
+    for quiet in (("switch", "--quiet", "-c", "new"), ("restore", "notes.txt"), ("checkout", "--quiet", "HEAD~1")):
+        ended = clone.try_lamella(*quiet)
+        assert (ended.code, ended.err) == (0, "")
+    ended = clone.try_lamella("checkout", "--quiet", "HEAD~1")
+    assert (ended.code, ended.err.count("error: "), MODEL in ended.err) == (3, 1, True)
+    for named in (("restore", OTHER), ("checkout", "--", ".")):
+        ended = clone.try_lamella(*named)
+        assert (ended.code, f"error: {OTHER}: " in ended.err) == (3, True)
+
+
 def test_the_files_whose_weights_are_here_are_written(clone):
     clone.lamella("init")
     clone.commit("new.safetensors", network(layer_3_bias=9))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import PurePath
 
 from lamella.core.errors import UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.init import lacks_setup
-from lamella.repo.filling import Filled, fill
+from lamella.repo.filling import Filled, fill, unfilled
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import release_index
 
@@ -18,7 +19,7 @@ INSIDE = "LAMELLA_INSIDE"
 """Tells our hooks and our filter in which repository, by its Git directory, the worktree is filled after Git."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class VerbReport:
     """Git's exit status and what was written to the worktree after it."""
 
@@ -29,16 +30,43 @@ class VerbReport:
 def run_verb(repository: Repository, arguments: Sequence[str], progress: Progress = SILENT) -> VerbReport:
     """Run `git ARGUMENTS` on the user's terminal and fill the model files that it put there.
 
-    The worktree is filled also where Git failed half way, so that what Git did move is whole. Raises KeyboardInterrupt
-    where Git was interrupted, since that was meant for all of this.
+    The worktree is filled also where Git failed half way, so that what Git did move is whole. A manifest that stood
+    there before, and that Git was not asked for by its path, is filled if it can be, and is no failure if it cannot.
+    Raises KeyboardInterrupt where Git was interrupted, since that was meant for all of this.
     """
     release_index(repository)
+    before = {} if repository.git.worktree is None else _stamps(repository)
     status = repository.git.passthrough(arguments, {INSIDE: os.fspath(repository.git.git_dir)})
     if status == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     if repository.git.worktree is None:
         return VerbReport(status, Filled((), 0, ()))
-    return VerbReport(status, fill(repository, progress))
+    filled = fill(repository, progress)
+    asked = {os.path.relpath(repository.git.directory / argument, repository.worktree) for argument in arguments}
+    failed = tuple(
+        (path, error)
+        for path, error in filled.failed
+        if before.get(path) != _stamp(repository, path) or not asked.isdisjoint(_with_folders(path))
+    )
+    return VerbReport(status, dataclasses.replace(filled, failed=failed))
+
+
+def _stamps(repository: Repository) -> dict[str, tuple[int, ...] | None]:
+    """Return the manifests that stand in place of files."""
+    return {item.entry.path: _stamp(repository, item.entry.path) for item in unfilled(repository)}
+
+
+def _stamp(repository: Repository, path: str) -> tuple[int, ...] | None:
+    """Return what changes when Git writes the file; None where there is none."""
+    try:
+        state = (repository.worktree / path).lstat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _with_folders(path: str) -> set[str]:
+    return {path, *map(str, PurePath(path).parents)}
 
 
 def commit_staged(repository: Repository, arguments: Sequence[str]) -> int:
