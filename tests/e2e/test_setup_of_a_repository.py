@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lamella.testing.models import network
@@ -102,7 +104,21 @@ def test_hooks_that_are_shared_with_other_repositories_are_not_touched(plain, el
     assert list(elsewhere.iterdir()) == []
     assert f"warning: add to {elsewhere}/pre-push: " in ended.err
     plain.lamella("track", "*.safetensors")
-    assert "warning  hooks: not set up: post-checkout, post-merge, pre-push" in plain.lamella("doctor")
+    assert (
+        "warning  hooks: not set up: post-checkout, post-merge, pre-push\n"
+        f"         hint: run `lamella init`, which says what to add to the hooks in {elsewhere}\n"
+    ) in plain.lamella("doctor")
+    for note in ended.err.splitlines():
+        hook, _, line = note.removeprefix("warning: add to ").partition(": ")
+        Path(hook).write_text(f"#!/bin/sh\n{line}\n")
+        Path(hook).chmod(0o755)
+    assert "ok       hooks: post-checkout, post-merge, pre-push" in plain.lamella("doctor")
+    assert plain.try_lamella("init").err == ""
+    plain.commit(MODEL, network())
+    plain.commit(MODEL, network(layer_1_bias=1))
+    assert plain.try_lamella("checkout", "--quiet", "HEAD~1").err == ""
+    plain.lamella("uninstall")
+    assert len(list(elsewhere.iterdir())) == 3
 
 
 def test_hooks_in_a_folder_of_the_repository_itself_are_set_up(plain):
@@ -182,6 +198,26 @@ def test_doctor_says_what_is_missing_and_changes_nothing(plain):
     assert "problem  settings: filter.lamella.process, filter.lamella.required not set\n" in ended.out
     assert "problem  store: there is none\n         hint: run `lamella init`\n" in ended.out
     assert sorted(plain.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["/gone/lamella filter-process", "gone filter-process", "'open", ""])
+def test_doctor_finds_a_filter_that_git_cannot_start(bench, command):
+    bench.git("config", "filter.lamella.process", command)
+    ended = bench.try_lamella("doctor")
+    assert ended.code == 1
+    assert f"problem  settings: Git cannot start `{command}`\n         hint: run `lamella init`\n" in ended.out
+    bench.git("config", "filter.lamella.process", f"LANG=C env {PROGRAM} filter-process")
+    assert bench.try_lamella("doctor").code == 0
+
+
+def test_doctor_finds_patterns_wherever_they_stand(plain):
+    plain.lamella("init")
+    assert "warning  patterns: no file is tracked\n" in plain.lamella("doctor")
+    plain.write("sub/notes.txt", b"text")
+    run(plain.root / "sub", PROGRAM, "track", "*.bin")
+    assert "ok       patterns: *.bin in sub\n" in plain.lamella("doctor")
+    (plain.root / ".git/info/attributes").write_text("*.pt filter=lamella\n")
+    assert "ok       patterns: *.pt, *.bin in sub\n" in plain.lamella("doctor")
 
 
 def test_the_filter_without_the_program_fails_and_loses_nothing(bench):

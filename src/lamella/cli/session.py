@@ -13,7 +13,6 @@ from lamella.cli import render
 from lamella.cli.bars import progress_for
 from lamella.core.errors import NotFoundError
 from lamella.core.progress import Progress
-from lamella.ops.init import lacks_setup
 from lamella.repo.repository import Repository
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -30,6 +29,8 @@ def open_repository() -> Repository:
 
 def warn_where_not_set_up(repository: Repository) -> None:
     """Warn in a clone in which Git does not call this program, and so would keep the next model file itself."""
+    from lamella.ops.init import lacks_setup
+
     if lacks_setup(repository):
         render.warning("git does not know lamella in this clone and would keep model files whole; run `lamella init`")
 

@@ -69,13 +69,17 @@ def _git(repository: Repository) -> Iterator[Finding]:
 
 
 def _settings(repository: Repository) -> Iterator[Finding]:
-    missing = sorted({"filter.lamella.process", "filter.lamella.required"} - setup.installed(repository.git).keys())
+    settings = setup.installed(repository.git)
+    missing = sorted({"filter.lamella.process", "filter.lamella.required"} - settings.keys())
     if missing:
         yield Finding("settings", "problem", f"{', '.join(missing)} not set", "run `lamella init`")
+    elif not setup.can_start(settings["filter.lamella.process"], repository.git.environment):
+        message = f"Git cannot start `{settings['filter.lamella.process']}`"
+        yield Finding("settings", "problem", message, "run `lamella init`")
     else:
         yield Finding("settings", "ok", "Git passes model files through lamella")
     if repository.git.worktree is not None:
-        patterns = attributes.patterns(repository.worktree / ".gitattributes")
+        patterns = attributes.all_patterns(repository.git)
         if patterns:
             yield Finding("patterns", "ok", ", ".join(patterns))
         else:
@@ -85,7 +89,9 @@ def _settings(repository: Repository) -> Iterator[Finding]:
 def _hooks(repository: Repository) -> Iterator[Finding]:
     missing = set(hooks.NAMES) - set(hooks.installed(repository.git))
     if missing:
-        yield Finding("hooks", "warning", f"not set up: {', '.join(sorted(missing))}", "run `lamella init`")
+        shared = hooks.shared_directory(repository.git)
+        hint = "run `lamella init`" + (f", which says what to add to the hooks in {shared}" if shared else "")
+        yield Finding("hooks", "warning", f"not set up: {', '.join(sorted(missing))}", hint)
     else:
         yield Finding("hooks", "ok", ", ".join(hooks.NAMES))
 

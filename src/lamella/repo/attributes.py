@@ -79,6 +79,16 @@ def patterns(file: Path) -> list[str]:
     return [os.fsdecode(name) for name in dict.fromkeys(row[0] for row in rows if _OURS[0] in row[2])]
 
 
+def all_patterns(git: Git) -> list[str]:
+    """Return the patterns that carry `filter=lamella` anywhere in the worktree, with the folder that they hold in."""
+    listing = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", ":(glob)**/.gitattributes")
+    found = patterns(git.common_dir / "info" / "attributes")
+    for path in dict.fromkeys(os.fsdecode(path) for path in listing.split(b"\0")[:-1]):
+        folder = os.path.dirname(path)
+        found += [f"{pattern} in {folder}" if folder else pattern for pattern in patterns(git.root / path)]
+    return found
+
+
 def _read(file: Path) -> bytes:
     if file.is_symlink():
         raise UsageError(f"{file} is a symbolic link, which Git does not follow", kind="path-unsafe")

@@ -42,8 +42,9 @@ def install(git: Git, command: str) -> HookReport:
     directory (core.hooksPath) are shared with others and are not touched; the notes then say what to add to them.
     """
     directory = _directory(git)
-    if not _is_inside(directory, git.common_dir):
-        return HookReport((), tuple(f"add to {directory / name}: {_line(command, name)}" for name in NAMES))
+    if shared_directory(git) is not None:
+        missing = (name for name in NAMES if name not in installed(git))
+        return HookReport((), tuple(f"add to {directory / name}: {_line(command, name)}" for name in missing))
     fsio.make_directory(directory)
     changed, notes = [], []
     for name in NAMES:
@@ -62,17 +63,23 @@ def install(git: Git, command: str) -> HookReport:
 
 
 def installed(git: Git) -> tuple[str, ...]:
-    """Return the names of the hooks that call us."""
+    """Return the names of the hooks that call us: by our block, or by a line that the user added to one of theirs."""
     directory = _directory(git)
-    return tuple(name for name in NAMES if _BLOCK.search(_read(directory / name) or b""))
+    return tuple(name for name in NAMES if _has_block(directory / name) or _has_line(directory / name))
+
+
+def shared_directory(git: Git) -> Path | None:
+    """Return where the hooks are where that is outside of this repository's own directory."""
+    directory = _directory(git)
+    return None if directory.resolve().is_relative_to(git.common_dir.resolve()) else directory
 
 
 def uninstall(git: Git) -> tuple[str, ...]:
-    """Give every hook back the bytes it had before `install`; return the names of those that called us."""
+    """Give every hook back the bytes it had before `install`; return the names of those that had our block."""
     directory = _directory(git)
-    if not _is_inside(directory, git.common_dir):
+    if shared_directory(git) is not None:
         return ()
-    names = installed(git)
+    names = tuple(name for name in NAMES if _has_block(directory / name))
     for name in names:
         hook = directory / name
         content = _read(hook)
@@ -92,8 +99,13 @@ def _directory(git: Git) -> Path:
     return git.root / os.fsdecode(answer.removesuffix(b"\n"))
 
 
-def _is_inside(directory: Path, git_dir: Path) -> bool:
-    return directory.resolve().is_relative_to(git_dir.resolve())
+def _has_block(hook: Path) -> bool:
+    return bool(_BLOCK.search(_read(hook) or b""))
+
+
+def _has_line(hook: Path) -> bool:
+    line = rb"^[^#\n]*lamella\S* hook %s\b" % hook.name.encode()
+    return bool(re.search(line, _read(hook) or b"", re.MULTILINE)) and os.access(hook, os.X_OK)
 
 
 def _read(hook: Path) -> bytes | None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Mapping
+
 from lamella.repo.git import Git
 
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _TENSOR_LINE = "^[^[:space:]].*$"
 """In a manifest a tensor's name stands at the beginning of a line and its object below, indented."""
 
@@ -19,6 +24,18 @@ def _wanted(command: str) -> dict[str, str]:
 def calls_us(git: Git) -> bool:
     """Say whether Git has a command for model files, in whichever of its configurations."""
     return bool(git.run("config", "--get", "filter.lamella.process", check=False))
+
+
+def can_start(command: str, environment: Mapping[str, str] | None) -> bool:
+    """Say whether a shell would find the program that `command` begins with."""
+    from shutil import which
+
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return False
+    program = next((word for word in words if not _ASSIGNMENT.match(word)), "")
+    return which(program, path=environment.get("PATH") if environment else None) is not None
 
 
 def installed(git: Git) -> dict[str, str]:
