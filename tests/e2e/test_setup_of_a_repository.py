@@ -159,6 +159,22 @@ def test_patterns_are_tracked_listed_and_untracked(plain):
     assert plain.lamella("track") == "*.safetensors"
 
 
+def test_paths_are_tracked_as_they_are_named_and_not_told_to_be_where_git_disagrees(plain):
+    plain.lamella("init")
+    for path in ("w.bin", "deep/w.bin", "models/a.bin", "models/deep/b.bin"):
+        plain.write(path, network())
+    plain.lamella("track", "./w.bin", "models")
+    plain.lamella("add", ".")
+    kept = {path for path in plain.git("ls-files").splitlines() if plain.blob(f":{path}").startswith(b"lamella")}
+    assert kept == {"w.bin", "models/a.bin", "models/deep/b.bin"}
+    plain.write("deep/.gitattributes", b"*.bin -filter\n")
+    before = plain.read(".gitattributes")
+    refused = plain.try_lamella("track", "deep/w.bin")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("error: deep/w.bin is left to git by attributes that hold before a pattern here\n")
+    assert plain.read(".gitattributes") == before
+
+
 def test_a_model_that_was_added_too_early_can_be_added_again(plain):
     plain.lamella("init")
     plain.write(MODEL, network())

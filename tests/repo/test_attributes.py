@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from lamella.core.errors import UsageError
@@ -119,12 +119,61 @@ def test_patterns_are_listed_in_their_order(file):
     assert patterns(file) == ["*.pt", "my model", "a/**"]
 
 
-@pytest.mark.parametrize("pattern", ["", "!*.pt", "[attr]x", "folder/", "a\0b", "x" * 3000, "/"])
+@pytest.mark.parametrize("pattern", ["", "!*.pt", "[attr]x", "../a", "a/../b", ".", "./", "a\0b", "x" * 3000, "/"])
 def test_a_pattern_that_git_would_not_obey_is_refused(pattern, file):
     with pytest.raises(UsageError) as caught:
         track(file, pattern)
     assert caught.value.kind == "bad-argument"
     assert not file.exists()
+
+
+PATHS = {
+    "./a.bin": "/a.bin",
+    ".//a.bin": "/a.bin",
+    "{root}/a.bin": "/a.bin",
+    "{root}/*.bin": "/*.bin",
+    "{link}/a.bin": "/a.bin",
+    "/a.bin": "/a.bin",
+    "folder/": "folder/**",
+    "models": "models/**",
+    "models/": "models/**",
+    "./models": "models/**",
+    "{root}/models": "models/**",
+    "{link}/models/": "models/**",
+    "models/./x.bin": "models/x.bin",
+    "w[1].bin": "w\\[1].bin",
+    "a.bin": "a.bin",
+    "*.bin": "*.bin",
+}
+
+
+@pytest.mark.parametrize("given", PATHS)
+def test_a_path_means_what_it_means_to_a_shell(given, file, git_repository, tmp_path):
+    root = git_repository.root
+    (tmp_path / "link").symlink_to(root)
+    (root / "models").mkdir()
+    for name in ("a.bin", "w[1].bin", "models/x.bin"):
+        (root / name).touch()
+    written = given.format(root=root, link=tmp_path / "link")
+    assert track(file, written)
+    assert not track(file, written)
+    assert patterns(file) == [PATHS[given]]
+    if (root / written).is_file():
+        assert filtered(git_repository, [os.path.relpath(os.path.realpath(root / written), root)]) != []
+    assert untrack(file, written)
+    assert not file.exists()
+
+
+def test_a_path_that_stands_in_the_file_as_it_is_is_taken_out(file):
+    file.write_bytes(b"./a.bin " + OURS + b"\n")
+    assert untrack(file, "./a.bin")
+    assert not file.exists()
+
+
+def test_a_path_elsewhere_is_refused(file, tmp_path):
+    with pytest.raises(UsageError) as caught:
+        track(file, str(tmp_path))
+    assert caught.value.kind == "path-outside-worktree"
 
 
 def test_a_symbolic_link_is_refused(file, tmp_path):
@@ -142,6 +191,7 @@ NAMES = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=NAMES)
 def test_any_name_can_be_tracked_and_untracked(name, file, git_repository):
+    assume(name not in (".", ".."))
     pattern = "".join("\\" + character if character in "*?[\\!" else character for character in name)
     file.unlink(missing_ok=True)
     assert track(file, pattern)

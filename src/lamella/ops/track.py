@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.core import fsio
+from lamella.core.errors import UsageError
 from lamella.repo import attributes
 from lamella.repo.objects import IndexEntry, tracked
 from lamella.repo.repository import Repository
@@ -32,9 +33,22 @@ class TrackReport:
 def track(repository: Repository, patterns: Sequence[str]) -> TrackReport:
     """Let Lamella keep the files that match `patterns`, from the next `add` on; without patterns only list them.
 
-    The patterns stand in the `.gitattributes` of the directory where the user is, as Git LFS does it.
+    The patterns stand in the `.gitattributes` of the directory where the user is, as Git LFS does it. Raises UsageError
+    (bad-argument) for a file that Git would keep itself nevertheless, because other attributes say so.
     """
-    return _change(repository, patterns, attributes.track)
+    report = _change(repository, patterns, attributes.track)
+    folder = Path(report.file).parent
+    named = {os.path.relpath(folder / one, repository.worktree): one for one in patterns if (folder / one).is_file()}
+    refused = named.keys() - set(attributes.filtered(repository.git, named))
+    for path in refused & {path for path, pattern in named.items() if pattern in report.changed}:
+        attributes.untrack(Path(report.file), named[path])
+    if refused:
+        raise UsageError(
+            f"{min(refused)} is left to git by attributes that hold before a pattern here",
+            kind="bad-argument",
+            hint="look into .git/info/attributes and the .gitattributes of its folder",
+        )
+    return report
 
 
 def untrack(repository: Repository, patterns: Sequence[str]) -> TrackReport:

@@ -25,6 +25,7 @@ _LINE = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*"|[^ \t\r\n]+)(.*)', re.DOTALL)
 _ESCAPE = re.compile(rb'\\([0-3][0-7]{2}|[abfnrtv"\\])')
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _FILTER_WORD = re.compile(rb"[-!]?filter(=|$)")
+_SPECIAL = re.compile(r"[*?\[\\]")
 _NEEDS_QUOTES = re.compile(rb'[\x00-\x20"\x7f]|^#')
 
 
@@ -42,13 +43,15 @@ def filtered(git: Git, paths: Iterable[str]) -> list[str]:
 def track(file: Path, pattern: str) -> bool:
     """Add a line for `pattern` to the .gitattributes at `file`, unless it has one; say whether it was added.
 
-    Raises UsageError (bad-argument) for a pattern that Git would ignore or take for something else.
+    A path as a shell knows it (`./a`, `/absolute/a`) means this one file, and a folder all that is below it. Raises
+    UsageError (bad-argument, path-outside-worktree) for a pattern that Git would ignore or take for something else.
     """
-    line = b" ".join((_quoted(_accepted(pattern)), *_OURS))
+    raw = _accepted(file.parent, pattern)
+    line = b" ".join((_quoted(raw), *_OURS))
     if len(line) > _MAX_LINE_NBYTES:
         raise UsageError(f"the pattern {pattern[:80]!r} is too long for Git", kind="bad-argument")
     content = _read(file)
-    if _decides(content, os.fsencode(pattern)):
+    if _decides(content, raw):
         return False
     ending = b"\r\n" if b"\r\n" in content else b"\n"
     if content and not content.endswith(b"\n"):
@@ -60,10 +63,12 @@ def track(file: Path, pattern: str) -> bool:
 def untrack(file: Path, pattern: str) -> bool:
     """Take our attributes off `pattern` in the .gitattributes at `file`; say whether there were any.
 
-    Other attributes of the same line stay, and a file left without a line is removed.
+    `pattern` is what `track` would write for it, or what stands in the file. Other attributes of the same line stay,
+    and a file left without a line is removed.
     """
     content = _read(file)
-    kept = b"".join(_without_ours(line, os.fsencode(pattern)) for line in content.splitlines(keepends=True))
+    meant = {os.fsencode(pattern), *_if_accepted(file.parent, pattern)}
+    kept = b"".join(_without_ours(line, meant) for line in content.splitlines(keepends=True))
     if kept == content:
         return False
     if kept:
@@ -100,22 +105,63 @@ def _read(file: Path) -> bytes:
         raise fsio.backend_error(exc, file) from exc
 
 
-def _accepted(pattern: str) -> bytes:
-    """Return the pattern's bytes where Git gives it its plain meaning in an attributes file."""
-    raw = os.fsencode(pattern)
+def _accepted(directory: Path, pattern: str) -> bytes:
+    """Return the bytes with which a .gitattributes in `directory` says what `pattern` means on a command line there."""
+    raw = os.fsencode(_anchored(directory, pattern))
     wrong = None
     if not raw or b"\0" in raw:
-        wrong = "names no path"
+        wrong = "names no path in this folder"
     elif raw.startswith(b"!"):
         wrong = "is negative, which Git forbids here"
     elif raw.startswith(b"[attr]"):
         wrong = "would define a macro"
-    elif raw.endswith(b"/"):
-        wrong = "ends with a slash, which matches nothing here"
+    elif b".." in raw.split(b"/"):
+        wrong = "climbs by `..`, which Git does not follow here"
     if wrong:
-        hint = "write `folder/**` for all that is in a folder"
+        hint = "name files or folders here, as in '*.safetensors'"
         raise UsageError(f"the pattern {pattern[:80]!r} {wrong}", kind="bad-argument", hint=hint)
     return raw
+
+
+def _if_accepted(directory: Path, pattern: str) -> tuple[bytes, ...]:
+    try:
+        return (_accepted(directory, pattern),)
+    except UsageError:
+        return ()
+
+
+def _anchored(directory: Path, pattern: str) -> str:
+    """Return a path in the form of a pattern: from `directory`, without its dots, a folder as all that is below it.
+
+    What is there under exactly this name is meant letter by letter.
+    """
+    if "\0" in pattern:
+        return pattern
+    whole = _relative(directory, pattern)
+    parts = [part for part in whole.split("/") if part not in ("", ".")]
+    path = "/".join(parts)
+    there = bool(path) and os.path.lexists(directory / path)
+    text = _SPECIAL.sub(r"\\\g<0>", path) if there else path
+    if whole.endswith("/") or (there and os.path.isdir(directory / path)):
+        return f"{text}/**" if path else ""
+    return f"/{text}" if whole.startswith(("/", "./")) else text
+
+
+def _relative(directory: Path, pattern: str) -> str:
+    """Return an absolute path as one from `directory`; what is none on this machine is a pattern from there already."""
+    if pattern.startswith(f"{directory}/"):
+        return f".{pattern.removeprefix(str(directory))}"
+    if not pattern.startswith("/") or not os.path.lexists(pattern) or os.path.lexists(directory / pattern.strip("/")):
+        return pattern
+    parent, name = os.path.split(pattern.rstrip("/"))
+    path = os.path.join(os.path.realpath(parent), name)
+    if not Path(path).is_relative_to(directory):
+        raise UsageError(
+            f"{pattern} lies outside of {directory}",
+            kind="path-outside-worktree",
+            hint="run `lamella track` in a folder above it, in the same repository",
+        )
+    return f"./{os.path.relpath(path, directory)}{'/' if pattern.endswith('/') else ''}"
 
 
 def _quoted(pattern: bytes) -> bytes:
@@ -154,9 +200,9 @@ def _decides(content: bytes, pattern: bytes) -> bool:
     return decided
 
 
-def _without_ours(line: bytes, pattern: bytes) -> bytes:
+def _without_ours(line: bytes, meant: set[bytes]) -> bytes:
     row = _parsed(line)
-    if row is None or row[0] != pattern or _OURS[0] not in row[2]:
+    if row is None or row[0] not in meant or _OURS[0] not in row[2]:
         return line
     others = [word for word in row[2] if word not in _OURS]
     ending = line[len(line.rstrip(b"\r\n")) :]

@@ -15,8 +15,9 @@ from lamella.ops.track import TrackReport, track
 def command(patterns: tuple[str, ...], as_json: bool) -> None:
     """Let Lamella keep the files that match PATTERNS; without patterns, list them.
 
-    Patterns are those of .gitignore, for example '*.safetensors' (quoted, so that the shell leaves it alone). They
-    stand in .gitattributes, which is committed like any file.
+    Patterns are those of .gitignore, for example '*.safetensors' (quoted, so that the shell leaves it alone). A folder
+    stands for all that is below it, and ./FILE for this one file. They stand in .gitattributes, which is committed
+    like any file.
     """
     with open_repository() as repository:
         report = track(repository, patterns)
