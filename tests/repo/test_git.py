@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lamella.core.errors import KINDS, BackendError, ConflictError, LamellaError, NotFoundError, UsageError
+from lamella.core.errors import KINDS, BackendError, ConflictError, NotFoundError, UsageError
 from lamella.repo.git import Git, passthrough
 from lamella.repo.gitfaults import failure
 from tests.repo.committing import commit
@@ -298,9 +298,23 @@ def test_init_leaves_an_existing_repository_as_it_is(git_repository):
     assert again.resolve("HEAD") == head
 
 
-def test_a_path_that_breaks_lines_is_refused_and_not_misread(git_environment, tmp_path):
-    with pytest.raises(LamellaError):
-        Git.init(tmp_path / "two\nlines")
+def test_a_path_may_break_lines(git_environment, tmp_path):
+    git = Git.init(tmp_path / "two\nlines")
+    assert git.root == tmp_path / "two\nlines"
+    assert git.index_path == git.root / ".git" / "index"
+    commit(git, {"a": b"1"})
+    assert Git.discover(git.git_dir).worktree is None
+
+
+def test_outside_of_its_worktree_a_repository_is_used_from_the_root(git_repository, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    variables = {"GIT_DIR": str(git_repository.git_dir), "GIT_WORK_TREE": str(git_repository.root)}
+    found = Git.discover(elsewhere, {**os.environ, **variables})
+    assert found.directory == found.worktree == git_repository.root
+    assert found.index_path == git_repository.index_path
+    (git_repository.root / "a").write_bytes(b"1")
+    assert found.passthrough(["add", "a"]) == 0
 
 
 def test_init_makes_missing_folders(git_environment, tmp_path):

@@ -26,17 +26,15 @@ _DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=fsync")
 _UNATTENDED = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": ":"}
 """Messages that `gitfaults` can read, and no question that nobody would answer."""
 
+_NEXT = "--lamella-next"
 _PROBE = (
-    "rev-parse",
-    "--is-inside-work-tree",
-    "--show-object-format",
-    "--absolute-git-dir",
-    "--git-common-dir",
-    "--git-path",
-    "index",
-    "--show-toplevel",
+    *("rev-parse", "--is-inside-work-tree", _NEXT, "--show-object-format", _NEXT, "--absolute-git-dir", _NEXT),
+    *("--git-common-dir", _NEXT, "--git-path", "index", _NEXT, "--show-toplevel"),
 )
-"""The last answer is missing outside a worktree, where git says so on stderr."""
+"""Git repeats what it does not know, which tells answers apart that hold line feeds.
+
+The last answer is missing where there is no worktree, and git says so on stderr.
+"""
 
 
 class Running:
@@ -109,7 +107,8 @@ class Running:
 class Git:
     """The git program in one repository.
 
-    `directory` is where the user stands; `worktree` is None in a bare repository. `git_dir` and `index_path` belong to
+    `directory` is where the user stands, in git's eyes the root where that is outside of the worktree (GIT_WORK_TREE);
+    `worktree` is None in a bare repository. `git_dir` and `index_path` belong to
     this worktree alone, `common_dir` is shared by all of them. Commands run in `root`, so paths are relative to it,
     and every one runs with full fsync. `environment` is all that git sees of the environment, None what we inherit;
     where it names a directory by a relative path, only one that is given holds below the root.
@@ -132,13 +131,14 @@ class Git:
         directory = path.resolve()
         environment = _pinned(directory, environment)
         answer = _complete(_PROBE, directory, environment)
-        lines = os.fsdecode(answer.stdout).splitlines()
-        inside = lines[:1] == ["true"]
-        if len(lines) != (6 if inside else 5) or (inside and answer.returncode):
+        answers = os.fsdecode(answer.stdout).split(f"\n{_NEXT}\n")
+        inside = answers[0] == "true"
+        if len(answers) != 6 or (inside and answer.returncode):
             raise failure(_PROBE, answer.returncode or 128, answer.stderr)
-        git_dir, common_dir, index = (Path(os.path.normpath(directory / line)) for line in lines[2:5])
-        worktree = Path(lines[5]) if inside else None
-        return cls(directory, worktree, git_dir, common_dir, index, lines[1], environment)
+        git_dir, common_dir, index = (Path(os.path.normpath(directory / path)) for path in answers[2:5])
+        worktree = Path(answers[5].removesuffix("\n")) if answers[5] else None
+        standing = directory if inside or worktree is None else worktree
+        return cls(standing, worktree, git_dir, common_dir, index, answers[1], environment)
 
     @classmethod
     def init(cls, path: Path, *options: str, environment: Mapping[str, str] | None = None) -> Git:
