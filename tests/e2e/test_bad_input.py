@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from lamella.cli.main import BROKEN_PIPE
 from lamella.repo.filling import fill
 from lamella.testing.models import network
 from tests.e2e.workbench import PROGRAM, Workbench, run
@@ -104,7 +105,7 @@ NO_REVISION = "hint: `git branch --all` and `git tag` list the names there are; 
         (
             ("track", "!negative"), 2,
             "error: the pattern '!negative' is negative, which Git forbids here\n"
-            "hint: write `folder/**` for all that is in a folder\n",
+            "hint: name files or folders here, as in '*.safetensors'\n",
         ),
         (("hook", "no-such-hook"), 2, None),
     ],
@@ -270,12 +271,43 @@ def test_a_verb_of_gits_that_is_interrupted_is_finished_by_running_again(bench):
     assert bench.read(MODEL) == FIRST
 
 
-def test_a_reader_that_closes_early_is_no_fault(bench):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command",
+    ["version", "status", "log", "log --json", "ls-files", "--help", "log --help", "status --json"],
+)
+def test_a_reader_that_closes_early_is_told_by_the_exit_code(bench, command, unbuffered):
     for version in range(3):
         bench.commit(MODEL, network(layer_1_bias=version))
-    ended = run(bench.root, "sh", "-c", f'"{PROGRAM}" log | true')
-    assert ended.code == 0
-    assert "Traceback" not in ended.err
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(
+        [PROGRAM, *command.split()],
+        cwd=bench.root,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writing)
+    assert process.communicate(timeout=30)[1] == b""
+    assert process.returncode == BROKEN_PIPE
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["version", "status", "log --json"])
+def test_an_output_that_cannot_be_written_is_a_fault(bench, command, unbuffered):
+    full = run(bench.root, "sh", "-c", f'"{PROGRAM}" {command} >/dev/full', env={"PYTHONUNBUFFERED": unbuffered})
+    assert (full.code, full.err.splitlines()[0]) == (7, "error: no space left to write the output")
+    assert run(bench.root, "sh", "-c", f'"{PROGRAM}" {command} >&-').code == 0
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_what_the_terminal_cannot_show_is_escaped(bench, encoding):
+    bench.write("\u5c64.safetensors", FIRST)
+    told = bench.lamella("status", env={"PYTHONIOENCODING": encoding})
+    assert "  \\u5c64.safetensors\n" in f"{told}\n"
+    refused = bench.try_lamella("show", ":\u5c64", env={"PYTHONIOENCODING": encoding})
+    assert (refused.code, "'\\u5c64'" in refused.err) == (3, True)
 
 
 def test_a_path_outside_the_worktree_is_refused(bench, tmp_path):

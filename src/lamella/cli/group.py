@@ -72,15 +72,22 @@ def cli(directory: str | None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the group on `arguments` and return the exit code; raise UsageError where it is not a command line of ours.
 
-    What was given, as it was given, is the context's object: click takes ``--`` away.
+    What was given, as it was given, is the context's object: click takes ``--`` away. A BrokenPipeError comes through,
+    for which `click.Group.main` would end the program with 1.
     """
+    if "_LAMELLA_COMPLETE" in os.environ:
+        cli.main(arguments, prog_name="lamella")
     try:
-        result: Any = cli.main(arguments, prog_name="lamella", standalone_mode=False, obj=tuple(arguments))
+        with cli.make_context("lamella", list(arguments), obj=tuple(arguments)) as context:
+            result: Any = cli.invoke(context)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
     except click.exceptions.NoArgsIsHelpError as exc:
         click.echo(exc.format_message())
         return 0
-    except click.exceptions.Abort as exc:  # click's name for Control-C
-        raise KeyboardInterrupt from exc
+    except KeyboardInterrupt:
+        click.echo(err=True)  # closes the line on which the terminal shows ^C
+        raise
     except click.UsageError as exc:
         command = exc.ctx.command_path if exc.ctx else "lamella"
         message = exc.format_message().rstrip(".")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 from lamella.core.errors import LamellaError
 
@@ -17,6 +20,26 @@ BROKEN_PIPE = 141
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name need not exist in the terminal's encoding
+    try:
+        code = _run(arguments)
+        print(end="", flush=True)
+    except BrokenPipeError:
+        _close_output()
+        return BROKEN_PIPE
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        from lamella.core.fsio import backend_error
+
+        _close_output()
+        return _report(backend_error(exc, "the output"), as_json=False)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
         if arguments and arguments[0] in DIRECT and not {"--help", "-h"} & set(arguments):
             code: int = import_module(DIRECT[arguments[0]]).run(arguments[1:])
@@ -25,15 +48,22 @@ def main(arguments: list[str] | None = None) -> int:
 
         return run(arguments)
     except LamellaError as error:
-        from lamella.cli.faults import report
-
-        return report(error, as_json="--json" in arguments)
+        return _report(error, as_json="--json" in arguments)
     except KeyboardInterrupt:
         print("interrupted; nothing is half done, run the command again to finish it", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return BROKEN_PIPE
+
+
+def _report(error: LamellaError, *, as_json: bool) -> int:
+    from lamella.cli.faults import report
+
+    return report(error, as_json=as_json)
+
+
+def _close_output() -> None:
+    """Drop what was not written, which would fail once more when the program ends."""
+    with contextlib.suppress(OSError):
+        sys.stdout.close()
 
 
 if __name__ == "__main__":

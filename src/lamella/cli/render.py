@@ -57,7 +57,7 @@ def warning(text: str) -> None:
 
 
 def _colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def columns(rows: Iterable[Sequence[str]], *, indent: str = "", right: frozenset[int] = frozenset()) -> None:
