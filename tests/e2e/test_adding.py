@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from lamella.core.errors import ConflictError
+from lamella.core.errors import ConflictError, NotFoundError, UsageError
 from lamella.ops import add as add_op
+from lamella.repo.repository import Repository
 from lamella.testing.models import network
 from tests.e2e.workbench import PROGRAM, Workbench, run
 
@@ -44,6 +47,37 @@ def tree(bench: Workbench) -> Workbench:
 def test_files_folders_and_patterns_can_be_named(tree, named, added):
     tree.lamella("add", *named)
     assert staged(tree) == [f"A\t{path}" for path in added]
+
+
+@pytest.mark.parametrize("most", [1, 1000])
+@pytest.mark.parametrize("where", ["", "dir"])
+def test_more_paths_than_a_command_takes_are_what_they_are_otherwise(tree, monkeypatch, most, where):
+    monkeypatch.setattr(add_op, "_MOST_PATHS", most)
+    tree.commit("gone.safetensors", SECOND)
+    tree.write("gone/inside.txt", b"text")
+    (tree.root / "gone.safetensors").unlink()
+    tree.write("dir/odd[name].txt", b"text")
+    named = ["../a.safetensors", "odd[name].txt", "deep", "../gone*"]
+    named = named if where else [os.path.normpath(f"dir/{path}") for path in named]
+    with Repository.open(tree.root / where) as repository:
+        add_op.add(repository, named)
+        with pytest.raises(NotFoundError, match="'nothing' names no file"):
+            add_op.add(repository, [*named[:1], "nothing"])
+    assert staged(tree) == [
+        "A\ta.safetensors", "A\tdir/deep/d.safetensors", "A\tdir/odd[name].txt",
+        "D\tgone.safetensors", "A\tgone/inside.txt",
+    ]  # fmt: skip
+
+
+def test_so_many_paths_can_be_named_that_no_command_takes_them(tree):
+    names = [f"dir/{'./' * 110}notes.txt"] * 12_000
+    with tree.repository() as repository:
+        with pytest.raises(UsageError) as caught:
+            repository.git.run("ls-files", *names)
+        assert (caught.value.kind, caught.value.hint) == (
+            "bad-argument", "name a folder or a pattern in place of its files",
+        )  # fmt: skip
+        assert add_op.add(repository, names).others == 1
 
 
 def test_an_absolute_path_can_be_named(tree):

@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
 from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import CheckedIn, check_in
+from lamella.repo.git import Git
 from lamella.repo.manifest import parse_for_git, write_manifest
 from lamella.repo.objects import IndexEntry, ObjectReader, tracked, write_blob
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import EXECUTABLE, PLAIN, OpenedFile, open_file, put_entries, record_stat
 
 _MODEL_SUFFIXES = (".safetensors",)
+
+_MOST_PATHS = 1000
+"""What is named to one command."""
 
 _EXCLUSIONS = (":!", ":^", ":(exclude")
 """How a pathspec begins that takes away from what the others name."""
@@ -138,9 +144,31 @@ def _is_ignored(repository: Repository, path: str) -> bool:
 
 
 def _list(repository: Repository, paths: Sequence[str], *command: str) -> dict[str, None]:
-    """Return what a listing command says of `paths`, pathspecs as the user typed them, relative to the root."""
-    listing = repository.git.run("-C", str(repository.git.directory), *command, "-z", "--", *paths)
+    """Return what a listing command says of `paths`, pathspecs as the user typed them, relative to the root.
+
+    More names than a command takes are looked up in the listing of everything, which is also faster.
+    """
+    git = repository.git
+    if len(paths) <= _MOST_PATHS or any(path.startswith(":") for path in paths):
+        return _listing(git, git.directory, command, paths)
+    there = {path for path in paths if os.path.lexists(git.directory / path)}
+    named = {os.path.relpath(git.directory / path, git.root) for path in there}
+    everything = _listing(git, git.root, command, ())
+    found = {path: None for path in everything if not named.isdisjoint((path, ".", *_folders(path)))}
+    patterns = iter(path for path in paths if path not in there)
+    while group := list(islice(patterns, _MOST_PATHS)):
+        found |= _listing(git, git.directory, command, group)
+    return found
+
+
+def _listing(git: Git, where: Path, command: Sequence[str], paths: Sequence[str]) -> dict[str, None]:
+    listing = git.run("-C", str(where), *command, "-z", "--", *paths)
     return dict.fromkeys(os.fsdecode(found) for found in listing.split(b"\0")[:-1])
+
+
+def _folders(path: str) -> Iterator[str]:
+    while path := os.path.dirname(path):
+        yield path
 
 
 def _stage(repository: Repository, reader: ObjectReader, opened: OpenedFile, mode: int, progress: Progress) -> _Staged:

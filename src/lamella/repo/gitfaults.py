@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,9 @@ def not_started(exc: OSError, directory: Path) -> LamellaError:
     """Return the error for a git that could not be started in `directory`."""
     if isinstance(exc, FileNotFoundError | NotADirectoryError) and not directory.is_dir():
         return NotFoundError(f"{directory} is not a directory", kind="path-unknown")
+    if exc.errno == errno.E2BIG:
+        hint = "name a folder or a pattern in place of its files"
+        return UsageError("more is named than one command can take", kind="bad-argument", hint=hint)
     return _no_git((exc.strerror or str(exc)).lower())
 
 
