@@ -272,6 +272,41 @@ def test_a_sweep_takes_what_the_dead_left_and_nothing_else(tmp_path):
         fsio.sweep(tmp_path / "nowhere")
 
 
+def test_a_sweep_leaves_alone_what_is_not_a_file_of_ours(tmp_path, monkeypatch):
+    (tmp_path / f"{TEMPORARY_PREFIX}directory").mkdir()
+    (tmp_path / f"{TEMPORARY_PREFIX}link").symlink_to("nowhere")
+    (tmp_path / f"{TEMPORARY_PREFIX}kept").write_bytes(b"")
+    (tmp_path / f"{TEMPORARY_PREFIX}locked").write_bytes(b"")
+    (tmp_path / f"{TEMPORARY_PREFIX}orphan").write_bytes(b"")
+    whole = os.open
+
+    def refuse_to_open(path: Path, *args: int) -> int:
+        if path.name.endswith("locked"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return whole(path, *args)
+
+    def refuse_to_remove(operation: str, path: str) -> None:
+        if path.endswith("kept"):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+
+    monkeypatch.setattr(os, "open", refuse_to_open)
+    with fsio.observe(refuse_to_remove):
+        assert fsio.sweep(tmp_path) == 1
+    assert f"{TEMPORARY_PREFIX}orphan" not in names(tmp_path)
+    assert len(names(tmp_path)) == 4
+
+
+def test_a_sweep_tells_what_else_goes_wrong(tmp_path, monkeypatch):
+    (tmp_path / f"{TEMPORARY_PREFIX}0").write_bytes(b"")
+
+    def fail(path: Path, *args: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(BackendError):
+        fsio.sweep(tmp_path)
+
+
 def test_a_sweep_between_creating_and_holding_costs_nothing(tmp_path, monkeypatch):
     """The sweeper takes the new file for an orphan, before its maker holds it."""
     flock, swept = fcntl.flock, []

@@ -23,6 +23,7 @@ from lamella.core.errors import BackendError, ConflictError, LamellaError, Usage
 Observer = Callable[[str, str], None]
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 TEMPORARY_PREFIX = ".lamella-tmp-"
+_NOT_OURS_TO_SWEEP = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENXIO)
 
 _observers: list[Observer] = []
 
@@ -302,7 +303,10 @@ def touch(path: Path, seconds: float | None = None) -> None:
 
 
 def sweep(directory: Path) -> int:
-    """Remove the temporaries in `directory` whose process is gone, and return how many there were."""
+    """Remove the temporaries in `directory` whose process is gone, and return how many there were.
+
+    What belongs to another user, or is no regular file and so none of ours, is left alone.
+    """
     swept = 0
     with translated(directory):
         for name in os.listdir(directory):
@@ -314,13 +318,15 @@ def sweep(directory: Path) -> int:
 def _sweep_one(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
+    except OSError as exc:
+        if exc.errno in _NOT_OURS_TO_SWEEP:
+            return False
+        raise
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         announce("remove", path)
         os.unlink(path)
-    except (BlockingIOError, FileNotFoundError):
+    except (BlockingIOError, FileNotFoundError, PermissionError):
         return False
     finally:
         os.close(fd)
