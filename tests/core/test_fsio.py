@@ -218,6 +218,14 @@ def test_faults_of_the_system_have_kinds_hints_and_causes(error, kind):
     assert isinstance(caught.value.__cause__, OSError)
 
 
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM])
+def test_what_may_not_be_read_is_told_so(error):
+    with pytest.raises(BackendError) as caught, fsio.translated("some/file", reading=True):
+        raise OSError(error, os.strerror(error))
+    assert caught.value.kind == "io-failed"
+    assert caught.value.message.startswith("cannot read some/file: ")
+
+
 def test_our_own_faults_are_not_translated_again():
     error = BackendError("once", kind="io-failed")
     with pytest.raises(BackendError) as caught, fsio.translated("file"):

@@ -45,14 +45,14 @@ def announce(operation: str, path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def translated(path: str | Path) -> Iterator[None]:
-    """Turn the OSErrors of the block into BackendErrors that name `path`."""
+def translated(path: str | Path, *, reading: bool = False) -> Iterator[None]:
+    """Turn the OSErrors of the block, which may be `reading` only, into BackendErrors that name `path`."""
     try:
         yield
     except LamellaError:
         raise
     except OSError as exc:
-        raise backend_error(exc, path) from exc
+        raise backend_error(exc, path, reading=reading) from exc
 
 
 @contextlib.contextmanager
@@ -63,12 +63,14 @@ def changing(operation: str, path: str | Path) -> Iterator[None]:
         yield
 
 
-def backend_error(exc: OSError, path: str | Path) -> BackendError:
-    """Return the BackendError that says what `exc` means for `path`."""
+def backend_error(exc: OSError, path: str | Path, *, reading: bool = False) -> BackendError:
+    """Return the BackendError that says what `exc` means for `path`, which was only read where `reading`."""
     reason = (exc.strerror or str(exc)).lower()
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         hint = "nothing was lost; free some space and run the command again"
         return BackendError(f"no space left to write {path}", kind="no-space", hint=hint)
+    if reading and exc.errno in (errno.EACCES, errno.EPERM):
+        return BackendError(f"cannot read {path}: {reason}", kind="io-failed", hint="check its owner and permissions")
     if exc.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         hint = "check the owner and the permissions, and that the file system is mounted for writing"
         return BackendError(f"cannot write {path}: {reason}", kind="read-only", hint=hint)

@@ -111,7 +111,7 @@ class ObjectStore:
 
     def modified(self, name: str) -> float:
         """Return when a pack was written or last leaned on, in seconds since the epoch."""
-        with fsio.translated(self.packs / name):
+        with fsio.translated(self.packs / name, reading=True):
             return (self.packs / name).stat().st_mtime
 
     def _copies(self, identity: ObjectId, damage: list[IntegrityError]) -> Iterator[Link]:

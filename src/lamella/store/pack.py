@@ -70,7 +70,7 @@ class PackReader:
         except FileNotFoundError as exc:
             raise NotFoundError(f"pack {path.name} is gone", kind="pack-missing") from exc
         except OSError as exc:
-            raise fsio.backend_error(exc, path) from exc
+            raise fsio.backend_error(exc, path, reading=True) from exc
         weakref.finalize(self, os.close, self._fd)
         self.nbytes = os.fstat(self._fd).st_size
 
@@ -95,7 +95,7 @@ class PackReader:
         except OSError as exc:
             if exc.errno == errno.EIO:
                 raise _damaged(self.name, "the disk cannot read a part of it") from exc
-            raise fsio.backend_error(exc, self.path) from exc
+            raise fsio.backend_error(exc, self.path, reading=True) from exc
 
     def entries(self) -> list[Entry]:
         """Return the directory in file order.
