@@ -378,20 +378,9 @@ def test_a_file_in_the_way_of_a_directory_is_told(tmp_path):
 
 def test_what_is_not_there_is_removed_without_a_word(tmp_path):
     fsio.remove(tmp_path / "none")
-    fsio.remove_directory(tmp_path / "none")
     (tmp_path / "file").write_bytes(b"")
-    (tmp_path / "directory").mkdir()
     fsio.remove(tmp_path / "file")
-    fsio.remove_directory(tmp_path / "directory")
     assert names(tmp_path) == []
-
-
-def test_a_directory_that_is_not_empty_stays(tmp_path):
-    (tmp_path / "directory").mkdir()
-    (tmp_path / "directory" / "file").write_bytes(b"")
-    with pytest.raises(BackendError):
-        fsio.remove_directory(tmp_path / "directory")
-    assert (tmp_path / "directory" / "file").exists()
 
 
 def test_a_move_flushes_where_the_file_came_to_before_where_it_went_from(tmp_path):

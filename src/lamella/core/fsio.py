@@ -283,12 +283,6 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def remove_directory(path: Path) -> None:
-    """Remove the empty directory at `path`, if it is there."""
-    with changing("rmdir", path), contextlib.suppress(FileNotFoundError):
-        path.rmdir()
-
-
 def rename(source: Path, target: Path) -> None:
     """Move `source` to `target` on one file system, durably."""
     with changing("rename", target):

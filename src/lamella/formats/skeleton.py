@@ -61,11 +61,6 @@ class Skeleton:
         """The number of tensors that go into the file."""
         return len(self._ends) - 1
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the file is nothing but its tensors, so that the skeleton need not be kept."""
-        return not self._literal
-
     def literals(self, run: int) -> memoryview:
         """Return the bytes before tensor `run`, or behind the last where `run` is `tensor_count`."""
         return self._literal[self._ends[run - 1] if run else 0 : self._ends[run]]

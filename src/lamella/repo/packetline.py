@@ -111,17 +111,6 @@ class Content:
             self._rest = memoryview(b"")
             yield piece
 
-    def readinto(self, target: bytearray | memoryview) -> int:
-        """Fill `target` as far as the content reaches and return the number of bytes put there."""
-        view = memoryview(target).cast("B")
-        filled = 0
-        while filled < len(view) and (piece := self._next()):
-            piece = piece[: len(view) - filled]
-            view[filled : filled + len(piece)] = piece
-            self._rest = self._rest[len(piece) :]
-            filled += len(piece)
-        return filled
-
     def read(self, nbytes: int = -1) -> bytes:
         """Return the next `nbytes` bytes, fewer only at the end, or with -1 all that is left."""
         parts = []

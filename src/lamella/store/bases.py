@@ -22,8 +22,6 @@ MIN_SAVING = 0.05
 MAX_DELTA_SHARE = 1.0
 """Bytes of all deltas on a chain, as a share of the object stored alone: reading it costs at most twice as much."""
 
-OpenChain = Callable[[bytes], Chain]
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
