@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from pathlib import Path
@@ -119,7 +120,7 @@ def test_a_footer_that_lies_is_refused(sample, tmp_path, footer):
     refused(framed(tmp_path, records, list(sample.entries), **footer))
 
 
-@pytest.mark.parametrize("change", ["gap", "overlap", "order", "twice", "huge", "missing"])
+@pytest.mark.parametrize("change", ["gap", "overlap", "order", "twice", "huge", "missing", "headless", "nothing"])
 def test_a_directory_that_lies_under_a_right_digest_is_refused(sample, tmp_path, change):
     entries = list(sample.entries)
     first, second = entries[0], entries[1]
@@ -130,6 +131,8 @@ def test_a_directory_that_lies_under_a_right_digest_is_refused(sample, tmp_path,
         "twice": [first, first],
         "huge": [Entry(first.id, first.offset, (1 << 64) - 1, first.head_nbytes, 0, first.check)],
         "missing": [first],
+        "headless": [Entry(first.id, first.offset, first.nbytes, 0, 0, first.check), *entries[1:]],
+        "nothing": [Entry(first.id, first.offset, 0, 0, 0, first.check), *entries],
     }
     records = sample.data[HEADER.size : entries[-1].offset + entries[-1].nbytes]
     refused(framed(tmp_path, records, lies[change]))
@@ -147,13 +150,29 @@ def test_an_entry_that_names_another_object_than_its_record_is_refused(sample, t
         Entry(first.id, first.offset, first.payload_nbytes, first.head_nbytes, 1, first.check),
         Entry(first.id, first.offset, first.payload_nbytes, first.head_nbytes, 0, bytes(8)),
         Entry(first.id, first.offset, first.payload_nbytes - 1, first.head_nbytes + 1, 0, first.check),
-        Entry(first.id, first.offset, first.nbytes, 0, 0, first.check),
     ):
         pack = PackReader(framed(tmp_path, records, [lie]))
         (entry,) = pack.entries()
         with pytest.raises(IntegrityError) as caught:
             pack.head(entry)
         assert caught.value.kind == "object-damaged"
+
+
+@pytest.mark.parametrize("change", ["long", "short", "behind", "payload"])
+def test_an_entry_that_reaches_out_of_its_pack_or_names_no_head_is_refused_unread(
+    sample, tmp_path, monkeypatch, change
+):
+    pack, first = PackReader(tmp_path / sample.name), sample.entries[0]
+    monkeypatch.setattr(os, "pread", None)
+    lies = {
+        "long": dataclasses.replace(first, head_nbytes=packs.MAX_HEAD_NBYTES + 1),
+        "short": dataclasses.replace(first, head_nbytes=0),
+        "behind": dataclasses.replace(first, offset=pack.nbytes - 10),
+        "payload": dataclasses.replace(first, payload_nbytes=pack.nbytes),
+    }
+    with pytest.raises(IntegrityError) as caught:
+        pack.head(lies[change])
+    assert caught.value.kind == "object-damaged"
 
 
 @pytest.mark.parametrize(("version", "flags"), [(2, 0), (0, 0), (65535, 0), (1, 1)])

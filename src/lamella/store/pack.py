@@ -116,7 +116,7 @@ class PackReader:
         found = [Entry(ObjectId(identity), *rest) for identity, *rest in ENTRY.iter_unpack(directory)]
         position = HEADER.size
         for entry in found:
-            if entry.offset != position:
+            if entry.offset != position or not record.is_head_length(entry.head_nbytes):
                 raise _damaged(self.name, "its records do not follow each other")
             position += entry.nbytes
         if position != offset:
@@ -138,7 +138,9 @@ class PackReader:
             )
 
     def head(self, entry: Entry) -> Head:
-        """Return the head of the record at `entry`; raise IntegrityError where it is not that record."""
+        """Return the head of the record at `entry`; raise IntegrityError where it is not that record or it is cut."""
+        if not record.is_head_length(entry.head_nbytes) or entry.offset + entry.nbytes > self.nbytes:
+            raise record.damaged("it does not lie in its pack")
         data = self.read_at(entry.offset, entry.head_nbytes)
         head = record.unpack_head(data)
         if make_entry(head, data, entry.offset) != entry:

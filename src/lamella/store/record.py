@@ -108,12 +108,17 @@ def damaged(reason: str) -> IntegrityError:
     )
 
 
+def is_head_length(nbytes: int) -> bool:
+    """Say whether a head may be `nbytes` long, as far as that alone can tell."""
+    return MIN_HEAD_NBYTES <= nbytes <= MAX_HEAD_NBYTES
+
+
 def head_nbytes_at(data: Buffer) -> int:
     """Return the head length that the first bytes of a record state; raise IntegrityError where they cannot be one."""
     if len(data) < HEAD_LENGTH_END or bytes(data[: len(MAGIC)]) != MAGIC:
         raise damaged("no record starts here")
     nbytes = int.from_bytes(data[len(MAGIC) : HEAD_LENGTH_END], "little")
-    if not MIN_HEAD_NBYTES <= nbytes <= MAX_HEAD_NBYTES:
+    if not is_head_length(nbytes):
         raise damaged("its head has an impossible length")
     return nbytes
 
