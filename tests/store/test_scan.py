@@ -101,7 +101,7 @@ def test_a_magic_across_the_edge_of_a_window_is_found(tmp_path, sample):
         assert found(tmp_path, sample.name, sample.data[: HEADER.size] + filler + record)[0] == sample.entries[0].id
 
 
-@pytest.mark.parametrize("length", [120, 4096, 60_000, MAX_HEAD_NBYTES])
+@pytest.mark.parametrize("length", [0, 120, 4096, 60_000, MAX_HEAD_NBYTES])
 def test_false_heads_made_to_overlap_cost_bounded_time(tmp_path, length):
     data = (MAGIC + length.to_bytes(4, "little")) * 87_000
     began = time.perf_counter()
@@ -135,3 +135,12 @@ def test_scanning_anything_ends_and_raises_nothing(tmp_path):
         for at in range(seed % 7 + 8, 590, 37 + seed % 11):
             data[at : at + 8] = MAGIC
         assert found(tmp_path, "noise.pack", bytes(data)) == []
+
+
+def test_searches_in_vain_are_charged_and_cost_no_small_pack_a_record(tmp_path, monkeypatch):
+    filler = (MAGIC + bytes(4)) * 1000
+    sample = write_pack(tmp_path, [Content(b"x")])
+    behind = sample.data[: HEADER.size] + filler + sample.data[HEADER.size :]
+    assert found(tmp_path, sample.name, behind) == [digest(b"x")]
+    monkeypatch.setattr(scanning, "ALLOWANCE_NBYTES", 0)
+    assert found(tmp_path, sample.name, behind) == []

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from lamella.core.errors import IntegrityError
-from lamella.core.limits import IO_NBYTES, KIB
+from lamella.core.limits import IO_NBYTES, KIB, MIB
 from lamella.store import record
 from lamella.store.pack import HEADER, Entry, PackReader, make_entry
 
@@ -14,7 +14,10 @@ PAGE_NBYTES = 4 * KIB
 """The first look ahead, and what is passed over where the disk cannot read."""
 
 MAX_PASSES = 8
-"""Heads that were tried may add up to so many times the pack: false ones, made to overlap, must not cost more."""
+"""What is read in search of records may add up to so many times the pack: false ones must not cost more."""
+
+ALLOWANCE_NBYTES = 16 * MIB
+"""What may be read beyond that: enough for every false head of a pack that is small itself."""
 
 
 def survey(pack: PackReader) -> tuple[list[Entry], IntegrityError | None]:
@@ -31,7 +34,7 @@ def scan(pack: PackReader) -> Iterator[Entry]:
     The next record is expected behind the payload of the last. Where none is there, the search goes on from the end of
     the last sound head, since the payload between may have lost bytes.
     """
-    allowance = MAX_PASSES * pack.nbytes
+    allowance = ALLOWANCE_NBYTES + MAX_PASSES * pack.nbytes
     position = unsearched = HEADER.size
     while unsearched < pack.nbytes and allowance > 0:
         entry = None
@@ -41,6 +44,7 @@ def scan(pack: PackReader) -> Iterator[Entry]:
             entry = make_entry(record.unpack_head(data), data, position)
         if entry is None:
             position = _next_magic(pack, unsearched)
+            allowance -= max(PAGE_NBYTES, position - unsearched)
             unsearched = position + 1
         else:
             yield entry
