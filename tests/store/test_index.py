@@ -71,7 +71,7 @@ def test_copies_come_shallowest_first_and_those_in_damaged_packs_last(directory)
 def test_packs_that_come_and_go_are_noticed(index, samples, directory):
     third = write_pack(directory / "packs", [Content(b"third")])
     assert index.find(digest(b"third")) == []
-    assert index.refresh() == {sample.name for sample in (*samples, third)}
+    assert index.refresh() == {sample.name: len(sample.data) for sample in (*samples, third)}
     assert [name for name, _ in index.find(digest(b"third"))] == [third.name]
     (directory / "packs" / samples[0].name).unlink()
     index.refresh()
@@ -82,7 +82,8 @@ def test_what_is_no_pack_is_passed_over(index, samples, directory):
     (directory / "packs" / "directory.pack").mkdir()
     (directory / "packs" / ".lamella-tmp-0000").write_bytes(b"")
     (directory / "packs" / "broken.pack").symlink_to("nowhere")
-    assert index.refresh() == {sample.name for sample in samples}
+    Path(os.fsdecode(os.fsencode(directory / "packs") + b"/\xff.pack")).write_bytes(b"")
+    assert set(index.refresh()) == {sample.name for sample in samples}
 
 
 def truncate(path: Path) -> None:
@@ -119,7 +120,8 @@ SPOILERS = {
     "views": run("DROP TABLE packs", "CREATE VIEW packs AS SELECT 1 AS number", "PRAGMA user_version = 0"),
     "other-columns": run("DROP TABLE objects", "CREATE TABLE objects (id, pack)"),
     "no-rows": run("DELETE FROM objects", "DELETE FROM packs"),
-    "phantom-packs": run("INSERT INTO packs (name, damaged) VALUES ('gone.pack', 0)"),
+    "no-packs": run("DELETE FROM packs"),
+    "phantom-packs": run("INSERT INTO packs (name, nbytes, damaged) VALUES ('gone.pack', 5, 0)"),
 }
 
 
@@ -217,7 +219,7 @@ def test_a_full_disk_sends_the_index_to_memory(samples, directory, monkeypatch):
     index = open_index(directory)
     assert lists_everything(index, [*samples, *more])
     last = write_pack(directory / "packs", one_of_everything(130))
-    index.add_pack(last.name, last.entries)
+    index.add_pack(last.name, len(last.data), last.entries)
     assert lists_everything(index, [*samples, *more, last])
 
 
@@ -247,7 +249,7 @@ def test_an_interrupted_transaction_changes_nothing(index, samples, directory, m
 
     monkeypatch.setattr(Index, "_insert", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        index.add_pack("half.pack", samples[0].entries)
+        index.add_pack("half.pack", 99, samples[0].entries)
     monkeypatch.undo()
     assert lists_everything(index, samples)
     assert lists_everything(open_index(directory), samples)
@@ -259,8 +261,56 @@ def test_a_pack_that_took_the_place_of_a_damaged_one_is_indexed_anew(directory):
     index = open_index(directory)
     assert index.count() == 0
     (directory / "packs" / sample.name).write_bytes(sample.data)
-    index.add_pack(sample.name, sample.entries)
+    index.add_pack(sample.name, len(sample.data), sample.entries)
     assert lists_everything(index, [sample])
+
+
+def test_a_pack_that_was_copied_in_part_is_indexed_anew_once_it_is_whole(directory):
+    sample = write_pack(directory / "packs", one_of_everything())
+    path = directory / "packs" / sample.name
+    path.write_bytes(sample.data[:600])
+    index = open_index(directory)
+    assert index.count() < len(sample.contents)
+    path.write_bytes(sample.data)
+    index.refresh()
+    assert lists_everything(index, [sample])
+    index.close()
+    path.write_bytes(sample.data[:600])
+    open_index(directory).close()
+    path.write_bytes(sample.data)
+    assert lists_everything(open_index(directory), [sample])
+
+
+def test_processes_that_index_the_same_pack_at_once_do_not_remove_the_database(index, samples, directory, monkeypatch):
+    third = write_pack(directory / "packs", [Content(b"third")])
+    look = Index.pack_sizes
+
+    def look_while_another_is_faster(self: Index) -> dict[str, int]:
+        monkeypatch.undo()
+        open_index(directory).close()
+        return look(self)
+
+    inode = (directory / "index.db").stat().st_ino
+    monkeypatch.setattr(Index, "pack_sizes", look_while_another_is_faster)
+    index.refresh()
+    assert lists_everything(index, [*samples, third])
+    assert (directory / "index.db").stat().st_ino == inode
+    assert lists_everything(open_index(directory), [*samples, third])
+
+
+def test_rows_that_contradict_each_other_do_not_remove_the_database(index, samples, directory, monkeypatch):
+    insert = Index._insert
+    inode = (directory / "index.db").stat().st_ino
+
+    def twice(self: Index, *args: object, **options: object) -> None:
+        insert(self, *args, **options)
+        if self._connection.execute("PRAGMA database_list").fetchone()[2]:
+            insert(self, *args, **options)
+
+    monkeypatch.setattr(Index, "_insert", twice)
+    index.rebuild()
+    assert lists_everything(index, samples)
+    assert (directory / "index.db").stat().st_ino == inode
 
 
 def test_a_pack_of_a_newer_version_is_refused_and_nothing_stays_open(samples, directory):
@@ -288,7 +338,7 @@ def test_threads_share_an_index(index, samples, directory):
         try:
             for round_ in range(15):
                 sample = write_pack(directory / "packs", [Content(b"%d-%d" % (seed, round_))])
-                index.add_pack(sample.name, sample.entries)
+                index.add_pack(sample.name, len(sample.data), sample.entries)
                 index.refresh()
                 assert index.find(sample.entries[0].id)
                 assert lists_nothing_twice(index)

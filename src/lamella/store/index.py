@@ -23,14 +23,16 @@ from lamella.store.pack import SUFFIX, Entry, PackReader
 from lamella.store.scan import survey
 
 Result = TypeVar("Result")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Fault = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What a database that is not sound raises; the second where SQLite quotes its garbage."""
 
 BUSY_SECONDS = 30
 _IN_MEMORY = ":memory:"
 _SCHEMA = """
-CREATE TABLE packs (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, damaged INTEGER NOT NULL);
+CREATE TABLE packs (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, nbytes INTEGER NOT NULL, damaged INTEGER NOT NULL
+);
 CREATE TABLE objects (
     id BLOB NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL, payload INTEGER NOT NULL,
     head INTEGER NOT NULL, depth INTEGER NOT NULL, verification BLOB NOT NULL, PRIMARY KEY (id, pack, offset)
@@ -46,8 +48,9 @@ _NOT_THE_FILES_FAULT = {
     *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT),
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_NOLFS),
     *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH),
+    sqlite3.SQLITE_CONSTRAINT,
 }
-"""Primary result codes of a database that another process uses or that cannot be written: it must not be removed."""
+"""Primary result codes of a database that may be sound, and in use by other processes: it must not be removed."""
 
 
 class Index:
@@ -121,24 +124,38 @@ class Index:
             self._synchronise()
             return action()
 
+    def pack_sizes(self) -> dict[str, int]:
+        """Return the names and lengths of the packs on disk, indexed or not."""
+        sizes = {}
+        with fsio.translated(self._packs, reading=True), os.scandir(self._packs) as found:
+            for entry in found:
+                if entry.name.endswith(SUFFIX) and entry.name.isascii() and entry.is_file():
+                    with contextlib.suppress(FileNotFoundError):
+                        sizes[entry.name] = entry.stat().st_size
+        return sizes
+
     def pack_names(self) -> set[str]:
         """Return the names of the packs on disk, indexed or not."""
-        with fsio.translated(self._packs), os.scandir(self._packs) as found:
-            return {entry.name for entry in found if entry.name.endswith(SUFFIX) and entry.is_file()}
+        return set(self.pack_sizes())
 
-    def refresh(self) -> set[str]:
-        """Bring the index up to what lies on disk and return the names of the packs there."""
+    def refresh(self) -> dict[str, int]:
+        """Bring the index up to what lies on disk and return the names and lengths of the packs there."""
         return self._guarded(self._synchronise)
 
-    def _synchronise(self) -> set[str]:
-        # The disk is looked at last, so a pack that another process publishes meanwhile is not taken for one that went.
-        known = {name for (name,) in self._connection.execute("SELECT name FROM packs")}
-        present = self.pack_names()
-        if present != known:
-            with _transaction(self._connection):
-                self._insert_packs(present - known)
-                self._delete(known - present)
+    def _synchronise(self) -> dict[str, int]:
+        if self._indexed() == (present := self.pack_sizes()):
+            return present
+        with _transaction(self._connection):
+            # Other processes index what they find, too, so both sides are looked at again while none of them can; the
+            # disk last, so that a pack that one of them publishes now is not taken for one that went.
+            known = self._indexed()
+            present = self.pack_sizes()
+            self._delete({name for name, nbytes in known.items() if present.get(name) != nbytes})
+            self._insert_packs({name for name, nbytes in present.items() if known.get(name) != nbytes})
         return present
+
+    def _indexed(self) -> dict[str, int]:
+        return dict(self._connection.execute("SELECT name, nbytes FROM packs"))
 
     def rebuild(self) -> None:
         """Throw the cache away and read every pack's directory again; others see the old rows or the new ones."""
@@ -152,24 +169,26 @@ class Index:
     def _insert_packs(self, names: Iterable[str]) -> None:
         for name in sorted(names):
             with contextlib.suppress(NotFoundError):
-                entries, damage = survey(PackReader(self._packs / name))
-                self._insert(name, entries, damaged=damage is not None)
+                pack = PackReader(self._packs / name)
+                entries, damage = survey(pack)
+                self._insert(name, pack.nbytes, entries, damaged=damage is not None)
 
-    def add_pack(self, name: str, entries: Sequence[Entry]) -> None:
+    def add_pack(self, name: str, nbytes: int, entries: Sequence[Entry]) -> None:
         """Index the pack called `name`, which the caller has just written, replacing what was known of that name."""
 
         def replace() -> None:
             with _transaction(self._connection):
                 self._delete({name})
-                self._insert(name, entries, damaged=False)
+                self._insert(name, nbytes, entries, damaged=False)
 
         self._guarded(replace)
 
-    def _insert(self, name: str, entries: Sequence[Entry], *, damaged: bool) -> None:
-        execute = self._connection.execute
-        number = execute("INSERT INTO packs (name, damaged) VALUES (?, ?)", (name, damaged)).lastrowid
+    def _insert(self, name: str, nbytes: int, entries: Sequence[Entry], *, damaged: bool) -> None:
+        statement = "INSERT INTO packs (name, nbytes, damaged) VALUES (?, ?, ?)"
+        number = self._connection.execute(statement, (name, nbytes, damaged)).lastrowid
+        # A database that lost rows may still have others under a number that is given anew.
         self._connection.executemany(
-            "INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)",
             ((e.id, number, e.offset, e.payload_nbytes, e.head_nbytes, e.depth, e.check) for e in entries),
         )
 

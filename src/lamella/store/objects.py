@@ -66,12 +66,16 @@ class ObjectStore:
         """Hold the store's lock: shared to write, exclusive to drop packs."""
         return locks.lock(self.directory / "lock", exclusive=exclusive, blocking=blocking)
 
-    def refresh(self) -> set[str]:
-        """Look at the disk again and return the names of the packs there; packs that are gone are closed."""
+    def refresh(self) -> dict[str, int]:
+        """Look at the disk again and return the packs there with their lengths.
+
+        Packs that are gone, or were copied further since, are closed.
+        """
         present = self.index.refresh()
         with self._mutex:
-            for name in self._open_packs.keys() - present:
-                del self._open_packs[name]
+            for name, pack in list(self._open_packs.items()):
+                if present.get(name) != pack.nbytes:
+                    del self._open_packs[name]
         return present
 
     def rebuild_index(self) -> set[str]:
@@ -185,11 +189,7 @@ class ObjectStore:
 
     def pack_sizes(self) -> dict[str, int]:
         """Return the length of every pack on disk."""
-        sizes = {}
-        for name in self.index.pack_names():
-            with fsio.translated(self.packs / name), contextlib.suppress(FileNotFoundError):
-                sizes[name] = (self.packs / name).stat().st_size
-        return sizes
+        return self.index.pack_sizes()
 
     def publish(self, writer: PackWriter, modified: float | None = None) -> str:
         """Publish and index a pack; what it holds is durable and found when this returns.
@@ -204,7 +204,7 @@ class ObjectStore:
         name = writer.publish(modified)
         with self._mutex:
             self._open_packs.pop(name, None)
-        self.index.add_pack(name, writer.entries)
+        self.index.add_pack(name, writer.nbytes, writer.entries)
         return name
 
     def flush_names(self) -> None:

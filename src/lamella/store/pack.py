@@ -188,7 +188,7 @@ class PackWriter:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of header and records so far."""
+        """Bytes of header and records so far; of the whole pack once it is published."""
         return self._position
 
     @property
@@ -269,7 +269,7 @@ class PackWriter:
             ENTRY.pack(e.id, e.offset, e.payload_nbytes, e.head_nbytes, e.depth, e.check) for e in self._entries
         )
         footer = FOOTER.pack(self._position, len(self._entries), digest(directory), END_MAGIC)
-        self._pending += directory + footer
+        self._append(directory + footer)
         self._flush()
         self._temporary.write_at(pack_header(), 0)
         if modified is not None:
