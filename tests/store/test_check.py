@@ -97,10 +97,17 @@ def test_damage_names_its_pack_and_object_and_those_that_lean_on_it(root, thread
     assert checked.unreadable == {digest(BASE), digest(TUNED)}
 
 
-def test_without_decoding_only_what_is_damaged_itself_is_named(root):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_without_decoding_the_same_objects_are_named(root, threads):
     spoil(root, BASE)
+    with ObjectStore(root / STORE, StoreConfig(threads=threads)) as store:
+        assert check_store(store, decode=False).unreadable == {digest(BASE), digest(TUNED)}
+        salvage(store, [source(TUNED, 2)])
+        assert check_store(store, decode=False).unreadable == frozenset()
+        assert store.read(digest(TUNED)) == TUNED
+    pack_of(root, TUNED).unlink()
     with ObjectStore(root / STORE, QUIET) as store:
-        assert check_store(store, decode=False).unreadable == {digest(BASE)}
+        assert check_store(store, decode=False).unreadable == {digest(TUNED)}
 
 
 @pytest.mark.parametrize("at", [0, 9, -1, -60])

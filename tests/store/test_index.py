@@ -58,14 +58,14 @@ def test_a_second_process_sees_the_same(index, samples, directory):
     assert lists_everything(open_index(directory), samples)
 
 
-def test_copies_come_shallowest_first_and_those_in_damaged_packs_last(directory):
+def test_copies_come_shallowest_first_and_of_those_in_damaged_packs_last(directory):
     data, base = b"x" * 100, b"x" * 99 + b"y"
     deep = write_pack(directory / "packs", [Content(data, 1, base, 1), Content(base)])
     flat = write_pack(directory / "packs", [Content(data)])
     hurt = write_pack(directory / "packs", [Content(data), Content(b"other")])
     (directory / "packs" / hurt.name).write_bytes(hurt.data[:-1])
     places = open_index(directory).find(digest(data))
-    assert [(name, entry.depth) for name, entry in places] == [(flat.name, 0), (deep.name, 1), (hurt.name, 0)]
+    assert [(name, entry.depth) for name, entry in places] == [(flat.name, 0), (hurt.name, 0), (deep.name, 1)]
 
 
 def test_packs_that_come_and_go_are_noticed(index, samples, directory):

@@ -60,21 +60,21 @@ _scratch = _Scratch()
 
 
 class Chain:
-    """Reads one object. Safe for several threads; holds nothing but heads between calls."""
+    """Reads one object: `links` are the object and its bases, nearest first. Safe for several threads."""
 
     def __init__(self, links: tuple[Link, ...]) -> None:
-        self._links = links
+        self.links = links
         self.head = links[0].head
 
     @property
     def bases(self) -> tuple[Head, ...]:
         """The heads of the bases, nearest first."""
-        return tuple(link.head for link in self._links[1:])
+        return tuple(link.head for link in self.links[1:])
 
     @property
     def delta_nbytes(self) -> int:
         """Encoded bytes that a reader decodes on top of the object stored alone at the end of the chain."""
-        return sum(link.head.payload_nbytes for link in self._links[:-1])
+        return sum(link.head.payload_nbytes for link in self.links[:-1])
 
     def decode(self, first: int, last: int) -> bytearray:
         """Return the decoded bytes of the chunks from `first` up to `last`, `last` being at most their number.
@@ -97,18 +97,18 @@ class Chain:
         """
         layers = []
         needed = list(range(first, last))
-        for link in self._links:
+        for link in self.links:
             layers.append(link.payloads(needed))
             needed = [number for number in layers[-1] if codec_for(link.head.rows[number].code).needs_base]
         return layers
 
     def _decode_chunk(self, layers: list[dict[int, memoryview]], level: int, number: int, out: memoryview) -> None:
-        head = self._links[level].head
+        head = self.links[level].head
         codec = codec_for(head.rows[number].code)
         base = None
         if codec.needs_base:
             below = level + 1
-            if below == len(layers) or not self._links[below].head.has_chunk(number, len(out)):
+            if below == len(layers) or not self.links[below].head.has_chunk(number, len(out)):
                 raise IntegrityError(
                     f"chunk {number} of object {head.id.hex()} leans on a base without that chunk",
                     kind="base-mismatch",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class Checked:
 def check_store(store: ObjectStore, *, decode: bool = True, progress: Progress = SILENT) -> Checked:
     """Read every pack and return what is damaged; with `decode`, decode every object and compare it with its id.
 
+    Without, an object is unreadable where a record of its chain is damaged or missing.
+
     The index is rebuilt first, so that its faults are no faults of the store. Raises nothing for damage. Where the
     store can be locked, packs neither vanish nor change their names meanwhile.
     """
@@ -63,6 +65,7 @@ def _check(store: ObjectStore, decode: bool, progress: Progress) -> Checked:
     damage: list[Damage] = []
     objects = nbytes = 0
     suspects: set[ObjectId] = set()
+    spoilt: set[tuple[str, int]] = set()
     for name in names:
         pack = store.pack(name)
         entries, fault = survey(pack)
@@ -72,13 +75,26 @@ def _check(store: ObjectStore, decode: bool, progress: Progress) -> Checked:
             objects, nbytes = objects + 1, nbytes + entry.nbytes
             suspects.add(entry.id)
             damage.extend(faults)
+            if faults:
+                spoilt.add((name, entry.offset))
             progress.advance(entry.nbytes)
     progress.finish()
-    if decode:
-        unreadable = frozenset(_unreadable(store, sorted(suspects), progress))
-    else:
-        unreadable = frozenset(fault.object for fault in damage if fault.object is not None)
-    return Checked(len(names), objects, nbytes, tuple(damage), unreadable)
+
+    def decoded(identity: ObjectId) -> int:
+        return verify_object(store, identity)
+
+    def opened(identity: ObjectId) -> int | None:
+        links = store.open(identity).links
+        return None if any((link.pack.name, link.entry.offset) in spoilt for link in links) else 0
+
+    progress.start("decoding" if decode else "opening", 0)
+    unreadable = set()
+    for identity, read in ordered_map(_tried(decoded if decode else opened), sorted(suspects), store.config.threads):
+        progress.advance(read or 0)
+        if read is None:
+            unreadable.add(identity)
+    progress.finish()
+    return Checked(len(names), objects, nbytes, tuple(damage), frozenset(unreadable))
 
 
 def _checker(pack: PackReader) -> Callable[[Entry], list[Damage]]:
@@ -92,19 +108,16 @@ def _checker(pack: PackReader) -> Callable[[Entry], list[Damage]]:
     return check_entry
 
 
-def _unreadable(store: ObjectStore, identities: Iterable[ObjectId], progress: Progress) -> Iterator[ObjectId]:
-    def probe(identity: ObjectId) -> tuple[ObjectId, int, bool]:
-        try:
-            return identity, verify_object(store, identity), True
-        except (IntegrityError, NotFoundError):
-            return identity, 0, False
+def _tried(read: Callable[[ObjectId], int | None]) -> Callable[[ObjectId], tuple[ObjectId, int | None]]:
+    """Return `read` with its argument beside what it returns; None where that cannot be read."""
 
-    progress.start("decoding", 0)
-    for identity, nbytes, sound in ordered_map(probe, identities, store.config.threads):
-        progress.advance(nbytes)
-        if not sound:
-            yield identity
-    progress.finish()
+    def attempt(identity: ObjectId) -> tuple[ObjectId, int | None]:
+        try:
+            return identity, read(identity)
+        except (IntegrityError, NotFoundError):
+            return identity, None
+
+    return attempt
 
 
 def salvage(store: ObjectStore, copies: Iterable[Source], progress: Progress = SILENT) -> set[ObjectId]:

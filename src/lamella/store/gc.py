@@ -11,13 +11,16 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lamella.core import fsio
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import ObjectId
 from lamella.core.progress import SILENT, Progress
+from lamella.store.chain import Link
+from lamella.store.copies import Search
 from lamella.store.objects import ObjectStore
-from lamella.store.pack import Entry, PackReader, PackWriter
+from lamella.store.pack import Entry, PackWriter
 from lamella.store.reader import verify_record
 
 DEAD_SHARE = 0.05
@@ -37,19 +40,18 @@ class Collected:
     temporaries: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    pack: PackReader
+class _Place(NamedTuple):
+    pack: str
     entry: Entry
 
 
-_Copies = dict[ObjectId, _Place]
-"""The copy of each object that is kept: the shallowest, which is what readers prefer."""
+_Alive = dict[_Place, _Place | None]
+"""The copies that are kept, each with the copy of its base that its chain goes on with."""
 
 
 @dataclass(frozen=True, slots=True)
 class _PackPlan:
-    pack: PackReader
+    pack: str
     young: bool
     live: list[Entry]
     dead: list[Entry]
@@ -68,31 +70,32 @@ def collect(
 
     `keep` is asked while no writer is at work, so that it sees everything that was acknowledged. Interrupted at any
     point, the store is whole: a new pack is durable before an old one goes. What lies where is read from the packs,
-    not from the index. Raises IntegrityError (store-damaged) where a pack's directory, a head on the way to a base or
-    a copy that is to stand alone is damaged: a damaged store is repaired first, so that nothing is dropped by mistake.
+    not from the index. Raises IntegrityError (store-damaged) where a pack's directory, the head of a copy of what is
+    kept or a copy that is to stand alone is damaged: a damaged store is repaired first, so that nothing is dropped by
+    mistake.
     """
     with store.lock(exclusive=True):
         temporaries = 0 if dry_run else sweep(store)
         kept = keep()
         with _refused_where_damaged():
-            entries = {store.pack(name): store.pack(name).entries() for name in sorted(store.refresh())}
-            best = _best_copies(entries)
+            entries = {name: store.pack(name).entries() for name in sorted(store.refresh())}
+            copies = _Copies(store, entries)
             limit = time.time() - store.config.grace_seconds
-            young = {pack for pack in entries if store.modified(pack.name) > limit}
-            wanted = _with_bases(best, kept)
-            alive = wanted | _with_bases(best, {entry.id for pack in young for entry in entries[pack]})
-            plans = [_plan(pack, found, best, alive, young=pack in young) for pack, found in entries.items()]
+            young = {name for name in entries if store.modified(name) > limit}
+            wanted = copies.chains_of(kept, {})
+            alive = copies.chains_of({entry.id for name in young for entry in entries[name]}, wanted)
+            plans = [_plan(name, found, alive, young=name in young) for name, found in entries.items()]
             rewritten = [plan for plan in plans if plan.worth_rewriting]
             if not dry_run:
-                _verify_survivors(rewritten, best, alive)
+                _verify_survivors(store, rewritten, alive)
         if not dry_run:
             _rewrite(store, rewritten, progress)
     dropped = [entry for plan in rewritten for entry in plan.dead]
-    live = [entry for plan in plans for entry in plan.live]
-    graced = [entry for entry in live if entry.id not in wanted]
+    live = [_Place(plan.pack, entry) for plan in plans for entry in plan.live]
+    graced = [place for place in live if place not in wanted]
     return Collected(
-        len(live), sum(e.nbytes for e in live), len(dropped), sum(e.nbytes for e in dropped),
-        len(graced), sum(e.nbytes for e in graced), temporaries,
+        len(live), sum(place.entry.nbytes for place in live), len(dropped), sum(entry.nbytes for entry in dropped),
+        len(graced), sum(place.entry.nbytes for place in graced), temporaries,
     )  # fmt: skip
 
 
@@ -113,41 +116,66 @@ def sweep(store: ObjectStore) -> int:
     return sum(fsio.sweep(path) for path in (store.packs, store.temporary) if path.is_dir())
 
 
-def _best_copies(entries: dict[PackReader, list[Entry]]) -> _Copies:
-    best: _Copies = {}
-    for pack, found in entries.items():
-        for entry in found:
-            if entry.id not in best or entry.depth < best[entry.id].entry.depth:
-                best[entry.id] = _Place(pack, entry)
-    return best
+class _Copies:
+    """The copies that the packs' directories list, in the order in which readers try them."""
+
+    def __init__(self, store: ObjectStore, entries: dict[str, list[Entry]]) -> None:
+        self._store = store
+        self._places: dict[ObjectId, list[_Place]] = {}
+        for name, found in entries.items():
+            for entry in found:
+                self._places.setdefault(entry.id, []).append(_Place(name, entry))
+        for places in self._places.values():
+            places.sort(key=lambda place: (place.entry.depth, place.pack, place.entry.offset))
+
+    def _links(self, identity: ObjectId) -> Iterator[Link]:
+        for place in self._places.get(identity, ()):
+            pack = self._store.pack(place.pack)
+            yield Link(pack.head(place.entry), pack, place.entry)
+
+    def chains_of(self, identities: set[ObjectId], others: _Alive) -> _Alive:
+        """Return `others` and what readers of `identities` use; where a chain is broken, whatever may belong to it."""
+        search = Search(self._links)
+        alive = dict(others)
+        for identity in identities:
+            links = next(search.chains(identity), None)
+            if links is None:
+                for place in self._all_below(identity):
+                    alive.setdefault(place, None)
+            else:
+                places = [_Place(link.pack.name, link.entry) for link in links]
+                alive.update(zip(places, [*places[1:], None], strict=True))
+        return alive
+
+    def _all_below(self, identity: ObjectId) -> Iterator[_Place]:
+        seen = {identity}
+        waiting = [identity]
+        while waiting:
+            for link in self._links(waiting.pop()):
+                yield _Place(link.pack.name, link.entry)
+                if link.head.base is not None and link.head.base not in seen:
+                    seen.add(link.head.base)
+                    waiting.append(link.head.base)
 
 
-def _with_bases(best: _Copies, wanted: set[ObjectId]) -> set[ObjectId]:
-    """Return the stored objects of `wanted` and all that they lean on."""
-    alive: set[ObjectId] = set()
-    for identity in wanted:
-        current: ObjectId | None = identity
-        while current is not None and current in best and current not in alive:
-            alive.add(current)
-            place = best[current]
-            current = place.pack.head(place.entry).base if place.entry.depth else None
-    return alive
-
-
-def _plan(pack: PackReader, entries: list[Entry], best: _Copies, alive: set[ObjectId], *, young: bool) -> _PackPlan:
-    plan = _PackPlan(pack, young, [], [])
+def _plan(name: str, entries: list[Entry], alive: _Alive, *, young: bool) -> _PackPlan:
+    plan = _PackPlan(name, young, [], [])
     for entry in entries:
-        stays = entry.id in alive and best[entry.id] == _Place(pack, entry)
-        (plan.live if stays else plan.dead).append(entry)
+        (plan.live if _Place(name, entry) in alive else plan.dead).append(entry)
     return plan
 
 
-def _verify_survivors(plans: list[_PackPlan], best: _Copies, alive: set[ObjectId]) -> None:
+def _verify_survivors(store: ObjectStore, plans: list[_PackPlan], alive: _Alive) -> None:
     """Refuse to carry damage into a new pack, or to drop a copy whose place another takes that cannot be read."""
-    moved = {entry.id for plan in plans for entry in plan.live}
-    replaced = {entry.id for plan in plans for entry in plan.dead} & alive
-    for identity in sorted(moved | _with_bases(best, replaced)):
-        verify_record(best[identity].pack, best[identity].entry)
+    checked = {_Place(plan.pack, entry) for plan in plans for entry in plan.live}
+    losing = {entry.id for plan in plans for entry in plan.dead}
+    for place in alive:
+        current: _Place | None = place if place.entry.id in losing else None
+        while current is not None:
+            checked.add(current)
+            current = alive[current]
+    for name, entry in sorted(checked, key=lambda place: (place.pack, place.entry.offset)):
+        verify_record(store.pack(name), entry)
 
 
 def _rewrite(store: ObjectStore, plans: list[_PackPlan], progress: Progress) -> None:
@@ -157,11 +185,12 @@ def _rewrite(store: ObjectStore, plans: list[_PackPlan], progress: Progress) -> 
     if copied:
         with PackWriter(store.packs) as writer:
             for plan in copied:
+                pack = store.pack(plan.pack)
                 for entry in plan.live:
-                    writer.copy(plan.pack, entry)
+                    writer.copy(pack, entry)
                     progress.advance(entry.nbytes)
-            kept.add(store.publish(writer, max(store.modified(plan.pack.name) for plan in copied)))
+            kept.add(store.publish(writer, max(store.modified(plan.pack) for plan in copied)))
     elif plans:
         store.flush_names()
-    store.drop_packs({plan.pack.name for plan in plans} - kept)
+    store.drop_packs({plan.pack for plan in plans} - kept)
     progress.finish()

@@ -41,7 +41,7 @@ CREATE TABLE objects (
 _FIND = """
 SELECT name, CAST(offset AS INTEGER), CAST(payload AS INTEGER), CAST(head AS INTEGER), CAST(depth AS INTEGER),
     CAST(verification AS BLOB)
-FROM objects JOIN packs ON pack = number WHERE id = ? ORDER BY damaged, depth, name, offset
+FROM objects JOIN packs ON pack = number WHERE id = ? ORDER BY depth, damaged, name, offset
 """
 """The casts keep a flipped bit in the database from giving a value of another type."""
 _NOT_THE_FILES_FAULT = {
@@ -208,8 +208,7 @@ class Index:
     def find(self, identity: ObjectId) -> list[tuple[str, Entry]]:
         """Return every place the object lies, as (pack name, entry), the best to read first.
 
-        The shallowest copy comes first: since a writer leans on a copy shallower than what it writes, depth falls
-        along every chain of first copies, and no two copies can lean on each other in a circle.
+        The shallowest copy comes first, and of those one in a pack with a sound frame.
         """
         return [(name, Entry(identity, *row)) for name, *row in self._rows(_FIND, identity) if _is_name(name)]
 

@@ -18,6 +18,7 @@ from lamella.core.config import DEFAULT, StoreConfig
 from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.store.chain import Chain, Link
+from lamella.store.copies import Search, missing
 from lamella.store.index import Index
 from lamella.store.pack import PackReader, PackWriter
 
@@ -106,9 +107,10 @@ class ObjectStore:
         Whoever is told so leans on it, so the index is not taken at its word. The caller holds the lock, which keeps
         packs from going, and has called `refresh` since.
         """
-        link = next(self._copies(identity, []), None)
-        if link is None:
+        links = next(self.search().chains(identity), None)
+        if links is None:
             return False
+        link = links[0]
         if time.time() - self.modified(link.pack.name) > FRESHEN_SECONDS:
             fsio.touch(link.pack.path)
         return True
@@ -118,8 +120,12 @@ class ObjectStore:
         with fsio.translated(self.packs / name, reading=True):
             return (self.packs / name).stat().st_mtime
 
-    def _copies(self, identity: ObjectId, damage: list[IntegrityError]) -> Iterator[Link]:
-        """Yield the copies of an object with a sound head, the best first, and append what is wrong with the others."""
+    def search(self) -> Search:
+        """Return a search among the copies that the index knows."""
+        return Search(self._copies)
+
+    def _copies(self, identity: ObjectId) -> Iterator[Link | IntegrityError]:
+        """Yield the copies of an object, the best first, or what is wrong with their heads."""
         for name, entry in self.index.find(identity):
             try:
                 pack = self.pack(name)
@@ -127,61 +133,30 @@ class ObjectStore:
             except NotFoundError:
                 continue
             except IntegrityError as exc:
-                damage.append(exc)
-
-    def _link(self, identity: ObjectId) -> Link:
-        """Return the copy of an object to read.
-
-        A pack that has vanished was rewritten: its objects are found by looking again, whatever a look at the disk
-        says, since another process may have indexed the new pack by then. Before an object is given up, the index is
-        rebuilt, once in the life of this store.
-        """
-        damage: list[IntegrityError] = []
-        for look_again in (self.refresh, self.refresh, self._rebuild_once):
-            link = next(self._copies(identity, damage), None)
-            if link is not None:
-                return link
-            look_again()
-        damage.clear()
-        link = next(self._copies(identity, damage), None)
-        if link is not None:
-            return link
-        if damage:
-            raise damage[0]
-        raise NotFoundError(
-            f"object {identity.hex()} is not in the store",
-            kind="object-missing",
-            hint="get it from another clone, or run `lamella fsck` to see what is affected",
-        )
-
-    def _rebuild_once(self) -> None:
-        if not self._rebuilt:
-            self.rebuild_index()
+                yield exc
 
     def open(self, identity: ObjectId) -> Chain:
         """Open an object and its bases.
 
+        A pack that has vanished was rewritten: its objects are found by looking again, whatever a look at the disk
+        says, since another process may have indexed the new pack by then. Before an object is given up, the index is
+        rebuilt, once in the life of this store.
+
         Raises NotFoundError (object-missing) where one of them is not stored, and IntegrityError where a head is
         damaged or the chain does not descend.
         """
-        links = [self._link(identity)]
-        while (base := links[-1].head.base) is not None:
-            link = self._link(base)
-            grid = (link.head.item_nbytes, link.head.chunk_shift)
-            if grid != (links[-1].head.item_nbytes, links[-1].head.chunk_shift):
-                raise IntegrityError(
-                    f"object {links[-1].head.id.hex()} has a base on another grid",
-                    kind="base-mismatch",
-                    hint="run `lamella fsck --repair`",
-                )
-            if link.head.depth >= links[-1].head.depth:
-                raise IntegrityError(
-                    f"the chain of object {identity.hex()} does not end",
-                    kind="chain-too-deep",
-                    hint="run `lamella fsck --repair`",
-                )
-            links.append(link)
-        return Chain(tuple(links))
+        for look_again in (self.refresh, self.refresh, self._rebuild_once, None):
+            search = self.search()
+            links = next(search.chains(identity), None)
+            if links is not None:
+                return Chain(links)
+            if look_again is not None:
+                look_again()
+        raise search.fault or missing(identity)
+
+    def _rebuild_once(self) -> None:
+        if not self._rebuilt:
+            self.rebuild_index()
 
     def read(self, identity: ObjectId) -> bytearray:
         """Return a whole object, verified; for objects known to be small."""
