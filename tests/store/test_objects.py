@@ -12,14 +12,14 @@ from lamella.core.errors import BackendError, ConflictError, FormatError, Integr
 from lamella.core.ids import ObjectId, check, digest
 from lamella.store import rollup
 from lamella.store.index import Index
-from lamella.store.objects import FRESHEN_SECONDS, ObjectStore
+from lamella.store.objects import ObjectStore
 from lamella.store.pack import HEADER, MAGIC, PackWriter
 from lamella.store.record import Head
 from lamella.store.writer import add_objects
 from lamella.testing.codecs import noise
 from lamella.testing.faults import changes_of
 from lamella.testing.packs import ONE_THREAD, Content, one_of_everything, write_pack
-from tests.store.scenarios import BASE, LONG_AGO, QUIET, SINGLE, STORE, TUNED, WIDE, add, age, source
+from tests.store.scenarios import BASE, QUIET, SINGLE, STORE, TUNED, WIDE, add, source
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_packs_that_are_gone_are_closed(root):
 
 def test_an_object_is_not_taken_for_stored_because_the_index_says_so(root):
     with ObjectStore(root / STORE, QUIET) as store:
-        assert store.freshen(digest(BASE))
+        assert store.contains(digest(BASE))
         for path in packs(root):
             path.unlink()
         add_objects(store, [source(BASE)])
@@ -161,16 +161,6 @@ def test_an_object_whose_head_is_damaged_is_stored_again(root):
         assert added.objects == 1
         assert store.read(digest(BASE)) == BASE
         assert store.read(digest(TUNED)) == TUNED
-
-
-def test_leaning_on_an_old_pack_starts_its_grace_period_anew(root):
-    age(root)
-    with ObjectStore(root / STORE, QUIET) as store:
-        add_objects(store, [source(BASE)])
-        times = sorted(path.stat().st_mtime for path in packs(root))
-        assert times[:2] == [LONG_AGO, LONG_AGO]
-        assert times[2] > LONG_AGO + FRESHEN_SECONDS
-        assert "touch" not in [operation for operation, _ in changes_of(lambda: add_objects(store, [source(BASE)]))]
 
 
 def test_a_copy_with_a_damaged_head_is_passed_over_for_another(tmp_path):

@@ -16,8 +16,9 @@ class StoreConfig:
     """How a store works.
 
     `threads` encode and decode at once; `grace_seconds` is how long an object that nothing reaches is kept, counted
-    from the last time its pack was written or leaned on; `roll_up_packs` is the number of packs from which small ones
-    are merged. Raises UsageError (bad-argument) for a grace that is no length of time.
+    from the last time its pack was written or much of it was added again; `roll_up_packs` is the number of small packs
+    from which they are merged. Raises UsageError (bad-argument) for a grace that is no length of
+    time.
     """
 
     threads: int = min(8, os.cpu_count() or 1)

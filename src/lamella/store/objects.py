@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +20,6 @@ from lamella.store.chain import Chain, Link
 from lamella.store.copies import Search, missing
 from lamella.store.index import Index
 from lamella.store.pack import PackReader, PackWriter
-
-FRESHEN_SECONDS = 60
-"""A pack that is leaned on is touched at most this often; far below any grace period that makes sense."""
 
 
 class ObjectStore:
@@ -100,20 +96,6 @@ class ObjectStore:
         if not self.index.find(identity):
             self.refresh()
         return bool(self.index.find(identity))
-
-    def freshen(self, identity: ObjectId) -> bool:
-        """Say whether an object is stored under a sound head, and start its grace period anew.
-
-        Whoever is told so leans on it, so the index is not taken at its word. The caller holds the lock, which keeps
-        packs from going, and has called `refresh` since.
-        """
-        links = next(self.search().chains(identity), None)
-        if links is None:
-            return False
-        link = links[0]
-        if time.time() - self.modified(link.pack.name) > FRESHEN_SECONDS:
-            fsio.touch(link.pack.path)
-        return True
 
     def modified(self, name: str) -> float:
         """Return when a pack was written or last leaned on, in seconds since the epoch."""

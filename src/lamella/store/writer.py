@@ -21,13 +21,16 @@ from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES, OBJECT_COST_NBYTES, STRI
 from lamella.core.progress import SILENT, Progress
 from lamella.store.bases import ALONE, Choice, choose
 from lamella.store.chain import Chain
+from lamella.store.grace import Found, keep
 from lamella.store.objects import ObjectStore
-from lamella.store.pack import PackWriter
+from lamella.store.pack import Entry, PackWriter
 from lamella.store.parallel import bundled, ordered_map
 from lamella.store.record import Head, chunk_count, stripes
 from lamella.store.rollup import roll_up
 
 ReadAt = Callable[[int, int], Buffer]
+Record = tuple[str, Entry]
+"""A record that is stored already: the name of its pack, and its entry there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What adding did: how many objects were new, their decoded length, and what they take in the pack."""
+    """What adding did: how many objects were new, their decoded length, and what was written."""
 
     objects: int = 0
     nbytes: int = 0
@@ -101,39 +104,40 @@ def add_objects(
 ) -> tuple[list[ObjectId], Added]:
     """Store every source that is not stored yet, or all of them `anew`, and return the ids in order and what was added.
 
-    When this returns, everything is durable. Raises ConflictError (file-changed) where bytes differ between two reads.
+    What is stored where it would keep much else from being collected is copied beside what is new. When this returns,
+    everything is durable. Raises ConflictError (file-changed) where bytes differ between two reads.
     """
     ids = identify(sources, store.config.threads, progress)
     with store.lock(exclusive=False):
         store.refresh()
-        missing: dict[ObjectId, Source] = {}
-        for identity, source in zip(ids, sources, strict=True):
-            if identity not in missing and (anew or not store.freshen(identity)):
-                missing[identity] = source
+        given = dict(zip(reversed(ids), reversed(sources), strict=True))
+        found = Found(set(ids), []) if anew else keep(store, given)
+        missing = {identity: given[identity] for identity in ids if identity in found.absent}
         added = Added()
-        if missing:
-            added = _write(store, missing, progress)
+        if missing or found.carried:
+            added = _write(store, missing, found.carried, progress)
         elif ids:
             store.flush_names()
     roll_up(store)
     return ids, added
 
 
-def _write(store: ObjectStore, missing: dict[ObjectId, Source], progress: Progress) -> Added:
+def _write(store: ObjectStore, missing: dict[ObjectId, Source], carried: list[Record], progress: Progress) -> Added:
     try:
-        return _write_pack(store, missing, progress)
+        return _write_pack(store, missing, carried, progress)
     except IntegrityError:
         # A base turned out to be damaged where it was not sampled: an old version must not keep a new one out.
         alone = {identity: replace(source, candidates=()) for identity, source in missing.items()}
-        return _write_pack(store, alone, progress)
+        return _write_pack(store, alone, carried, progress)
 
 
-def _write_pack(store: ObjectStore, missing: dict[ObjectId, Source], progress: Progress) -> Added:
+def _write_pack(
+    store: ObjectStore, missing: dict[ObjectId, Source], carried: list[Record], progress: Progress
+) -> Added:
     threads = store.config.threads
     total = sum(source.nbytes for source in missing.values())
     progress.start("storing", total)
     candidates = ((identity, source, _open_candidates(store, identity, source)) for identity, source in missing.items())
-    leaned_on: set[ObjectId] = set()
     # Closed at once where something fails: no task may read a source after that.
     with (
         PackWriter(store.packs) as pack,
@@ -142,11 +146,9 @@ def _write_pack(store: ObjectStore, missing: dict[ObjectId, Source], progress: P
     ):
         encoded = itertools.chain.from_iterable(bundles)
         for plan, group in itertools.groupby(encoded, key=lambda stripe: stripe.plan):
-            if plan.head.base is not None:
-                leaned_on.add(plan.head.base)
             pack.add(plan.head, _checked_chunks(plan, group, progress))
-        for identity in leaned_on:
-            store.freshen(identity)
+        for name, entry in carried:
+            pack.copy(store.pack(name), entry)
         stored = pack.nbytes
         store.publish(pack)
     progress.finish()
