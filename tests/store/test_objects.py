@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lamella.core.errors import BackendError, ConflictError, FormatError, Integr
 from lamella.core.ids import ObjectId, check, digest
 from lamella.store import rollup
 from lamella.store.index import Index
-from lamella.store.objects import ObjectStore
+from lamella.store.objects import MAX_OPEN_PACKS, ObjectStore
 from lamella.store.pack import HEADER, MAGIC, PackWriter
 from lamella.store.record import Head
 from lamella.store.writer import add_objects
@@ -345,3 +346,49 @@ def test_many_objects_are_found_in_any_order(tmp_path):
         for sample in reversed(samples):
             for identity, content in reversed(sample.contents.items()):
                 assert store.read(identity) == content
+
+
+def test_a_pack_that_was_copied_further_is_opened_anew(tmp_path):
+    (tmp_path / "packs").mkdir()
+    sample = write_pack(tmp_path / "packs", [Content(noise(500, 1)), Content(noise(500, 2))])
+    path = tmp_path / "packs" / sample.name
+    path.write_bytes(sample.data[:1000])
+    with ObjectStore(tmp_path, ONE_THREAD) as store:
+        assert store.read(digest(noise(500, 1))) == noise(500, 1)
+        path.write_bytes(sample.data)
+        assert store.read(digest(noise(500, 2))) == noise(500, 2)
+
+
+def test_more_packs_than_a_process_may_open_are_read(tmp_path, monkeypatch):
+    (tmp_path / "packs").mkdir()
+    contents = [noise(50, seed) for seed in range(MAX_OPEN_PACKS + 20)]
+    for data in contents:
+        write_pack(tmp_path / "packs", [Content(data)])
+    with ObjectStore(tmp_path, ONE_THREAD) as store:
+        for data in contents:
+            assert store.read(digest(data)) == data
+        assert len(store._open_packs) == MAX_OPEN_PACKS
+        held, whole = store._open_packs, os.open
+
+        def scarce(path: str, flags: int, *rest: object, **options: object) -> int:
+            if len(held) >= 10:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+            return whole(path, flags, *rest, **options)
+
+        monkeypatch.setattr(os, "open", scarce)
+        for data in contents:
+            assert store.read(digest(data)) == data
+
+
+def test_a_pack_that_may_not_be_read_is_told_so(root, monkeypatch):
+    """Whoever runs the tests may be root, whom no permission stops; so the call itself is refused."""
+
+    def refuse(path: str, *args: object, **options: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    with ObjectStore(root / STORE, QUIET) as store:
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(BackendError) as caught:
+            store.read(digest(BASE))
+    assert caught.value.kind == "io-failed"
+    assert caught.value.message.startswith("cannot read ")

@@ -14,12 +14,15 @@ from pathlib import Path
 
 from lamella.core import fsio, locks
 from lamella.core.config import DEFAULT, StoreConfig
-from lamella.core.errors import IntegrityError, NotFoundError
+from lamella.core.errors import BackendError, IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.store.chain import Chain, Link
 from lamella.store.copies import Search, missing
 from lamella.store.index import Index
 from lamella.store.pack import PackReader, PackWriter
+
+MAX_OPEN_PACKS = 64
+"""Packs kept open between reads, beside those that a chain holds: systems allow a process 256 files or more."""
 
 
 class ObjectStore:
@@ -45,7 +48,7 @@ class ObjectStore:
             )
         self.index = Index(directory / "index.db", self.packs)
         self._mutex = threading.Lock()
-        self._open_packs: dict[str, PackReader] = {}
+        self._open_packs: dict[str, PackReader] = {}  # the one used last at the end
         self._rebuilt = False
 
     def close(self) -> None:
@@ -86,10 +89,19 @@ class ObjectStore:
     def pack(self, name: str) -> PackReader:
         """Return the open pack called `name`; raise NotFoundError (pack-missing) where it is gone."""
         with self._mutex:
-            reader = self._open_packs.get(name)
-            if reader is None:
-                reader = self._open_packs[name] = PackReader(self.packs / name)
+            reader = self._open_packs.pop(name, None) or self._open_pack(name)
+            self._open_packs[name] = reader
+            if len(self._open_packs) > MAX_OPEN_PACKS:
+                del self._open_packs[next(iter(self._open_packs))]
             return reader
+
+    def _open_pack(self, name: str) -> PackReader:
+        try:
+            return PackReader(self.packs / name)
+        except BackendError:
+            # Too many open files, perhaps; any other fault comes again.
+            self._open_packs.clear()
+            return PackReader(self.packs / name)
 
     def contains(self, identity: ObjectId) -> bool:
         """Say whether an object is stored."""

@@ -10,7 +10,7 @@ import contextlib
 
 from lamella.core.errors import IntegrityError, LamellaError
 from lamella.store.objects import ObjectStore
-from lamella.store.pack import PackReader, PackWriter
+from lamella.store.pack import PackWriter
 from lamella.store.reader import verify_record
 
 
@@ -42,19 +42,20 @@ def roll_up(store: ObjectStore) -> int:
 
 
 def _merge(store: ObjectStore, names: list[str]) -> int:
-    merged = [pack for pack in map(store.pack, names) if _is_sound(pack)]
+    merged = [name for name in names if _is_sound(store, name)]
     if len(merged) < 2:
         return 0
     with PackWriter(store.packs) as writer:
-        for pack in merged:
+        for pack in map(store.pack, merged):
             for entry in pack.entries():
                 writer.copy(pack, entry)
-        name = store.publish(writer, max(store.modified(pack.name) for pack in merged))
-    store.drop_packs({pack.name for pack in merged} - {name})
+        name = store.publish(writer, max(map(store.modified, merged)))
+    store.drop_packs(set(merged) - {name})
     return len(merged) - 1
 
 
-def _is_sound(pack: PackReader) -> bool:
+def _is_sound(store: ObjectStore, name: str) -> bool:
+    pack = store.pack(name)
     try:
         for entry in pack.entries():
             verify_record(pack, entry)
