@@ -87,6 +87,22 @@ def test_no_task_runs_once_the_iterator_is_closed(threads):
     assert workers() == 0
 
 
+def test_a_long_task_is_told_that_its_result_is_not_wanted_any_more():
+    ending = threading.Event()
+    ended: list[bool] = []
+
+    def work(number: int) -> int:
+        if number:
+            ended.append(ending.wait(30))
+        return number
+
+    with contextlib.closing(ordered_map(work, itertools.count(), 2, ending)) as results:
+        assert next(results) == 0
+        assert not ending.is_set()
+    assert ended
+    assert all(ended)
+
+
 def test_maps_may_feed_each_other_and_fail_without_hanging():
     def fail_late(number: int) -> int:
         if number == 30:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from lamella.core import fsio
 from lamella.core.config import StoreConfig
 from lamella.core.errors import BackendError, ConflictError
 from lamella.core.ids import ObjectId, digest
-from lamella.core.limits import CHUNK_SHIFT, MAX_WRITTEN_DEPTH
+from lamella.core.limits import CHUNK_SHIFT, MAX_WRITTEN_DEPTH, MIB
 from lamella.store.bases import MIN_SAVING, SAMPLE_ITEMS
 from lamella.store.check import check_store
 from lamella.store.objects import ObjectStore
@@ -311,3 +312,25 @@ def test_identifying_stores_nothing(store):
         assert identify(sources, threads) == expected
     assert [hash_source(one) for one in sources] == expected
     assert list(store.packs.iterdir()) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_hashing_that_is_interrupted_ends_before_the_tensor_does(threads):
+    class Interrupting:
+        def start(self, label: str, total_nbytes: int) -> None: ...
+
+        def advance(self, nbytes: int) -> None:
+            raise KeyboardInterrupt
+
+        def finish(self) -> None: ...
+
+    reads = []
+
+    def read(offset: int, nbytes: int) -> bytes:
+        reads.append(offset)
+        time.sleep(0.001)
+        return bytes(nbytes)
+
+    with pytest.raises(KeyboardInterrupt):
+        identify([source(b"short", 1), Source(5000 * MIB, 1, read)], threads, Interrupting())
+    assert len(reads) < 1000

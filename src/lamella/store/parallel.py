@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -29,12 +30,13 @@ def bundled(items: Iterable[Item], cost: Callable[[Item], int], enough: int) -> 
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ending: Event | None = None
 ) -> Generator[Result, None, None]:
     """Yield `function(item)` for each item, in order, computed on `threads` threads.
 
     Items are taken only as results are consumed. The first exception is raised in its place, after the tasks under
-    way have ended; no task runs once the iterator is closed.
+    way have ended; no task runs once the iterator is closed. `ending` is set as soon as results are no longer wanted,
+    for tasks that are long and can end early.
     """
     if threads <= 1:
         yield from map(function, items)
@@ -49,5 +51,7 @@ def ordered_map(
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            if ending is not None:
+                ending.set()
             for task in waiting:
                 task.cancel()

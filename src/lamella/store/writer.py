@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
+from threading import Event
 
 from blake3 import blake3
 
@@ -80,10 +83,12 @@ class _Encoded:
     chunks: list[tuple[int, bytes]]
 
 
-def hash_source(source: Source) -> ObjectId:
-    """Return the id of the bytes of `source`, read once in order."""
+def hash_source(source: Source, ending: Event | None = None) -> ObjectId:
+    """Return the id of the bytes of `source`, read once in order; raise CancelledError where `ending` is set."""
     hasher = blake3()
     for offset in range(0, source.nbytes, IO_NBYTES):
+        if ending is not None and ending.is_set():
+            raise CancelledError
         hasher.update(source.read_at(offset, min(IO_NBYTES, source.nbytes - offset)))
     return ObjectId(hasher.digest())
 
@@ -91,10 +96,12 @@ def hash_source(source: Source) -> ObjectId:
 def identify(sources: Sequence[Source], threads: int, progress: Progress = SILENT) -> list[ObjectId]:
     """Return the ids of `sources`, hashed in parallel, without storing anything."""
     progress.start("hashing", sum(source.nbytes for source in sources))
+    ending = Event()
     ids = []
-    for source, identity in zip(sources, ordered_map(hash_source, sources, threads), strict=True):
-        ids.append(identity)
-        progress.advance(source.nbytes)
+    with closing(ordered_map(partial(hash_source, ending=ending), sources, threads, ending)) as hashed:
+        for source, identity in zip(sources, hashed, strict=True):
+            ids.append(identity)
+            progress.advance(source.nbytes)
     progress.finish()
     return ids
 
