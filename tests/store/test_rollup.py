@@ -19,6 +19,7 @@ from lamella.store.pack import PackWriter
 from lamella.store.rollup import roll_up
 from lamella.store.writer import add_objects
 from lamella.testing.codecs import noise
+from lamella.testing.faults import changes_of
 from tests.store.scenarios import BASE, LONG_AGO, MERGING, QUIET, SINGLE, STORE, TUNED, WIDE, add, source
 
 CONTENTS = {BASE, TUNED, SINGLE, WIDE}
@@ -124,6 +125,37 @@ def test_packs_of_equal_content_are_merged_and_nothing_is_lost(root):
         while roll_up(store):
             pass
     assert_whole(root)
+
+
+def test_a_large_pack_is_not_copied(tmp_path, monkeypatch):
+    for seed in range(4):
+        add(tmp_path, source(noise(1000, seed), 1))
+    add(tmp_path, source(noise(2000, 4), 1))
+    before = packs(tmp_path)
+    monkeypatch.setattr(rollup, "SMALL_NBYTES", 2000)
+    with ObjectStore(tmp_path / STORE, MERGING) as store:
+        assert roll_up(store) == 3
+        assert roll_up(store) == 0
+    (kept,) = before.keys() & packs(tmp_path).keys()
+    assert len(before[kept]) > 2000
+
+
+def test_no_more_is_copied_at_once_than_is_felt(tmp_path, monkeypatch):
+    for seed in range(12):
+        add(tmp_path, source(noise(1000, seed), 1))
+    monkeypatch.setattr(rollup, "MERGED_NBYTES", 5500)
+    with ObjectStore(tmp_path / STORE, MERGING) as store:
+        assert roll_up(store) == 3
+        assert max(store.pack_sizes().values()) < 5500
+        assert all(store.read(digest(noise(1000, seed))) == noise(1000, seed) for seed in range(12))
+
+
+def test_large_packs_alone_are_not_many(tmp_path, monkeypatch):
+    for seed in range(6):
+        add(tmp_path, source(noise(1000, seed), 1))
+    monkeypatch.setattr(rollup, "SMALL_NBYTES", 500)
+    with ObjectStore(tmp_path / STORE, MERGING) as store, store.lock(exclusive=False):
+        assert changes_of(lambda: roll_up(store)) == []
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=60))

@@ -12,7 +12,7 @@ from lamella.core import limits
 from lamella.core.config import DAY_SECONDS, DEFAULT
 from lamella.core.errors import KINDS, IntegrityError
 from lamella.core.fsio import TEMPORARY_PREFIX
-from lamella.store import gc, objects, pack, record, scan
+from lamella.store import gc, grace, objects, pack, record, rollup, scan
 
 SPEC = Path(__file__).parents[2] / "docs" / "spec" / "pack.md"
 TEXT = SPEC.read_text(encoding="utf-8")
@@ -104,7 +104,13 @@ def test_magics_are_those_of_the_page(table, magic):
         (r"readers MUST read up to (\d+)", limits.MAX_READ_DEPTH),
         (r"no chain has more than (\d+) objects", limits.MAX_READ_DEPTH + 1),
         (r"\*grace period\* \((\d+) days\)", DEFAULT.grace_seconds / DAY_SECONDS),
-        (r"From (\d+) packs on", DEFAULT.roll_up_packs),
+        (r"From (\d+) packs below", DEFAULT.roll_up_packs),
+        (r"packs below (\d+) MiB on", rollup.SMALL_NBYTES / limits.MIB),
+        (r"not more than (\d+) MiB at once", rollup.MERGED_NBYTES / limits.MIB),
+        (r"at most 1/(\d+) of it", 1 / grace.SMALL_PART),
+        (r"is below (\d+) or above", record.MIN_HEAD_NBYTES),
+        (r"at least (\d+) KiB for each search", scan.PAGE_NBYTES / limits.KIB),
+        (r"eight times the pack and (\d+) MiB", scan.ALLOWANCE_NBYTES / limits.MIB),
         (r"of which (\d+) % or more is dead", gc.DEAD_SHARE * 100),
     ],
 )
