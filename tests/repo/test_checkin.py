@@ -34,7 +34,7 @@ def test_the_manifest_does_not_depend_on_what_is_stored_or_on_the_parents(store)
     assert (alone.added.objects, again.added.objects) == (9, 0)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 4))
 def test_identifying_gives_the_manifest_that_storing_gives(tmp_path_factory, tail, threads):
     for content in (network() + tail, tail, model([spec("a", 3)], note=tail.hex())):
