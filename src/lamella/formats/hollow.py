@@ -50,7 +50,7 @@ def agrees(container: str, skeleton: Skeleton, specs: Sequence[TensorSpec]) -> b
     try:
         file = HollowFile(skeleton, [spec.nbytes for spec in specs])
         if reader is None:
-            return container != OPAQUE.name or skeleton.is_plain
+            return container != OPAQUE.name or skeleton == Skeleton.plain(len(specs))
         spans = (TensorSpan(spec, offset) for spec, offset in zip(specs, file.tensor_offsets, strict=True))
         return reader.layout(file).tensors == tuple(spans)
     except FormatError:
