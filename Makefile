@@ -1,6 +1,6 @@
 # The one door to building, testing and measuring; `make` alone lists what there is.
-# Assumed: Python 3.11 or later, Git, a C++20 compiler, make. Everything else comes from pip, at the versions pinned
-# in constraints.txt.
+# Assumed: Python 3.11 or later, Git, a C++20 compiler with its sanitizers, make. Everything else comes from pip, at
+# the versions pinned in constraints.txt.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,27 +8,41 @@ ARGS   ?=
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-NATIVE  := $(shell find native -type f)
+NATIVE  := $(shell find native -type f -not -path 'native/tests/*')
 
 ifneq ($(origin CXX),default)
 export CXX
 endif
 
+# The kernels once more, with sanitizers. The baseline's objects come first: of inline functions that several objects
+# have, the linker takes the first one's, which every machine can run.
+FUZZ          := build/fuzz
+SANITIZED     := $(CXX) -std=c++20 -O1 -g -Inative -fsanitize=address,undefined -fno-sanitize-recover=all
+HAS_X86       := $(filter x86_64 amd64,$(shell uname -m))
+CODECS        := rans fit instructions delta delta_fit alone
+PASSES        := Baseline $(if $(HAS_X86),Avx2 Avx512)
+FLAGS_Avx2    := -mavx2 -mbmi2 -mlzcnt
+FLAGS_Avx512  := $(FLAGS_Avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd \
+                 -mavx512vbmi -mavx512vbmi2
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test lint format check bench docs clean
+.PHONY: help setup demo test fuzz-native lint format check bench bench-codec docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/installed $(VENV)/demo.txt $(VENV)/test.txt $(VENV)/lint.txt ## install everything, for working on Lamella
 
 demo: $(VENV)/installed $(VENV)/demo.txt ## watch a small network being trained, committed, compared and merged
 	$(BIN)/python scripts/demo.py $(ARGS)
 
-test: $(VENV)/installed $(VENV)/test.txt ## run the tests (ARGS= goes to pytest)
+test: $(VENV)/installed $(VENV)/test.txt $(FUZZ)/passed ## run the tests (ARGS= goes to pytest)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+fuzz-native: $(FUZZ)/fuzz_codecs ## fuzz the compiled delta, with sanitizers (ARGS='SEED ROUNDS')
+	$(FUZZ)/fuzz_codecs $(or $(ARGS),1 10000)
 
 lint: $(VENV)/installed $(VENV)/lint.txt ## check style, types and layers
 	$(BIN)/ruff check
@@ -45,6 +59,9 @@ check: ## all that continuous integration runs
 
 bench: $(VENV)/installed ## measure against cp, Git, Git LFS, DVC, borg and restic (ARGS=--help tells more)
 	$(BIN)/python -m benchmarks.foundation $(ARGS)
+
+bench-codec: $(VENV)/installed ## measure the codec against others, size and speed (ARGS=--help tells more)
+	$(BIN)/python -m benchmarks.codec $(ARGS)
 
 docs: $(VENV)/installed ## regenerate docs/reference
 	$(BIN)/python scripts/make_reference.py
@@ -72,4 +89,17 @@ $(VENV)/%.txt: pyproject.toml constraints.txt scripts/requirements.py | $(VENV)/
 $(VENV)/installed: pyproject.toml constraints.txt $(NATIVE) $(VENV)/build.txt
 	@echo "compiling and installing Lamella"
 	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(FUZZ)/passes_%.o: $(NATIVE)
+	@echo "compiling the codecs with sanitizers ($*)"
+	@mkdir -p $(@D)
+	@$(SANITIZED) $(FLAGS_$*) -DLAMELLA_PASSES=kPasses$* -DLAMELLA_INSTRUCTIONS='"$*"' -c native/passes.cpp -o $@
+
+$(FUZZ)/fuzz_codecs: native/tests/fuzz_codecs.cpp $(PASSES:%=$(FUZZ)/passes_%.o)
+	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(CODECS:%=native/%.cpp) $^ -o $@
+
+# Some seconds of fuzzing, once for every change of the kernels.
+$(FUZZ)/passed: $(FUZZ)/fuzz_codecs
+	@$< 1 1000
 	@touch $@

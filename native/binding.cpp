@@ -4,41 +4,18 @@
 #include <bit>
 #include <cstdint>
 #include <optional>
-#include <string>
 
+#include "borrowed.hpp"
+#include "bindings.hpp"
 #include "kernels.hpp"
 
 namespace nb = nanobind;
+using lamella::Borrowed;
+using lamella::require;
 
 namespace {
 
 constexpr auto kWindowNbytes = static_cast<std::int64_t>(lamella::kWindowNbytes);
-
-// A borrowed buffer of contiguous bytes; the exporter cannot resize it while this lives.
-class Borrowed {
-   public:
-    Borrowed(nb::handle exporter, const char* name, int flags = PyBUF_SIMPLE) {
-        if (!PyObject_CheckBuffer(exporter.ptr())) throw nb::type_error("a bytes-like object is required");
-        if (PyObject_GetBuffer(exporter.ptr(), &view_, flags) == 0) return;
-        PyErr_Clear();
-        const std::string kind = flags & PyBUF_WRITABLE ? " must be a writable" : " must be a";
-        throw nb::value_error((name + kind + " contiguous buffer").c_str());
-    }
-    Borrowed(const Borrowed&) = delete;
-    Borrowed& operator=(const Borrowed&) = delete;
-    ~Borrowed() { PyBuffer_Release(&view_); }
-
-    std::size_t size() const { return static_cast<std::size_t>(view_.len); }
-    lamella::Bytes bytes() const { return {static_cast<const std::uint8_t*>(view_.buf), size()}; }
-    lamella::MutableBytes mutable_bytes() const { return {static_cast<std::uint8_t*>(view_.buf), size()}; }
-
-   private:
-    Py_buffer view_;
-};
-
-void require(bool holds, const char* message) {
-    if (!holds) throw nb::value_error(message);
-}
 
 using PlaneKernel = void (*)(lamella::Bytes, std::size_t, lamella::Bytes, lamella::MutableBytes) noexcept;
 
@@ -79,10 +56,14 @@ std::size_t find_cut(nb::handle data, nb::handle gear, std::int64_t minimum, std
 
 NB_MODULE(_native, module) {
     using namespace nb::literals;
+    // Models are kept by caches of the interpreter, which nobody empties when it ends.
+    nb::set_leak_warnings(false);
     module.doc() = "The compiled kernels of the codec; `lamella.codec.reference` defines what each returns.";
     module.def("split_planes", &run_plane_kernel<lamella::split_planes>, "source"_a, "item_nbytes"_a,
                "base"_a.none(), "out"_a);
     module.def("join_planes", &run_plane_kernel<lamella::join_planes>, "planes"_a, "item_nbytes"_a, "base"_a.none(),
                "out"_a);
     module.def("find_cut", &find_cut, "data"_a, "gear"_a, "minimum"_a, "average"_a, "maximum"_a);
+    lamella::bind_alone(module);
+    lamella::bind_delta(module);
 }

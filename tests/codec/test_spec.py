@@ -8,7 +8,10 @@ import pytest
 from blake3 import blake3
 
 from lamella.codec import kernels
+from lamella.codec.alone import Alone
 from lamella.codec.builtin import BUILTIN, codec_for
+from lamella.codec.delta import LAYOUT_OF_DTYPE, Delta
+from lamella.codec.delta_reference import LAYOUTS, TRAILER, Layout
 from lamella.codec.reference import GEAR
 from lamella.core.errors import IntegrityError
 from lamella.testing.codecs import decoded
@@ -31,15 +34,15 @@ def table(*columns: str) -> list[list[str]]:
 
 
 def parsed(cell: str) -> bytes:
-    """Return the bytes that a cell such as `0c 3e 00*100` stands for."""
+    """Return the bytes that a cell such as `0c 3e 00*100` or `00800000*32` stands for."""
     pairs = (token.partition("*") for token in cell.split())
-    return b"".join(bytes.fromhex(byte) * int(count or 1) for byte, _, count in pairs)
+    return b"".join(bytes.fromhex(digits) * int(count or 1) for digits, _, count in pairs)
 
 
 def test_the_table_of_codes_lists_the_builtin_codecs():
     rows = table("code", "name", "needs a base", "payload")
     assert [(int(code), name, needs == "yes") for code, name, needs, _ in rows] == [
-        (codec.code, codec.name, codec.needs_base) for codec in BUILTIN
+        (codec.code, codec.name, codec.needs_base) for codec in (*BUILTIN, Delta, Alone)
     ]
 
 
@@ -65,6 +68,60 @@ def test_a_payload_that_the_page_forbids_is_refused(row):
     codec, item_nbytes, nbytes = codec_for(int(row[0])), int(row[1]), int(row[2])
     with pytest.raises(IntegrityError) as caught:
         decoded(codec, parsed(row[3]), nbytes, item_nbytes, bytes(nbytes) if codec.needs_base else None)
+    assert caught.value.kind == "payload-malformed"
+
+
+def test_the_layouts_are_those_of_the_page():
+    rows = table("layout", "dtypes", "item_nbytes", "exponent", "mantissa")
+    assert {int(row[0]): Layout(*map(int, row[2:])) for row in rows} == LAYOUTS
+    assert {dtype: int(row[0]) for row in rows for dtype in row[1].split(", ")} == LAYOUT_OF_DTYPE
+
+
+def test_the_trailer_of_a_delta_is_that_of_the_page():
+    rows = table("field of the trailer", "offset", "bytes", "format", "value")
+    assert "<" + "".join(row[3] for row in rows) == TRAILER.format
+    ends = [int(row[1]) + int(row[2]) for row in rows]
+    assert [0, *ends] == [*(int(row[1]) for row in rows), TRAILER.size]
+
+
+@pytest.mark.parametrize("row", table("parameters", "item_nbytes", "base", "chunk", "payload"), ids=lambda row: row[3])
+def test_a_delta_of_the_page_is_what_its_chunk_encodes_to_and_decodes_to_it(row):
+    codec, item_nbytes = codec_for(4, parsed(row[0])), int(row[1])
+    base, chunk, payload = (parsed(cell) for cell in row[2:])
+    assert decoded(codec, payload, len(chunk), item_nbytes, base) == chunk
+    assert codec.encode(chunk, item_nbytes, base) == payload
+
+
+@pytest.mark.parametrize(
+    "row", table("parameters", "item_nbytes", "nbytes", "payload", "because"), ids=lambda row: row[4]
+)
+def test_a_delta_that_the_page_forbids_is_refused(row):
+    codec, item_nbytes, nbytes = codec_for(4, parsed(row[0])), int(row[1]), int(row[2])
+    with pytest.raises(IntegrityError) as caught:
+        decoded(codec, parsed(row[3]), nbytes, item_nbytes, bytes(nbytes))
+    assert caught.value.kind == "payload-malformed"
+
+
+@pytest.mark.parametrize("row", table("table", "item_nbytes", "chunk", "payload"), ids=lambda row: row[2])
+def test_floats_alone_of_the_page_encode_to_their_payload_and_back(row):
+    codec, item_nbytes = codec_for(5, parsed(row[0])), int(row[1])
+    chunk, payload = parsed(row[2]), parsed(row[3])
+    assert decoded(codec, payload, len(chunk), item_nbytes, None) == chunk
+    assert codec.encode(chunk, item_nbytes, None) == payload
+
+
+@pytest.mark.parametrize("row", table("table", "item_nbytes", "nbytes", "payload", "because"), ids=lambda row: row[4])
+def test_floats_alone_that_the_page_forbids_are_refused(row):
+    codec, item_nbytes, nbytes = codec_for(5, parsed(row[0])), int(row[1]), int(row[2])
+    with pytest.raises(IntegrityError) as caught:
+        decoded(codec, parsed(row[3]), nbytes, item_nbytes, None)
+    assert caught.value.kind == "payload-malformed"
+
+
+@pytest.mark.parametrize("row", table("parameters", "because"), ids=lambda row: row[1])
+def test_parameters_that_the_page_forbids_are_refused(row):
+    with pytest.raises(IntegrityError) as caught:
+        codec_for(4, parsed(row[0]))
     assert caught.value.kind == "payload-malformed"
 
 

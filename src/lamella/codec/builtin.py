@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lamella.codec.alone import Alone, alone_with
 from lamella.codec.base import Codec
+from lamella.codec.delta import Delta, delta_with
 from lamella.codec.planes import Planes, XorPlanes
 from lamella.codec.raw import Raw, Same, equal
 from lamella.core.buffers import Buffer
@@ -11,13 +13,23 @@ from lamella.core.errors import IntegrityError
 RAW, PLANES, XOR_PLANES, SAME = Raw(), Planes(), XorPlanes(), Same()
 
 BUILTIN: tuple[Codec, ...] = (RAW, PLANES, XOR_PLANES, SAME)
-"""Every codec, in the order of their codes. A code is written to disk and never given to another codec."""
+"""Every codec that is the same for all objects, in the order of their codes; Delta and Alone, 4 and 5, are fitted.
+
+A code is written to disk and never given to another codec.
+"""
 
 _BY_CODE: dict[int, Codec] = {codec.code: codec for codec in BUILTIN}
 
 
-def codec_for(code: int) -> Codec:
-    """Return the codec that a record's chunk table calls `code`; raise IntegrityError (payload-malformed) for none."""
+def codec_for(code: int, parameters: bytes = b"") -> Codec:
+    """Return the codec that a record's chunk table calls `code`, for an object with these `parameters`.
+
+    Raises IntegrityError (payload-malformed) where there is none, and for parameters that no encoder made.
+    """
+    if code == Delta.code:
+        return delta_with(parameters)
+    if code == Alone.code:
+        return alone_with(parameters)
     try:
         return _BY_CODE[code]
     except KeyError:
@@ -28,16 +40,23 @@ def codec_for(code: int) -> Codec:
         ) from None
 
 
-def encode(chunk: Buffer, item_nbytes: int, base: Buffer | None) -> tuple[int, bytes]:
+def encode(chunk: Buffer, item_nbytes: int, base: Buffer | None, fitted: Codec | None = None) -> tuple[int, bytes]:
     """Return the code and the payload of `chunk`, the payload never longer than the chunk.
 
     With a `base`, a buffer as long as the chunk, the chunk is encoded against it and not alone: which of the two is
-    smaller is a question for a whole object.
+    smaller is a question for a whole object. `fitted` is what suits the object, if anything was fitted to it.
     """
     if base is not None and equal(chunk, base):
         return SAME.code, b""
-    codec = PLANES if base is None else XOR_PLANES
+    codec: Codec = PLANES if base is None else XOR_PLANES
+    if fitted is not None and fitted.needs_base == (base is not None):
+        codec = PLANES if base is None and _repeats(chunk, item_nbytes) else fitted
     payload = codec.encode(chunk, item_nbytes, base)
     if len(payload) < len(chunk):
         return codec.code, payload
     return RAW.code, bytes(chunk)
+
+
+def _repeats(chunk: Buffer, item_nbytes: int) -> bool:
+    """Say whether a chunk is one item again and again, which planes make nothing of."""
+    return len(chunk) > item_nbytes and equal(chunk[item_nbytes:], chunk[:-item_nbytes])

@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Protocol
 
-from lamella.codec import reference
+from lamella.codec import alone_reference, delta_fit_reference, delta_reference, reference
 from lamella.core.buffers import Buffer
 from lamella.core.errors import BackendError
+
+
+class AloneModel(Protocol):
+    """The table of an object, as `alone_reference.AloneModel` defines it."""
+
+    def encode(self, chunk: Buffer) -> bytes:
+        """Return the payload of `chunk`, whole items."""
+        ...
+
+    def decode(self, payload: Buffer, out: bytearray | memoryview) -> bool:
+        """Fill `out`, whole items, and return True; return False for what `encode` cannot have made."""
+        ...
+
+
+class DeltaModel(Protocol):
+    """The tables of an object, as `delta_reference.DeltaModel` defines them."""
+
+    def encode(self, chunk: Buffer, base: Buffer) -> bytes:
+        """Return the payload of `chunk`, whole items and as long as `base`."""
+        ...
+
+    def decode(self, payload: Buffer, base: Buffer, out: bytearray | memoryview) -> bool:
+        """Fill `out`, as long as `base`, and return True; return False for what `encode` cannot have made."""
+        ...
+
+
+AloneModelFactory = Callable[[int, Buffer], AloneModel]
+"""Makes one from the width of an item and 256 16-bit frequencies; raises ValueError where these do not add up."""
+
+DeltaModelFactory = Callable[[int, int, Buffer, Buffer], DeltaModel]
+"""Makes one from the number of a layout, the growth, the bounds of contexts and 256 16-bit frequencies for each.
+
+Raises ValueError where these are not what `delta_reference` describes.
+"""
 
 IS_NATIVE = find_spec("lamella.codec._native") is not None
 """Whether the compiled kernels are installed. Where they are and do not load is an error, not a slow day."""
@@ -21,8 +57,18 @@ if IS_NATIVE:
             hint="install lamella again with this version of Python",
         ) from exc
     split_planes, join_planes, _find_cut = _native.split_planes, _native.join_planes, _native.find_cut
+    alone_model: AloneModelFactory = _native.AloneModel
+    count_alone, fit_alone = _native.count_alone, _native.fit_alone
+    delta_model: DeltaModelFactory = _native.DeltaModel
+    count_delta = _native.count_delta
+    fit_growth, fit_contexts = _native.fit_growth, _native.fit_contexts
 else:
     split_planes, join_planes, _find_cut = reference.split_planes, reference.join_planes, reference.find_cut
+    alone_model = alone_reference.AloneModel
+    count_alone, fit_alone = alone_reference.count_alone, alone_reference.fit_alone
+    delta_model = delta_reference.DeltaModel
+    count_delta = delta_reference.count_delta
+    fit_growth, fit_contexts = delta_fit_reference.fit_growth, delta_fit_reference.fit_contexts
 
 
 def find_cut(data: Buffer, minimum: int, average: int, maximum: int) -> int:
