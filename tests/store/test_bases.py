@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import struct
 from pathlib import Path
 
 import pytest
 
+from lamella.codec.alone import Alone
+from lamella.codec.delta import Delta
 from lamella.core.config import StoreConfig
 from lamella.core.ids import digest
 from lamella.core.limits import CHUNK_SHIFT
@@ -30,14 +34,19 @@ def store(tmp_path: Path):
 
 
 def chosen(
-    store: ObjectStore, data: bytes, *candidates: bytes, item_nbytes: int = 2, shift: int = CHUNK_SHIFT
+    store: ObjectStore,
+    data: bytes,
+    *candidates: bytes,
+    item_nbytes: int = 2,
+    shift: int = CHUNK_SHIFT,
+    layout: int | None = None,
 ) -> Choice:
     head = Head(digest(data), None, 0, item_nbytes, shift, len(data), 0, ())
 
     def read_chunk(number: int) -> bytes:
         return data[number * head.chunk_nbytes : (number + 1) * head.chunk_nbytes]
 
-    return choose(head, read_chunk, [store.open(digest(candidate)) for candidate in candidates])
+    return choose(head, layout, read_chunk, [store.open(digest(candidate)) for candidate in candidates])
 
 
 def base_of(choice: Choice) -> bytes | None:
@@ -52,6 +61,28 @@ def test_the_nearest_candidate_is_chosen_whatever_the_order(store):
     assert base_of(chosen(store, DATA, NEAR, FAR, OTHER)) == NEAR
     assert base_of(chosen(store, DATA, OTHER, FAR, NEAR)) == NEAR
     assert chosen(store, DATA, NEAR).depth == 1
+
+
+def test_floats_get_a_codec_of_their_own_alone_and_against_a_base(store):
+    drawn = random.Random(1)
+    normal = b"".join(struct.pack("<f", drawn.gauss(0, 0.02))[2:] for _ in range(5000))
+    alone = chosen(store, normal, layout=1)
+    assert (alone.chain, alone.depth, alone.codec.code) == (None, 0, Alone.code)
+    against = chosen(store, DATA, OTHER, NEAR, layout=1)
+    assert (base_of(against), against.depth, against.codec.code) == (NEAR, 1, Delta.code)
+
+
+def test_floats_that_repeat_themselves_are_left_to_the_planes(store):
+    assert chosen(store, DATA[:16] * 4000, layout=1) == ALONE
+    assert chosen(store, bytes(10_000), layout=1) == ALONE
+
+
+def test_a_few_floats_do_not_pay_for_tables(store):
+    assert chosen(store, DATA[:64], layout=1) == ALONE
+
+
+def test_items_that_are_not_whole_are_no_floats(store):
+    assert chosen(store, DATA[:-1], NEAR, layout=1).codec is None
 
 
 def test_a_candidate_that_does_not_save_is_not_chosen(store):

@@ -131,6 +131,8 @@ def test_a_head_cut_or_lengthened_anywhere_is_refused():
         {"head": 0},
         {"head": (1 << 32) - 1},
         {"head": 103},
+        {"parameters": 1},
+        {"parameters": (1 << 32) - 1},
     ],
     ids=str,
 )
@@ -138,9 +140,17 @@ def test_a_head_that_lies_under_a_right_checksum_is_refused(changes):
     assert refused(with_fields(**changes)) == "object-damaged"
 
 
-@pytest.mark.parametrize("changes", [{"flags": 1}, {"flags": 128}, {"parameters": 1}], ids=str)
+@pytest.mark.parametrize("changes", [{"flags": 1}, {"flags": 128}], ids=str)
 def test_a_feature_of_a_newer_version_is_refused_by_that_name(changes):
     assert refused(with_fields(**changes)) == "payload-malformed"
+
+
+@given(parameters=st.binary(max_size=300))
+def test_parameters_come_back(parameters):
+    head = dataclasses.replace(sample(), parameters=parameters)
+    data = pack_head(head)
+    assert len(data) == head.head_nbytes == len(pack_head(sample())) + len(parameters)
+    assert unpack_head(data) == head
 
 
 def test_a_payload_longer_than_its_chunk_is_refused():

@@ -40,7 +40,7 @@ STRUCTS = {
     "Header": pack.HEADER.format,
     "Record: the head": record.FIXED.format,
     "field of a row": record.ROW.format,
-    "field behind the rows": f"<{record.HEAD_CHECK_NBYTES}s",
+    "field behind the parameters": f"<{record.HEAD_CHECK_NBYTES}s",
     "Directory": pack.ENTRY.format,
     "Footer": pack.FOOTER.format,
 }
@@ -76,7 +76,7 @@ def test_fields_have_the_names_that_the_code_gives_them():
     assert set(names("field of a row")) - {"padding"} == set(record.ChunkRow._fields) - {"offset"}
     assert set(names("Directory")) - {"padding"} == set(pack.Entry.__dataclass_fields__)
     head = set(record.Head.__dataclass_fields__) - {"rows"}
-    assert set(names("Record: the head")) - {"magic", "head_nbytes", "flags", "chunks", "parameters"} == head
+    assert set(names("Record: the head")) - {"magic", "head_nbytes", "flags", "chunks"} == head
 
 
 @pytest.mark.parametrize(

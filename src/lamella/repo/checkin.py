@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from lamella.codec.delta import LAYOUT_OF_DTYPE
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.core.ids import ObjectId
@@ -73,7 +74,9 @@ def _sources(file: RandomAccess, layout: Layout, parents: Sequence[Manifest]) ->
 def _tensor_source(file: RandomAccess, span: TensorSpan, by_name: list[dict[str, Row]]) -> Source:
     rows = [rows[span.spec.name] for rows in by_name if span.spec.name in rows]
     candidates = dict.fromkeys(row.object for row in rows if row.spec.dtype == span.spec.dtype)
-    return Source(span.spec.nbytes, span.spec.dtype.item_nbytes, partial(_read, file, span.offset), tuple(candidates))
+    dtype = span.spec.dtype
+    read = partial(_read, file, span.offset)
+    return Source(span.spec.nbytes, dtype.item_nbytes, read, tuple(candidates), LAYOUT_OF_DTYPE.get(dtype.name))
 
 
 def _read(file: RandomAccess, start: int, offset: int, nbytes: int) -> Buffer:

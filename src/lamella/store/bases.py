@@ -6,10 +6,13 @@ newest root to restore (Bhattacherjee et al., "Principles of Dataset Versioning"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from lamella.codec.alone import Alone, fit_alone
+from lamella.codec.base import Codec
 from lamella.codec.builtin import encode
+from lamella.codec.delta import Delta, fit_delta
 from lamella.core.buffers import Buffer
 from lamella.core.limits import MAX_WRITTEN_DEPTH
 from lamella.store.chain import Chain
@@ -17,6 +20,10 @@ from lamella.store.record import Head
 
 SAMPLE_ITEMS = 1 << 14
 """Items of each sampled chunk: a quarter of it tells as much about its size as the whole."""
+COMPARED_CHUNKS = 3
+FITTED_CHUNKS = 8
+"""Chunks that are looked at to compare candidates, and to fit tables to the best."""
+MOST_LOSS = 0.005
 MIN_SAVING = 0.05
 """A delta that saves less than this share of the object stored alone is not worth its base."""
 MAX_DELTA_SHARE = 1.0
@@ -25,13 +32,17 @@ MAX_DELTA_SHARE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A base and the depth that an object stored against it has; `chain` is None for an object stored alone."""
+    """A base and the depth that an object stored against it has; `chain` is None for an object stored alone.
+
+    `codec` is what was fitted to the object, None where none of those that are fitted suits it.
+    """
 
     chain: Chain | None
     depth: int
+    codec: Delta | Alone | None
 
 
-ALONE = Choice(None, 0)
+ALONE = Choice(None, 0, None)
 
 
 def _allowed(candidates: Iterable[Chain], head: Head) -> Iterator[Chain]:
@@ -41,41 +52,80 @@ def _allowed(candidates: Iterable[Chain], head: Head) -> Iterator[Chain]:
             yield chain
 
 
-def _sample(count: int) -> list[int]:
-    """Return the numbers of the chunks to look at: evenly spread, one for a small object and three for a large one."""
-    wanted = 1 if count <= 4 else 2 if count <= 32 else 3
+def _spread(count: int, wanted: int) -> list[int]:
+    """Return the numbers of at most `wanted` of `count` chunks, evenly spread."""
+    wanted = min(wanted, count)
     return [(2 * step + 1) * count // (2 * wanted) for step in range(wanted)]
 
 
-def _delta_nbytes(chain: Chain, samples: list[tuple[int, memoryview]], item_nbytes: int, alone: list[int]) -> int:
-    total = 0
-    for (number, part), alone_nbytes in zip(samples, alone, strict=True):
-        base = chain.decode(number, number + 1) if number < len(chain.head.rows) else b""
-        if len(base) < len(part):
-            total += alone_nbytes
-        else:
-            total += len(encode(part, item_nbytes, memoryview(base)[: len(part)])[1])
-    return total
+Pair = tuple[memoryview, memoryview | None]
+"""The first items of a chunk, and the same of a base where it has them."""
 
 
-def choose(head: Head, read_chunk: Callable[[int], Buffer], candidates: Iterable[Chain]) -> Choice:
-    """Return the base to store an object against, from `candidates` in order of preference.
+class _Sampler:
+    """Encodes parts of an object, alone and against candidates."""
 
-    `head` gives the object's lengths (it has no rows yet) and `read_chunk` its decoded chunks. Only a few chunks are
-    read and encoded, so the choice costs little beside the encoding; ties go to the earlier candidate.
+    def __init__(self, head: Head, layout: int | None, read_chunk: Callable[[int], Buffer]) -> None:
+        self._head, self._layout, self._read_chunk = head, layout, read_chunk
+        self._count = -(-head.nbytes // head.chunk_nbytes)
+
+    def pairs(self, chain: Chain | None, wanted: int) -> list[Pair]:
+        """Return parts of at most `wanted` chunks, with those of a base."""
+        limit = SAMPLE_ITEMS * self._head.item_nbytes
+        found: list[Pair] = []
+        for number in _spread(self._count, wanted):
+            part = memoryview(self._read_chunk(number))[:limit]
+            base = memoryview(b"")
+            if chain is not None and number < len(chain.head.rows):
+                base = memoryview(chain.decode(number, number + 1))[: len(part)]
+            found.append((part, base if len(base) == len(part) else None))
+        return found
+
+    def fitted(self, pairs: Sequence[Pair], *, alone: bool) -> Delta | Alone | None:
+        """Return what suits the pairs, None for items that are no floats or not whole."""
+        if self._layout is None or self._head.nbytes % self._head.item_nbytes:
+            return None
+        if alone:
+            return fit_alone(self._head.item_nbytes, (part for part, _ in pairs))
+        return fit_delta(self._layout, ((part, base) for part, base in pairs if base is not None))
+
+    def nbytes(self, pairs: Sequence[Pair], codec: Codec | None) -> int:
+        """Return the bytes that the pairs take, each alone where it has no base."""
+        return sum(len(encode(part, self._head.item_nbytes, base, codec)[1]) for part, base in pairs)
+
+    def refitted(self, choice: Choice) -> Choice:
+        """Return a choice with its codec fitted to more of the object."""
+        if choice.codec is None or self._count <= COMPARED_CHUNKS:
+            return choice
+        pairs = self.pairs(choice.chain, FITTED_CHUNKS)
+        return replace(choice, codec=self.fitted(pairs, alone=choice.chain is None))
+
+
+def choose(head: Head, layout: int | None, read_chunk: Callable[[int], Buffer], candidates: Iterable[Chain]) -> Choice:
+    """Return the base to store an object against, from `candidates` in order of preference, and the codec for it.
+
+    `head` gives the object's lengths (it has no rows yet), `layout` that of its floats if it has any, and `read_chunk`
+    its decoded chunks. Only a few chunks are read and encoded, so the choice costs little beside the encoding; ties go
+    to the earlier candidate.
     """
-    allowed = list(_allowed(candidates, head))
-    if not allowed or not head.nbytes:
+    if not head.nbytes:
         return ALONE
-    count = -(-head.nbytes // head.chunk_nbytes)
-    limit = SAMPLE_ITEMS * head.item_nbytes
-    samples = [(number, memoryview(read_chunk(number))[:limit]) for number in _sample(count)]
-    alone = [len(encode(chunk, head.item_nbytes, None)[1]) for _, chunk in samples]
-    raw_nbytes = sum(len(chunk) for _, chunk in samples)
-    best, least = ALONE, (1 - MIN_SAVING) * sum(alone)
-    for chain in allowed:
-        nbytes = _delta_nbytes(chain, samples, head.item_nbytes, alone)
-        below = chain.delta_nbytes * raw_nbytes / max(1, head.nbytes)
-        if nbytes < least and nbytes + below <= MAX_DELTA_SHARE * sum(alone):
-            best, least = Choice(chain, chain.head.depth + 1), nbytes
-    return best
+    sampler = _Sampler(head, layout, read_chunk)
+    pairs = sampler.pairs(None, COMPARED_CHUNKS)
+    best, alone_nbytes = ALONE, sampler.nbytes(pairs, None)
+    codec = sampler.fitted(pairs, alone=True)
+    if codec is not None:
+        # It is so much faster than planes that it may be a little larger.
+        nbytes = sampler.nbytes(pairs, codec) + len(codec.parameters)
+        if nbytes <= (1 + MOST_LOSS) * alone_nbytes:
+            best, alone_nbytes = Choice(None, 0, codec), min(nbytes, alone_nbytes)
+    least = (1 - MIN_SAVING) * alone_nbytes
+    raw_nbytes = sum(len(part) for part, _ in pairs)
+    for chain in _allowed(candidates, head):
+        pairs = sampler.pairs(chain, COMPARED_CHUNKS)
+        codec = sampler.fitted(pairs, alone=False)
+        nbytes = sampler.nbytes(pairs, codec) + (0 if codec is None else len(codec.parameters))
+        below = chain.delta_nbytes * raw_nbytes / head.nbytes
+        if nbytes < least and nbytes + below <= MAX_DELTA_SHARE * alone_nbytes:
+            best, least = Choice(chain, chain.head.depth + 1, codec), nbytes
+    return sampler.refitted(best)

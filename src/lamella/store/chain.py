@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
+from lamella.codec.base import Codec
 from lamella.codec.builtin import codec_for
 from lamella.core.errors import IntegrityError, UsageError
 from lamella.store.pack import Entry, PackReader
@@ -21,6 +22,10 @@ class Link:
     head: Head
     pack: PackReader
     entry: Entry
+
+    def codec(self, number: int) -> Codec:
+        """Return what decodes the chunk of that number."""
+        return codec_for(self.head.rows[number].code, self.head.parameters)
 
     def payloads(self, numbers: Sequence[int]) -> dict[int, memoryview]:
         """Return the verified payloads of the chunks in `numbers`, which ascend, by number, in one read.
@@ -99,12 +104,12 @@ class Chain:
         needed = list(range(first, last))
         for link in self.links:
             layers.append(link.payloads(needed))
-            needed = [number for number in layers[-1] if codec_for(link.head.rows[number].code).needs_base]
+            needed = [number for number in layers[-1] if link.codec(number).needs_base]
         return layers
 
     def _decode_chunk(self, layers: list[dict[int, memoryview]], level: int, number: int, out: memoryview) -> None:
         head = self.links[level].head
-        codec = codec_for(head.rows[number].code)
+        codec = self.links[level].codec(number)
         base = None
         if codec.needs_base:
             below = level + 1

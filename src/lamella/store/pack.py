@@ -216,9 +216,10 @@ class PackWriter:
         """
         start = self._position
         count = record.chunk_count(head.nbytes, head.item_nbytes, head.chunk_shift)
-        if record.head_nbytes_for(count) > MAX_HEAD_NBYTES:
+        head_nbytes = record.head_nbytes_for(count, len(head.parameters))
+        if head_nbytes > MAX_HEAD_NBYTES:
             raise UsageError(f"an object of {head.nbytes} bytes is too large to be stored", kind="bad-argument")
-        self._append(bytes(record.head_nbytes_for(count)))
+        self._append(bytes(head_nbytes))
         rows: list[ChunkRow] = []
         offset = 0
         for code, payload in chunks:
@@ -227,9 +228,7 @@ class PackWriter:
             self._append(payload)
         if len(rows) != count:
             raise ValueError(f"{len(rows)} chunks given for an object of {count}")
-        done = Head(
-            head.id, head.base, head.depth, head.item_nbytes, head.chunk_shift, head.nbytes, offset, tuple(rows)
-        )
+        done = dataclasses.replace(head, payload_nbytes=offset, rows=tuple(rows))
         self._write_head(done, start)
         return done
 

@@ -41,6 +41,7 @@ class Head:
 
     `nbytes` is the decoded length, `payload_nbytes` the encoded one; a chunk has `1 << chunk_shift` items of
     `item_nbytes` bytes, the last one fewer. `depth` counts the bases below and falls by at least one at each of them.
+    `parameters` are what a codec has to know once an object.
     """
 
     id: ObjectId
@@ -51,6 +52,7 @@ class Head:
     nbytes: int
     payload_nbytes: int
     rows: tuple[ChunkRow, ...]
+    parameters: bytes = b""
 
     @property
     def chunk_nbytes(self) -> int:
@@ -60,7 +62,7 @@ class Head:
     @property
     def head_nbytes(self) -> int:
         """The length of the head on disk."""
-        return MIN_HEAD_NBYTES + ROW.size * len(self.rows)
+        return head_nbytes_for(len(self.rows), len(self.parameters))
 
     def has_chunk(self, chunk: int, nbytes: int) -> bool:
         """Say whether there is a chunk numbered `chunk` and it is `nbytes` long, decoded."""
@@ -83,9 +85,9 @@ def stripes(chunks: int, chunk_nbytes: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, chunks)
 
 
-def head_nbytes_for(chunks: int) -> int:
+def head_nbytes_for(chunks: int, parameters_nbytes: int) -> int:
     """Return the length on disk of the head of an object with `chunks` chunks."""
-    return MIN_HEAD_NBYTES + ROW.size * chunks
+    return MIN_HEAD_NBYTES + ROW.size * chunks + parameters_nbytes
 
 
 def pack_head(head: Head) -> bytes:
@@ -93,9 +95,11 @@ def pack_head(head: Head) -> bytes:
     parts = [
         FIXED.pack(
             MAGIC, head.head_nbytes, head.item_nbytes, head.depth, head.chunk_shift, 0,
-            head.nbytes, head.payload_nbytes, head.id, head.base or NO_BASE, len(head.rows), 0,
+            head.nbytes, head.payload_nbytes, head.id, head.base or NO_BASE, len(head.rows),
+            len(head.parameters),
         ),
         *(ROW.pack(row.code, row.nbytes, row.check) for row in head.rows),
+        head.parameters,
     ]  # fmt: skip
     body = b"".join(parts)
     return body + check(body, HEAD_CHECK_NBYTES)
@@ -132,21 +136,22 @@ def unpack_head(data: Buffer) -> Head:
         raise damaged("the checksum of its head does not match")
     fields = FIXED.unpack_from(view)
     _, _, item_nbytes, depth, chunk_shift, flags, nbytes, payload_nbytes, identity, base, chunks, parameters = fields
-    if flags or parameters:
+    if flags:
         raise IntegrityError(
             "stored object uses a feature of a newer version", kind="payload-malformed", hint="upgrade lamella"
         )
     sane = item_nbytes in (1, 2, 4, 8) and chunk_shift <= MAX_CHUNK_SHIFT and nbytes <= MAX_TENSOR_NBYTES
     if not sane or depth > MAX_READ_DEPTH or (depth > 0) != (base != NO_BASE):
         raise damaged("its head contradicts itself")
-    if chunks != chunk_count(nbytes, item_nbytes, chunk_shift) or head_nbytes_for(chunks) != len(data):
+    if chunks != chunk_count(nbytes, item_nbytes, chunk_shift) or head_nbytes_for(chunks, parameters) != len(data):
         raise damaged("its chunk table does not fit its length")
-    rows = _unpack_rows(view[FIXED.size : -HEAD_CHECK_NBYTES])
+    rows_end = FIXED.size + ROW.size * chunks
+    rows = _unpack_rows(view[FIXED.size : rows_end])
     if sum(row.nbytes for row in rows) != payload_nbytes:
         raise damaged("its chunk table does not add up")
     head = Head(
         ObjectId(identity), ObjectId(base) if depth else None, depth, item_nbytes, chunk_shift, nbytes,
-        payload_nbytes, rows,
+        payload_nbytes, rows, bytes(view[rows_end:-HEAD_CHECK_NBYTES]),
     )  # fmt: skip
     if max((row.nbytes for row in rows), default=0) > head.chunk_nbytes or (
         rows and rows[-1].nbytes > head.decoded_nbytes(chunks - 1)

@@ -16,6 +16,7 @@ from threading import Event
 
 from blake3 import blake3
 
+from lamella.codec.base import Codec
 from lamella.codec.builtin import encode
 from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError, IntegrityError, NotFoundError
@@ -41,12 +42,14 @@ class Source:
     """Bytes to store: `read_at(offset, nbytes)` lends them, from any thread, and `item_nbytes` is their item's width.
 
     `candidates` are ids of objects that may serve as a base, the most likely first; unknown ones are passed over.
+    `layout` is that of floats in `codec.delta`, None for items that are none.
     """
 
     nbytes: int
     item_nbytes: int
     read_at: ReadAt
     candidates: tuple[ObjectId, ...] = ()
+    layout: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class _Plan:
     head: Head
     source: Source
     base: Chain | None
+    codec: Codec | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +191,16 @@ def _plan(item: tuple[ObjectId, Source, list[Chain]]) -> _Plan:
         return source.read_at(number * bare.chunk_nbytes, bare.decoded_nbytes(number))
 
     try:
-        choice = choose(bare, read_chunk, candidates)
+        choice = choose(bare, source.layout, read_chunk, candidates)
     except IntegrityError:
         choice = ALONE
-    return _Plan(_with_base(bare, choice), source, choice.chain)
+    return _Plan(_with_base(bare, choice), source, choice.chain, choice.codec)
 
 
 def _with_base(head: Head, choice: Choice) -> Head:
     base = None if choice.chain is None else choice.chain.head.id
-    return Head(head.id, base, choice.depth, head.item_nbytes, head.chunk_shift, head.nbytes, 0, ())
+    parameters = b"" if choice.codec is None else choice.codec.parameters
+    return replace(head, base=base, depth=choice.depth, parameters=parameters)
 
 
 def _bundles(plans: Iterable[_Plan]) -> Iterator[list[_Stripe]]:
@@ -225,7 +230,9 @@ def _encode_stripe(stripe: _Stripe) -> _Encoded:
     chunks = []
     for at in range(0, len(data), head.chunk_nbytes):
         chunk, against = data[at : at + head.chunk_nbytes], based[at : at + head.chunk_nbytes]
-        chunks.append(encode(chunk, head.item_nbytes, against if len(against) == len(chunk) else None))
+        chunks.append(
+            encode(chunk, head.item_nbytes, against if len(against) == len(chunk) else None, stripe.plan.codec)
+        )
     return _Encoded(stripe.plan, data, chunks)
 
 
