@@ -5,7 +5,7 @@ from __future__ import annotations
 from lamella.codec.alone import fit_alone
 from lamella.codec.builtin import BUILTIN, PLANES, RAW, SAME, XOR_PLANES
 from lamella.codec.delta import Delta, fit_delta
-from lamella.codec.delta_reference import LAYOUTS
+from lamella.codec.delta_format import LAYOUTS
 from lamella.testing.codecs import ITEM_SIZES, CodecSuite, nudged, weights
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lamella.codec.builtin import RAW, SAME, XOR_PLANES, codec_for, encode
 from lamella.codec.delta import Delta, delta_with, fit_delta
-from lamella.codec.delta_reference import BLOCK_ITEMS, LAYOUTS, MAX_CHUNK_ITEMS, TRAILER
+from lamella.codec.delta_format import BLOCK_ITEMS, LAYOUTS, MAX_CHUNK_ITEMS, TRAILER
 from lamella.core.errors import IntegrityError
 from lamella.testing.codecs import damaged, decoded, noise, nudged, special_elements, weights
 

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamella.codec import _native, delta_fit_reference, delta_reference, kernels
-from lamella.codec.delta_reference import CLASSES, LAYOUTS, MAX_CHUNK_ITEMS, NO_STEP, TRAILER
+from lamella.codec.delta_format import CLASSES, LAYOUTS, MAX_CHUNK_ITEMS, MEANINGLESS, NO_STEP, TRAILER
 from lamella.codec.rans_reference import ESCAPE, PROBABILITY_TOTAL, SYMBOLS
 from lamella.testing.codecs import noise, nudged, special_elements, weights
 
 INSTRUCTION_SETS = _native.instruction_sets()
 MODELS = pytest.mark.parametrize("model", [_native.DeltaModel, delta_reference.DeltaModel], ids=["native", "reference"])
 TWINS = pytest.mark.parametrize("twin", [_native, delta_reference], ids=["native", "reference"])
-MEANINGFUL = sorted(set(range(ESCAPE)) - set(delta_reference.MEANINGLESS))
+MEANINGFUL = sorted(set(range(ESCAPE)) - set(MEANINGLESS))
 COUNTS_NBYTES = 4 * (CLASSES + 1) * SYMBOLS
 
 

@@ -11,7 +11,7 @@ from lamella.codec import kernels
 from lamella.codec.alone import Alone
 from lamella.codec.builtin import BUILTIN, codec_for
 from lamella.codec.delta import LAYOUT_OF_DTYPE, Delta
-from lamella.codec.delta_reference import LAYOUTS, TRAILER, Layout
+from lamella.codec.delta_format import LAYOUTS, TRAILER, Layout
 from lamella.codec.reference import GEAR
 from lamella.core.errors import IntegrityError
 from lamella.testing.codecs import decoded

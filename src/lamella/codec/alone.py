@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from lamella.codec import kernels
+from lamella.codec.models import AloneModel
 from lamella.codec.rans_reference import ESCAPE, SYMBOLS
 from lamella.codec.tables import malformed, pack_tables, unpack_tables
 from lamella.core.buffers import Buffer
@@ -27,10 +28,10 @@ class Alone:
 
     def __init__(self, frequencies: bytes) -> None:
         self._frequencies = frequencies
-        self._models: dict[int, kernels.AloneModel] = {}
+        self._models: dict[int, AloneModel] = {}
         self.parameters = pack_tables(frequencies)
 
-    def _model(self, item_nbytes: int) -> kernels.AloneModel:
+    def _model(self, item_nbytes: int) -> AloneModel:
         if item_nbytes not in self._models:
             self._models[item_nbytes] = kernels.alone_model(item_nbytes, self._frequencies)
         return self._models[item_nbytes]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from lamella.codec import kernels
-from lamella.codec.delta_reference import CLASSES, LAYOUTS, MEANINGLESS, NO_STEP
+from lamella.codec.delta_format import CLASSES, LAYOUTS, MEANINGLESS, NO_STEP
 from lamella.codec.rans_reference import ESCAPE, SYMBOLS
 from lamella.codec.tables import malformed, pack_tables, unpack_tables
 from lamella.core.buffers import Buffer

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lamella.codec.delta_reference import CLASSES, NO_STEP, Layout, checked_layout, items_of
+from lamella.codec.delta_format import CLASSES, NO_STEP, Layout
+from lamella.codec.delta_reference import checked_layout, items_of
 from lamella.codec.rans_reference import ESCAPE, PROBABILITY_TOTAL, SYMBOLS
 from lamella.core.buffers import Buffer
 

@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from lamella.codec import alone_reference, delta_fit_reference, delta_reference, reference
+from lamella.codec import reference
 from lamella.core.buffers import Buffer
 from lamella.core.errors import BackendError
 
-
-class AloneModel(Protocol):
-    """The table of an object, as `alone_reference.AloneModel` defines it."""
-
-    def encode(self, chunk: Buffer) -> bytes:
-        """Return the payload of `chunk`, whole items."""
-        ...
-
-    def decode(self, payload: Buffer, out: bytearray | memoryview) -> bool:
-        """Fill `out`, whole items, and return True; return False for what `encode` cannot have made."""
-        ...
-
-
-class DeltaModel(Protocol):
-    """The tables of an object, as `delta_reference.DeltaModel` defines them."""
-
-    def encode(self, chunk: Buffer, base: Buffer) -> bytes:
-        """Return the payload of `chunk`, whole items and as long as `base`."""
-        ...
-
-    def decode(self, payload: Buffer, base: Buffer, out: bytearray | memoryview) -> bool:
-        """Fill `out`, as long as `base`, and return True; return False for what `encode` cannot have made."""
-        ...
-
-
-AloneModelFactory = Callable[[int, Buffer], AloneModel]
-"""Makes one from the width of an item and 256 16-bit frequencies; raises ValueError where these do not add up."""
-
-DeltaModelFactory = Callable[[int, int, Buffer, Buffer], DeltaModel]
-"""Makes one from the number of a layout, the growth, the bounds of contexts and 256 16-bit frequencies for each.
-
-Raises ValueError where these are not what `delta_reference` describes.
-"""
+if TYPE_CHECKING:
+    from lamella.codec.models import AloneModelFactory, DeltaModelFactory
 
 IS_NATIVE = find_spec("lamella.codec._native") is not None
 """Whether the compiled kernels are installed. Where they are and do not load is an error, not a slow day."""
@@ -63,6 +31,8 @@ if IS_NATIVE:
     count_delta = _native.count_delta
     fit_growth, fit_contexts = _native.fit_growth, _native.fit_contexts
 else:
+    from lamella.codec import alone_reference, delta_fit_reference, delta_reference
+
     split_planes, join_planes, _find_cut = reference.split_planes, reference.join_planes, reference.find_cut
     alone_model = alone_reference.AloneModel
     count_alone, fit_alone = alone_reference.count_alone, alone_reference.fit_alone
