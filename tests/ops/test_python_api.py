@@ -364,3 +364,16 @@ def test_importing_it_loads_nothing_heavy():
     assert ended.stdout == "[]\n"
     with pytest.raises(AttributeError, match="Nothing"):
         _ = lamella.Nothing
+
+
+def test_a_history_written_from_python_is_packed_now_and_then_as_gits_own(bench, repo):
+    for setting in ("gc.auto=6700", "gc.autoPackLimit=2", "gc.autoDetach=false"):
+        bench.git("config", *setting.split("="))
+    packs = bench.root / ".git/objects/pack"
+    for number in range(3):
+        repo.commit({"a": numpy.full(10, number)}, MODEL, "arrays")
+        assert len(list(packs.glob("*.pack"))) == number
+        bench.git("repack", "--quiet", "-d")
+    repo.commit({"a": numpy.full(10, 3)}, MODEL, "arrays")
+    assert len(list(packs.glob("*.pack"))) == 1
+    assert repo.snapshot("HEAD~2", MODEL)["a"][0] == 1

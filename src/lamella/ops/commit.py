@@ -79,6 +79,8 @@ def commit(
     follows = repository.git.worktree is not None and reference == head
     with _index_following(repository, path, mode, manifest, kept) if follows else contextlib.nullcontext():
         created = _write_commit(repository, reference, tip, start, path, mode, manifest, text)
+    # As `git commit` does: a history that only Python writes would stay thousands of loose objects.
+    repository.git.run("gc", "--auto", "--quiet", check=False)
     return CommitReport(
         created, reference.removeprefix("refs/heads/"), path, checked.manifest.model_id(), checked.added.objects,
         checked.added.stored_nbytes, None if checked.warning is None else checked.warning.message,
