@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import coders, models, report
@@ -133,15 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 found += part
     versions = {coder.name: coder.version for coder in [*against, *alone, copying]}
     versions |= {} if zipnn else {"ZipNN": "absent"}
-    now = datetime.now(UTC)
-    output = given.output or report.ROOT / f"benchmarks/results/codec-{now:%Y-%m-%d-%H%M%S}.json"
     options = {"rounds": given.rounds, "series": "real" if given.series else "simulated"}
-    report.write(output, "codec", options, versions, found)
-    print(f"\nwritten to {output}")
-    missed = [row for row in found if not row.kept]
-    for row in missed:
-        print(f"missed: {row.section} {row.measure} is {row.value:.3g} {row.unit}, at most {row.bound:g} is promised")
-    return 1 if missed else 0
+    return report.conclude("codec", given.output, options, versions, found)
 
 
 if __name__ == "__main__":

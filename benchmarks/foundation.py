@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -267,14 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "commits": given.commits,
         "series": "real" if given.series else "simulated",
     }
-    now = datetime.now(UTC)
-    output = given.output or report.ROOT / f"benchmarks/results/foundation-{now:%Y-%m-%d-%H%M%S}.json"
-    report.write(output, "foundation", chosen, versions, rows)
-    print(f"\nwritten to {output}")
-    missed = [row for row in rows if not row.kept]
-    for row in missed:
-        print(f"missed: {row.section} {row.measure} is {row.value:.3g} {row.unit}, at most {row.bound:g} is promised")
-    return 1 if missed else 0
+    return report.conclude("foundation", given.output, chosen, versions, rows)
 
 
 if __name__ == "__main__":

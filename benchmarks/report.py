@@ -95,3 +95,16 @@ def write(path: Path, title: str, options: dict[str, object], versions: dict[str
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def conclude(
+    title: str, path: Path | None, options: dict[str, object], versions: dict[str, str], rows: Sequence[Row]
+) -> int:
+    """Write the JSON, under benchmarks/results by default, name the missed bounds, and return 1 where there are any."""
+    output = path or ROOT / f"benchmarks/results/{title}-{datetime.now(UTC):%Y-%m-%d-%H%M%S}.json"
+    write(output, title, options, versions, rows)
+    print(f"\nwritten to {output}")
+    missed = [row for row in rows if not row.kept]
+    for row in missed:
+        print(f"missed: {row.section} {row.measure} is {row.value:.3g} {row.unit}, at most {row.bound:g} is promised")
+    return 1 if missed else 0
