@@ -21,8 +21,8 @@ SANITIZED     := $(CXX) -std=c++20 -O1 -g -Inative -fsanitize=address,undefined 
 HAS_X86       := $(filter x86_64 amd64,$(shell uname -m))
 CODECS        := rans fit instructions delta delta_fit alone
 PASSES        := Baseline $(if $(HAS_X86),Avx2 Avx512)
-FLAGS_Avx2    := -mavx2 -mbmi2 -mlzcnt
-FLAGS_Avx512  := $(FLAGS_Avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd \
+FLAGS_Avx2    := -mavx2 -mbmi2
+FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd \
                  -mavx512vbmi -mavx512vbmi2
 
 .DEFAULT_GOAL := help

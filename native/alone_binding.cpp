@@ -13,9 +13,6 @@ namespace nb = nanobind;
 namespace lamella {
 namespace {
 
-// Below so many bytes, giving the interpreter away takes longer than the work.
-constexpr std::size_t kReleaseNbytes = std::size_t{1} << 15;
-
 struct AloneModel {
     std::size_t item_nbytes;
     Tables tables;

@@ -21,7 +21,7 @@ using PlaneKernel = void (*)(lamella::Bytes, std::size_t, lamella::Bytes, lamell
 
 // A chunk of bf16 is split in some seven microseconds; giving the interpreter away and waiting to get it back takes
 // longer, and two threads that do so for every chunk spend a third of their time on it.
-constexpr std::size_t kReleaseNbytes = std::size_t{1} << 20;
+constexpr std::size_t kReleasePlanesNbytes = std::size_t{1} << 20;
 
 template <PlaneKernel kKernel>
 void run_plane_kernel(nb::handle source, std::int64_t item_nbytes, nb::handle base, nb::handle out) {
@@ -35,7 +35,7 @@ void run_plane_kernel(nb::handle source, std::int64_t item_nbytes, nb::handle ba
     require(!against || against->size() == from.size(), "the base must be as long as the input");
     const lamella::Bytes reference = against ? against->bytes() : lamella::Bytes{};
     std::optional<nb::gil_scoped_release> released;
-    if (from.size() >= kReleaseNbytes) released.emplace();
+    if (from.size() >= kReleasePlanesNbytes) released.emplace();
     kKernel(from.bytes(), static_cast<std::size_t>(item_nbytes), reference, to.mutable_bytes());
 }
 

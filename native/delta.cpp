@@ -1,5 +1,6 @@
 #include "delta.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -24,7 +25,8 @@ DeltaModel make_delta_model(Layout layout, std::int16_t growth, std::vector<std:
     for (std::size_t i = 0; i < kAllClasses; ++i) {
         const Folded found = folded(i, item_nbytes_of(layout));
         model.low_bits[i] = found.low_bits;
-        for (const std::uint8_t bound : model.bounds) model.contexts[i] += found.number >= bound ? 1 : 0;
+        const auto reached = [&](std::uint8_t bound) { return found.number >= bound; };
+        model.contexts[i] = static_cast<std::uint8_t>(std::ranges::count_if(model.bounds, reached));
     }
     return model;
 }

@@ -31,6 +31,9 @@ inline constexpr int kUnitClass = 16;
 // The greatest code that a symbol has in its lowest six bits, kEscape aside.
 inline constexpr std::uint8_t kMostCode = 61;
 
+// The symbol of a block whose scale is that of the block before.
+inline constexpr std::size_t kNoStep = 128;
+
 // Sign, exponent and mantissa of an element, from its highest bit down.
 enum class Layout : std::uint8_t { kBfloat16 = 1, kFloat16, kFloat32, kFloat64, kFloat8E4M3, kFloat8E5M2 };
 

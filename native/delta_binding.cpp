@@ -15,10 +15,6 @@ namespace nb = nanobind;
 namespace lamella {
 namespace {
 
-constexpr std::size_t kNoStep = 128;
-// Below so many bytes, giving the interpreter away takes longer than the work.
-constexpr std::size_t kReleaseNbytes = std::size_t{1} << 15;
-
 Layout layout_of(std::int64_t number) {
     require(number >= 1 && number <= 6, "layout must be from 1 to 6");
     return static_cast<Layout>(number);

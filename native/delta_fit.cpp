@@ -17,8 +17,6 @@ constexpr std::uint64_t kSymbolBits = 10;
 constexpr std::uint64_t kTableBits = 16;
 // Contexts are merged while that costs at most one part in so many.
 constexpr std::uint64_t kMergedShare = 1024;
-// The steps of scales that every object can take, at least.
-constexpr std::size_t kNoStep = 128;
 
 // The median over evenly spread items of what each grew by.
 template <class Item, int kMantissaBits>

@@ -10,7 +10,7 @@
 namespace lamella {
 namespace {
 
-constexpr int kScaleBias = 128;
+constexpr int kScaleBias = kNoStep;
 constexpr int kMostScaleStep = 126;
 constexpr std::size_t kMaxBlocks = kMaxChunkItems / kBlockItems;
 

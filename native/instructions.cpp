@@ -13,7 +13,7 @@ std::vector<const Passes*> available() {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd") &&
         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2"))
         found.push_back(&kPassesAvx512);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt")) found.push_back(&kPassesAvx2);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) found.push_back(&kPassesAvx2);
 #endif
     found.push_back(&kPassesBaseline);
     return found;

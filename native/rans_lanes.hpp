@@ -51,7 +51,7 @@ inline void push_one(const Tables& tables, std::uint8_t context, std::uint8_t& s
     state = is_full ? state >> 16 : state;
     const std::uint64_t product = static_cast<std::uint64_t>(state) * kReciprocals[frequency];
     const bool is_one = frequency == 1;
-    const int shift = is_one ? 0 : std::bit_width(frequency - 1) - 1;
+    const int shift = is_one ? 0 : static_cast<int>(std::bit_width(frequency - 1)) - 1;
     const std::uint32_t quotient = (static_cast<std::uint32_t>(product >> 32) >> shift) + is_one;
     state += (entry >> 16) + quotient * (kProbabilityTotal - frequency);
 }

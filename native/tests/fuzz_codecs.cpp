@@ -25,7 +25,6 @@ namespace {
 using namespace lamella;
 
 constexpr std::size_t kDeltaTrailer = 138, kAloneTrailer = 132;
-constexpr std::size_t kNoStep = 128;
 constexpr int kDamages = 24;
 
 // Each round has a generator of its own, so that one that fails can be had again alone: its number, and 1 round.

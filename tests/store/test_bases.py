@@ -65,16 +65,31 @@ def test_the_nearest_candidate_is_chosen_whatever_the_order(store):
 
 def test_floats_get_a_codec_of_their_own_alone_and_against_a_base(store):
     drawn = random.Random(1)
-    normal = b"".join(struct.pack("<f", drawn.gauss(0, 0.02))[2:] for _ in range(5000))
+    values = [drawn.gauss(0, 0.02) for _ in range(5000)]
+    normal = b"".join(struct.pack("<f", value)[2:] for value in values)
+    moved = b"".join(struct.pack("<f", value + drawn.gauss(0, 1e-4))[2:] for value in values)
+    add_objects(store, [source(normal)])
     alone = chosen(store, normal, layout=1)
     assert (alone.chain, alone.depth, alone.codec.code) == (None, 0, Alone.code)
-    against = chosen(store, DATA, OTHER, NEAR, layout=1)
-    assert (base_of(against), against.depth, against.codec.code) == (NEAR, 1, Delta.code)
+    against = chosen(store, moved, OTHER, normal, layout=1)
+    assert (base_of(against), against.depth, against.codec.code) == (normal, 1, Delta.code)
 
 
 def test_floats_that_repeat_themselves_are_left_to_the_planes(store):
     assert chosen(store, DATA[:16] * 4000, layout=1) == ALONE
     assert chosen(store, bytes(10_000), layout=1) == ALONE
+
+
+def test_narrow_floats_in_wide_items_keep_the_planes_of_their_difference(store):
+    drawn = random.Random(1)
+    values = [drawn.gauss(0, 0.02) for _ in range(5000)]
+    base, moved = (
+        b"".join(b"\0\0" + struct.pack("<f", value + step * drawn.gauss(0, 1e-4))[2:] for value in values)
+        for step in (0, 1)
+    )
+    add_objects(store, [source(base, 4)])
+    choice = chosen(store, moved, base, item_nbytes=4, layout=3)
+    assert (base_of(choice), choice.codec) == (base, None)
 
 
 def test_a_few_floats_do_not_pay_for_tables(store):

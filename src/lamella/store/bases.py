@@ -24,6 +24,7 @@ COMPARED_CHUNKS = 3
 FITTED_CHUNKS = 8
 """Chunks that are looked at to compare candidates, and to fit tables to the best."""
 MOST_LOSS = 0.005
+"""A codec fitted to floats alone may be larger than their planes by this share: it is decoded twice as fast."""
 MIN_SAVING = 0.05
 """A delta that saves less than this share of the object stored alone is not worth its base."""
 MAX_DELTA_SHARE = 1.0
@@ -115,7 +116,6 @@ def choose(head: Head, layout: int | None, read_chunk: Callable[[int], Buffer], 
     best, alone_nbytes = ALONE, sampler.nbytes(pairs, None)
     codec = sampler.fitted(pairs, alone=True)
     if codec is not None:
-        # It is so much faster than planes that it may be a little larger.
         nbytes = sampler.nbytes(pairs, codec) + len(codec.parameters)
         if nbytes <= (1 + MOST_LOSS) * alone_nbytes:
             best, alone_nbytes = Choice(None, 0, codec), min(nbytes, alone_nbytes)
@@ -123,9 +123,10 @@ def choose(head: Head, layout: int | None, read_chunk: Callable[[int], Buffer], 
     raw_nbytes = sum(len(part) for part, _ in pairs)
     for chain in _allowed(candidates, head):
         pairs = sampler.pairs(chain, COMPARED_CHUNKS)
-        codec = sampler.fitted(pairs, alone=False)
-        nbytes = sampler.nbytes(pairs, codec) + (0 if codec is None else len(codec.parameters))
         below = chain.delta_nbytes * raw_nbytes / head.nbytes
-        if nbytes < least and nbytes + below <= MAX_DELTA_SHARE * alone_nbytes:
-            best, least = Choice(chain, chain.head.depth + 1, codec), nbytes
+        # Planes are the smaller where low bits are zeros, as in a wider copy of narrower floats.
+        for codec in dict.fromkeys((sampler.fitted(pairs, alone=False), None)):
+            nbytes = sampler.nbytes(pairs, codec) + (0 if codec is None else len(codec.parameters))
+            if nbytes < least and nbytes + below <= MAX_DELTA_SHARE * alone_nbytes:
+                best, least = Choice(chain, chain.head.depth + 1, codec), nbytes
     return sampler.refitted(best)
