@@ -61,8 +61,7 @@ const std::uint8_t* encode_planes(const Tables& tables, Bytes chunk, std::uint8_
         }
     });
     Pushing pushing;
-    for (std::uint32_t& state : pushing.states) state = kLeastState;
-    pushing.words = words_end;
+    begin(pushing, words_end);
     // From the last block to the first: a context for each symbol is the same zeros for every block.
     for (std::size_t left = count; left != 0;) {
         const std::size_t in_block = left % kAloneBlockItems != 0 ? left % kAloneBlockItems : kAloneBlockItems;
@@ -80,11 +79,7 @@ bool decode_planes(const Tables& tables, const std::uint8_t* planes, Bytes words
     alignas(64) Item items[kAloneBlockItems];
     const std::size_t count = out.size() / sizeof(Item);
     Popping popping;
-    std::memcpy(popping.states, states, sizeof popping.states);
-    for (const std::uint32_t state : popping.states)
-        if (state < kLeastState || state >> 31 != 0) return false;
-    popping.words = words.data();
-    popping.end = popping.words + words.size();
+    if (!begin(popping, states, words.data(), words.data() + words.size())) return false;
     const std::uint8_t* escape = escapes.data();
     const std::uint8_t* const escapes_end = escape + escapes.size();
     for (std::size_t at = 0; at < count; at += kAloneBlockItems) {
@@ -107,9 +102,7 @@ bool decode_planes(const Tables& tables, const std::uint8_t* planes, Bytes words
         for (std::size_t i = 0; i < kAloneBlockItems; ++i) items[i] = unrotated(items[i]);
         std::memcpy(out.data() + at * sizeof(Item), items, in_block * sizeof(Item));
     }
-    for (const std::uint32_t state : popping.states)
-        if (state != kLeastState) return false;
-    return popping.words == popping.end && escape == escapes_end;
+    return is_finished(popping) && escape == escapes_end;
 }
 
 template <class Function>

@@ -1,6 +1,7 @@
 #include "delta.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -20,16 +21,35 @@ std::size_t item_nbytes_of(Layout layout) noexcept {
 }
 
 DeltaModel make_delta_model(Layout layout, std::int16_t growth, std::vector<std::uint8_t> bounds,
-                            std::span<const std::uint16_t> frequencies) {
-    DeltaModel model{layout, growth, std::move(bounds), Tables(frequencies), {}, {}};
-    for (std::size_t i = 0; i < kAllClasses; ++i) {
-        const Folded found = folded(i, item_nbytes_of(layout));
-        model.low_bits[i] = found.low_bits;
-        const auto reached = [&](std::uint8_t bound) { return found.number >= bound; };
+                            std::span<const std::uint16_t> stays, std::span<const std::uint16_t> frequencies) {
+    DeltaModel model{layout, growth, std::move(bounds), Flags(stays), Tables(frequencies), {}};
+    for (std::size_t i = 0; i < kClasses; ++i) {
+        const auto reached = [&](std::uint8_t bound) { return i >= bound; };
         model.contexts[i] = static_cast<std::uint8_t>(std::ranges::count_if(model.bounds, reached));
     }
     return model;
 }
+
+namespace {
+
+// Whole blocks and one more.
+std::size_t padded_count(std::size_t count) noexcept { return (count / kBlockItems + 2) * kBlockItems; }
+
+// Copy the items whose symbols are escapes to `at` and return where they end.
+std::uint8_t* copy_escapes(const EncodeRoom& room, Bytes chunk, std::size_t item_nbytes, std::uint8_t* at) noexcept {
+    const std::uint8_t* symbol = room.symbols;
+    for (std::size_t word = 0; 64 * word * item_nbytes < chunk.size(); ++word) {
+        for (std::uint64_t left = room.moved[word]; left != 0; left &= left - 1) {
+            if (*symbol++ != kEscape) continue;
+            const std::size_t index = 64 * word + static_cast<std::size_t>(std::countr_zero(left));
+            std::memcpy(at, chunk.data() + index * item_nbytes, item_nbytes);
+            at += item_nbytes;
+        }
+    }
+    return at;
+}
+
+}  // namespace
 
 void count_delta(Layout layout, std::int16_t growth, Bytes chunk, Bytes base, Counts& counts) noexcept {
     passes().delta.count(layout, growth, chunk, base, counts);
@@ -39,31 +59,26 @@ std::size_t encode_delta(const DeltaModel& model, Bytes chunk, Bytes base, Mutab
     thread_local Room kept;
     const std::size_t item_nbytes = item_nbytes_of(model.layout);
     const std::size_t count = chunk.size() / item_nbytes;
-    const std::size_t padded = count + kBlockItems;
-    const std::size_t words_nbytes = kWordNbytes * (padded + padded / kBlockItems + kLanes);
+    const std::size_t padded = padded_count(count);
+    const std::size_t words_nbytes = kWordNbytes * (2 * padded + padded / kBlockItems + kLanes);
     const std::size_t low_bits_nbytes = chunk.size() + 16;
-    std::uint8_t* const symbols = kept.of(2 * padded + low_bits_nbytes + words_nbytes);
-    std::uint8_t* const low_bits = symbols + 2 * padded;
-    std::uint8_t* const words_end = low_bits + low_bits_nbytes + words_nbytes;
+    std::uint8_t* at = kept.of(padded / 8 + 3 * padded + low_bits_nbytes + words_nbytes);
+    const auto room_of = [&at](std::size_t nbytes) { return std::exchange(at, at + nbytes); };
+    const auto moved = reinterpret_cast<std::uint64_t*>(room_of(padded / 8));
+    const EncodeRoom room{moved, room_of(padded), room_of(padded), room_of(padded), room_of(low_bits_nbytes),
+                          at + words_nbytes};
     EncodedParts parts;
-    passes().delta.encode(model, chunk, base, {symbols + padded, symbols, low_bits, words_end}, parts);
-    std::uint32_t escapes = 0;
-    for (const std::uint8_t* found = next_escape(symbols, symbols + count); found != nullptr;
-         found = next_escape(found + 1, symbols + count))
-        ++escapes;
-    const auto words_used = static_cast<std::size_t>(words_end - parts.words);
+    passes().delta.encode(model, chunk, base, room, parts);
+    const auto escapes = static_cast<std::uint32_t>(std::count(room.symbols, room.symbols + parts.moved_count, kEscape));
+    const auto words_used = static_cast<std::size_t>(room.words_end - parts.words);
     const std::size_t nbytes = parts.low_bits_nbytes + words_used + escapes * item_nbytes + kDeltaTrailerNbytes;
     if (nbytes > out.size()) return nbytes;
-    std::uint8_t* at = out.data();
-    std::memcpy(at, low_bits, parts.low_bits_nbytes);
+    at = out.data();
+    std::memcpy(at, room.low_bits, parts.low_bits_nbytes);
     at += parts.low_bits_nbytes;
     std::memcpy(at, parts.words, words_used);
     at += words_used;
-    for (const std::uint8_t* found = next_escape(symbols, symbols + count); found != nullptr;
-         found = next_escape(found + 1, symbols + count)) {
-        std::memcpy(at, chunk.data() + static_cast<std::size_t>(found - symbols) * item_nbytes, item_nbytes);
-        at += item_nbytes;
-    }
+    if (escapes != 0) at = copy_escapes(room, chunk, item_nbytes, at);
     store(at, escapes);
     store(at, static_cast<std::uint32_t>(parts.low_bits_nbytes));
     store(at, parts.first_scale);
@@ -71,7 +86,8 @@ std::size_t encode_delta(const DeltaModel& model, Bytes chunk, Bytes base, Mutab
     return nbytes;
 }
 
-bool decode_delta(const DeltaModel& model, Bytes payload, Bytes base, MutableBytes out) noexcept {
+bool decode_delta(const DeltaModel& model, Bytes payload, Bytes base, MutableBytes out) {
+    thread_local Room kept;
     if (payload.size() < kDeltaTrailerNbytes) return false;
     const std::size_t body = payload.size() - kDeltaTrailerNbytes;
     const std::uint8_t* const trailer = payload.data() + body;
@@ -83,7 +99,12 @@ bool decode_delta(const DeltaModel& model, Bytes payload, Bytes base, MutableByt
     const DecodeParts parts{payload.first(low_bits_nbytes), payload.subspan(low_bits_nbytes, words_nbytes),
                             payload.subspan(low_bits_nbytes + words_nbytes, escapes_nbytes),
                             load<std::int16_t>(trailer + 8), trailer + 10};
-    return passes().delta.decode(model, parts, base, out);
+    const std::size_t padded = padded_count(out.size() / item_nbytes_of(model.layout));
+    std::uint8_t* at = kept.of(padded / 8 + 3 * padded);
+    const auto room_of = [&at](std::size_t nbytes) { return std::exchange(at, at + nbytes); };
+    const auto moved = reinterpret_cast<std::uint64_t*>(room_of(padded / 8));
+    const DecodeRoom room{moved, room_of(padded), room_of(padded), room_of(padded)};
+    return passes().delta.decode(model, parts, base, room, out);
 }
 
 }  // namespace lamella

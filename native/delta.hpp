@@ -22,6 +22,7 @@ inline constexpr std::size_t kMaxChunkItems = std::size_t{1} << 20;
 // has the size of one of the last two.
 inline constexpr std::size_t kFirstWide = 24;
 inline constexpr std::size_t kClasses = kFirstWide + 2;
+static_assert(kFirstWide % 2 == 0 && kClasses <= kFlagContexts);
 inline constexpr std::size_t kAllClasses = 128;
 // With the bits that a code leaves apart, 18 at most, one load of 8 bytes has them all wherever they begin.
 inline constexpr std::size_t kMostLowBits = 39;
@@ -47,28 +48,28 @@ struct DeltaModel {
     // How much larger in magnitude than its base an item is expected, in units of 2**-24; 0 for mantissas below 16 bits.
     std::int16_t growth;
     std::vector<std::uint8_t> bounds;
+    // Clear for an item of a class whose symbol is 0.
+    Flags stays;
     Tables tables;
-    // By the class of an item before wide ones are folded: its context, and the low bits that are taken off.
-    alignas(64) std::array<std::uint8_t, kAllClasses> contexts;
-    alignas(64) std::array<std::uint8_t, kAllClasses> low_bits;
+    // That of each class.
+    alignas(64) std::array<std::uint8_t, 64> contexts;
 };
 
-// The class that a class counts for, and the number of low bits that it has.
+// The class that an item counts for, whose scale less exponent is `number`, and the low bits of its difference.
 struct Folded {
     std::uint8_t number;
     std::uint8_t low_bits;
 };
 
-constexpr Folded folded(std::size_t number, std::size_t item_nbytes) noexcept {
-    if (number < kFirstWide) return {static_cast<std::uint8_t>(number), 0};
-    const std::size_t beyond = number - kFirstWide;
-    const std::size_t most = 8 * item_nbytes - 2 < kMostLowBits ? 8 * item_nbytes - 2 : kMostLowBits;
-    return {static_cast<std::uint8_t>(kFirstWide + beyond % 2),
-            static_cast<std::uint8_t>(beyond / 2 < most ? beyond / 2 : most)};
+constexpr Folded folded(std::uint8_t number, std::size_t item_nbytes) noexcept {
+    const auto most = static_cast<std::uint8_t>(8 * item_nbytes - 2 < kMostLowBits ? 8 * item_nbytes - 2 : kMostLowBits);
+    const bool is_wide = number >= kFirstWide;
+    const auto octaves = static_cast<std::uint8_t>(is_wide ? (number - kFirstWide) >> 1 : 0);
+    return {static_cast<std::uint8_t>(is_wide ? kFirstWide | (number & 1) : number), octaves < most ? octaves : most};
 }
 
 DeltaModel make_delta_model(Layout layout, std::int16_t growth, std::vector<std::uint8_t> bounds,
-                            std::span<const std::uint16_t> frequencies);
+                            std::span<const std::uint16_t> stays, std::span<const std::uint16_t> frequencies);
 
 std::size_t item_nbytes_of(Layout layout) noexcept;
 
@@ -78,9 +79,11 @@ std::int16_t fit_growth(Layout layout, Bytes chunk, Bytes base);
 // Add what `chunk` against `base` would have coded to `counts`. Both hold at most kMaxChunkItems whole items.
 void count_delta(Layout layout, std::int16_t growth, Bytes chunk, Bytes base, Counts& counts) noexcept;
 
-// Where contexts begin, from the second up, and the frequencies of each and of the steps of the scales behind them.
+// Where contexts begin, from the second up, how often a symbol is 0 in each class as a share of kFlagTotal, and the
+// frequencies of the others in each context and of the steps of the scales behind them.
 struct Fitted {
     std::vector<std::uint8_t> bounds;
+    std::array<std::uint16_t, kClasses> stays;
     std::vector<std::uint16_t> frequencies;
 };
 
@@ -91,6 +94,6 @@ Fitted fit_contexts(const Counts& counts);
 std::size_t encode_delta(const DeltaModel& model, Bytes chunk, Bytes base, MutableBytes out);
 
 // Fill `out` and return true, or return false where encode_delta cannot have made `payload`.
-bool decode_delta(const DeltaModel& model, Bytes payload, Bytes base, MutableBytes out) noexcept;
+bool decode_delta(const DeltaModel& model, Bytes payload, Bytes base, MutableBytes out);
 
 }  // namespace lamella

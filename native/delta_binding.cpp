@@ -31,8 +31,16 @@ std::int16_t growth_of(std::int64_t growth) {
     return static_cast<std::int16_t>(growth);
 }
 
-DeltaModel make_model(std::int64_t layout, std::int64_t growth, nb::handle bounds_lent, nb::handle frequencies_lent) {
-    const Borrowed bounds(bounds_lent, "bounds"), frequencies(frequencies_lent, "frequencies");
+// The 16-bit numbers in `bytes`.
+std::vector<std::uint16_t> numbers_in(const Borrowed& bytes) {
+    std::vector<std::uint16_t> numbers(bytes.size() / 2);
+    std::memcpy(numbers.data(), bytes.bytes().data(), 2 * numbers.size());
+    return numbers;
+}
+
+DeltaModel make_model(std::int64_t layout, std::int64_t growth, nb::handle bounds_lent, nb::handle stays_lent,
+                      nb::handle frequencies_lent) {
+    const Borrowed bounds(bounds_lent, "bounds"), stays(stays_lent, "stays"), frequencies(frequencies_lent, "frequencies");
     const std::size_t tables = bounds.size() + 2;
     require(bounds.size() < kClasses, "there are more bounds than classes");
     std::uint8_t least = 0;
@@ -40,9 +48,12 @@ DeltaModel make_model(std::int64_t layout, std::int64_t growth, nb::handle bound
         require(bound > least && bound < kClasses, "bounds must rise and be classes");
         least = bound;
     }
+    require(stays.size() == 2 * kClasses, "there must be a share for each class");
+    const std::vector<std::uint16_t> shares = numbers_in(stays);
+    require(std::ranges::all_of(shares, [](std::uint16_t share) { return share != 0 && share < kFlagTotal; }),
+            "a share must be a part of the whole");
     require(frequencies.size() == tables * kSymbols * 2, "there must be 256 frequencies for each context");
-    std::vector<std::uint16_t> numbers(tables * kSymbols);
-    std::memcpy(numbers.data(), frequencies.bytes().data(), frequencies.size());
+    const std::vector<std::uint16_t> numbers = numbers_in(frequencies);
     for (std::size_t table = 0; table < tables; ++table) {
         const auto row = numbers.begin() + static_cast<std::ptrdiff_t>(table * kSymbols);
         const auto needed = static_cast<std::ptrdiff_t>(table + 1 == tables ? kNoStep : kEscape);
@@ -51,10 +62,10 @@ DeltaModel make_model(std::int64_t layout, std::int64_t growth, nb::handle bound
                 "the frequencies of a context must add up");
         if (table + 1 == tables) continue;
         for (std::size_t symbol = 0; symbol < kEscape; ++symbol)
-            require(symbol % 64 <= kMostCode || numbers[table * kSymbols + symbol] == 0,
+            require((symbol != 0 && symbol % 64 <= kMostCode) || numbers[table * kSymbols + symbol] == 0,
                     "a context must have no symbols that stand for nothing");
     }
-    return make_delta_model(layout_of(layout), growth_of(growth), {bounds.bytes().begin(), bounds.bytes().end()},
+    return make_delta_model(layout_of(layout), growth_of(growth), {bounds.bytes().begin(), bounds.bytes().end()}, shares,
                             numbers);
 }
 
@@ -110,6 +121,7 @@ nb::tuple contexts(nb::handle counts_lent) {
     std::memcpy(held.data(), counts.bytes().data(), sizeof held);
     const Fitted fitted = fit_contexts(held);
     return nb::make_tuple(nb::bytes(fitted.bounds.data(), fitted.bounds.size()),
+                          nb::bytes(fitted.stays.data(), 2 * fitted.stays.size()),
                           nb::bytes(fitted.frequencies.data(), 2 * fitted.frequencies.size()));
 }
 
@@ -127,10 +139,11 @@ void bind_delta(nb::module_& module) {
     using namespace nb::literals;
     nb::class_<DeltaModel>(module, "DeltaModel")
         .def("__init__",
-             [](DeltaModel* self, std::int64_t layout, std::int64_t growth, nb::handle bounds, nb::handle frequencies) {
-                 new (self) DeltaModel(make_model(layout, growth, bounds, frequencies));
+             [](DeltaModel* self, std::int64_t layout, std::int64_t growth, nb::handle bounds, nb::handle stays,
+                nb::handle frequencies) {
+                 new (self) DeltaModel(make_model(layout, growth, bounds, stays, frequencies));
              },
-             "layout"_a, "growth"_a, "bounds"_a, "frequencies"_a)
+             "layout"_a, "growth"_a, "bounds"_a, "stays"_a, "frequencies"_a)
         .def("encode", &encode, "chunk"_a, "base"_a)
         .def("decode", &decode, "payload"_a, "base"_a, "out"_a);
     module.def("fit_growth", &growth, "layout"_a, "chunk"_a, "base"_a);

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "delta.hpp"
-#include "rans_lanes.hpp"
+#include "marks.hpp"
 
 namespace lamella {
 namespace {
@@ -76,49 +76,16 @@ const Unaligned<Item>* block_of(const std::uint8_t* from, std::size_t count, Ite
     return room;
 }
 
-// Replace each of a block's classes by what a table says of it.
-inline void look_up(const std::array<std::uint8_t, kAllClasses>& table, const std::uint8_t* classes,
-                    std::uint8_t* found) noexcept {
+// Replace each of the classes by its context, and whatever is up to 63 bytes behind the last.
+inline void look_up(const std::array<std::uint8_t, 64>& contexts, std::uint8_t* classes, std::size_t count) noexcept {
 #if defined(__AVX512VBMI__)
-    const __m512i low = _mm512_load_si512(table.data()), high = _mm512_load_si512(table.data() + 64);
-    for (std::size_t at = 0; at < kBlockItems; at += 64)
-        _mm512_storeu_si512(found + at, _mm512_permutex2var_epi8(low, _mm512_loadu_si512(classes + at), high));
+    const __m512i table = _mm512_load_si512(contexts.data());
+    for (std::size_t at = 0; at < count; at += 64)
+        _mm512_storeu_si512(classes + at, _mm512_permutexvar_epi8(_mm512_loadu_si512(classes + at), table));
 #else
-    for (std::size_t i = 0; i < kBlockItems; ++i) found[i] = table[classes[i]];
+    for (std::size_t i = 0; i < count; ++i) classes[i] = contexts[classes[i]];
 #endif
 }
-
-// Write the indices below `count` of the bytes that are not zero, in order, and return their number.
-inline std::size_t find_nonzero(const std::uint8_t* bytes, std::size_t count, std::uint8_t* indices) noexcept {
-    std::size_t found = 0;
-#if defined(LAMELLA_VECTOR_LANES)
-    alignas(64) static constexpr std::uint8_t kIota[64] = {
-        0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-        22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
-        44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
-    const __m512i iota = _mm512_load_si512(kIota);
-    for (std::size_t at = 0; at < count; at += 64) {
-        __mmask64 wanted = _mm512_test_epi8_mask(_mm512_loadu_si512(bytes + at), _mm512_set1_epi8(-1));
-        if (count - at < 64) wanted &= (std::uint64_t{1} << (count - at)) - 1;
-        const __m512i numbers = _mm512_add_epi8(iota, _mm512_set1_epi8(static_cast<char>(at)));
-        _mm512_storeu_si512(indices + found, _mm512_maskz_compress_epi8(wanted, numbers));
-        found += static_cast<std::size_t>(std::popcount(static_cast<std::uint64_t>(wanted)));
-    }
-#else
-    for (std::size_t at = 0; at < count; at += 8) {
-        std::uint64_t group;
-        std::memcpy(&group, bytes + at, 8);
-        if (group == 0) continue;
-        const std::size_t stop = count - at < 8 ? count : at + 8;
-        for (std::size_t i = at; i < stop; ++i) {
-            indices[found] = static_cast<std::uint8_t>(i);
-            found += bytes[i] != 0 ? 1 : 0;
-        }
-    }
-#endif
-    return found;
-}
-constexpr std::size_t kIndexRoom = kBlockItems + 64;
 
 // A block of the base, and what is known of its items before they are read.
 template <class F>
@@ -128,6 +95,7 @@ struct Block {
     const Unaligned<Item>* base;
     alignas(64) Item room[kBlockItems];
     alignas(64) Item expected[kBlockItems];
+    // The class that each item counts for, and the bits that are taken off its difference.
     alignas(64) std::uint8_t classes[kBlockItems];
     alignas(64) std::uint8_t low_bits[kBlockItems];
 
@@ -151,6 +119,11 @@ struct Block {
             found = found < 0 ? std::int16_t{0} : found;
             found = found > kMostClass ? std::int16_t{kMostClass} : found;
             classes[i] = static_cast<std::uint8_t>(found);
+        }
+        for (std::size_t i = 0; i < kBlockItems; ++i) {
+            const auto [number, low] = folded(classes[i], sizeof(Item));
+            classes[i] = number;
+            low_bits[i] = low;
         }
     }
 };
@@ -177,30 +150,31 @@ int scale_of(const Block<F>& block, const Unaligned<typename F::Item>* chunk, st
     return static_cast<int>((static_cast<std::int64_t>(sum) + unit / 2) / unit) + kUnitClass;
 }
 
+// The bits that stand apart of a symbol, beside the low bits of its item.
+constexpr unsigned bits_apart(unsigned code) noexcept { return code < kExactCodes ? 0 : 4 + (code - kExactCodes) / 2; }
+
 // Find the symbols of a block. `take(i, symbol, bits, count)` is asked for items with bits that stand apart, in order;
 // where it returns false, the item is an escape.
 template <class F, class Take>
 void find_symbols(const Block<F>& block, const Unaligned<typename F::Item>* chunk, std::size_t count, std::uint8_t* symbols,
                   Take&& take) noexcept {
     using Signed = typename F::Signed;
-    alignas(64) std::uint8_t exact[kBlockItems];
+    using Item = typename F::Item;
+    alignas(64) Item sizes[kBlockItems];
     alignas(64) std::uint8_t is_wide[kBlockItems];
-    alignas(64) std::uint8_t wide[kIndexRoom];
     const auto* const base = block.base;
     for (std::size_t i = 0; i < kBlockItems; ++i) {
         const Signed found = block.difference(i, chunk[i]);
-        const auto size = static_cast<typename F::Item>(found ^ (found < 0 ? Signed{-1} : Signed{0}));
+        sizes[i] = static_cast<Item>(found ^ (found < 0 ? Signed{-1} : Signed{0}));
         const auto flip = static_cast<std::uint8_t>((chunk[i] ^ base[i]) >> (F::kBits - 1) << kFlipBit);
         const auto negative = static_cast<std::uint8_t>(found < 0 ? 1 << kNegativeBit : 0);
-        exact[i] = static_cast<std::uint8_t>((static_cast<std::uint8_t>(size) & kCodeMask) | negative | flip);
-        is_wide[i] = static_cast<std::uint8_t>(block.low_bits[i] | (size >= kExactCodes ? 1 : 0));
+        symbols[i] = static_cast<std::uint8_t>((static_cast<std::uint8_t>(sizes[i]) & kCodeMask) | negative | flip);
+        is_wide[i] = static_cast<std::uint8_t>(block.low_bits[i] | (sizes[i] >= kExactCodes ? 1 : 0));
     }
-    std::memcpy(symbols, exact, kBlockItems);
-    const std::size_t wide_count = find_nonzero(is_wide, count, wide);
-    for (std::size_t at = 0; at < wide_count; ++at) {
-        const std::size_t i = wide[at];
-        const Signed found = block.difference(i, chunk[i]);
-        const auto size = static_cast<std::uint64_t>(found < 0 ? ~found : found);
+    Marks wide;
+    find_nonzero(is_wide, count, wide.data());
+    visit_each(wide.data(), [&](std::size_t i) {
+        const std::uint64_t size = sizes[i];
         const unsigned low = block.low_bits[i];
         const std::uint64_t high = size >> low;
         const auto octave = static_cast<unsigned>(std::bit_width(high | 1));
@@ -211,7 +185,8 @@ void find_symbols(const Block<F>& block, const Unaligned<typename F::Item>* chun
         const auto symbol = static_cast<std::uint8_t>((symbols[i] & ~kCodeMask) | (code & kCodeMask));
         const bool is_taken = code <= kMostCode && take(i, symbol, size & ((std::uint64_t{1} << bits) - 1), bits);
         symbols[i] = is_taken ? symbol : kEscape;
-    }
+        return true;
+    });
 }
 
 }  // namespace

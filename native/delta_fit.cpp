@@ -3,6 +3,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numeric>
+#include <utility>
 
 #include "delta.hpp"
 #include "fit.hpp"
@@ -105,6 +107,12 @@ void merge_contexts(std::vector<Context>& contexts) {
     }
 }
 
+// The share of those that stayed; half where there are none, and what was never seen is thought possible.
+std::uint16_t share_of(std::uint64_t stayed, std::uint64_t moved) noexcept {
+    const std::uint64_t share = (2 * stayed + 1) * kFlagTotal / (2 * (stayed + moved) + 2);
+    return static_cast<std::uint16_t>(std::clamp<std::uint64_t>(share, 1, kFlagTotal - 1));
+}
+
 }  // namespace
 
 std::int16_t fit_growth(Layout layout, Bytes chunk, Bytes base) {
@@ -115,18 +123,21 @@ std::int16_t fit_growth(Layout layout, Bytes chunk, Bytes base) {
 
 Fitted fit_contexts(const Counts& counts) {
     std::vector<Context> contexts(kClasses);
+    Fitted fitted;
     for (std::size_t i = 0; i < kClasses; ++i) {
-        std::copy_n(counts.begin() + static_cast<std::ptrdiff_t>(i * kSymbols), kSymbols, contexts[i].histogram.begin());
+        Histogram& histogram = contexts[i].histogram;
+        std::copy_n(counts.begin() + static_cast<std::ptrdiff_t>(i * kSymbols), kSymbols, histogram.begin());
+        const std::uint64_t stayed = std::exchange(histogram[0], 0);
+        fitted.stays[i] = share_of(stayed, std::accumulate(histogram.begin(), histogram.end(), std::uint64_t{0}));
         contexts[i].first_class = static_cast<std::uint8_t>(i);
-        contexts[i].cost = cost_of(contexts[i].histogram);
+        contexts[i].cost = cost_of(histogram);
     }
     merge_contexts(contexts);
-    Fitted fitted;
     for (Context& context : contexts) {
         if (context.first_class != 0) fitted.bounds.push_back(context.first_class);
         // Every table has two symbols at least, so that no frequency is the whole.
         ++context.histogram[kEscape];
-        context.histogram[0] += context.histogram[0] == 0 ? 1 : 0;
+        context.histogram[1] += context.histogram[1] == 0 ? 1 : 0;
         append_frequencies(context.histogram, fitted.frequencies);
     }
     Histogram steps;

@@ -3,9 +3,9 @@
 
 #include <cstring>
 
-#include "delta_blocks.hpp"
 #include "delta_passes.hpp"
-#include "rans_lanes.hpp"
+#include "delta_wide.hpp"
+#include "flags_lanes.hpp"
 
 namespace lamella {
 namespace {
@@ -20,11 +20,6 @@ void count_items(std::int16_t growth, Bytes chunk_bytes, Bytes base_bytes, Count
     Block<F> block;
     alignas(64) Item room[kBlockItems];
     alignas(64) std::uint8_t symbols[kBlockItems];
-    alignas(64) std::array<std::uint8_t, kAllClasses> numbers, low_bits;
-    for (std::size_t i = 0; i < kAllClasses; ++i) {
-        numbers[i] = folded(i, sizeof(Item)).number;
-        low_bits[i] = folded(i, sizeof(Item)).low_bits;
-    }
     const std::size_t count = chunk_bytes.size() / sizeof(Item);
     int before = 0;
     for (std::size_t at = 0; at < count; at += kBlockItems) {
@@ -36,8 +31,6 @@ void count_items(std::int16_t growth, Bytes chunk_bytes, Bytes base_bytes, Count
         before = at == 0 ? scale : before + step;
         ++counts[kClasses * kSymbols + static_cast<std::size_t>(step + kScaleBias)];
         block.classify(before);
-        look_up(low_bits, block.classes, block.low_bits);
-        look_up(numbers, block.classes, block.classes);
         find_symbols(block, chunk, items, symbols,
                      [](std::size_t, std::uint8_t, std::uint64_t, unsigned) { return true; });
         for (std::size_t i = 0; i < items; ++i) ++counts[block.classes[i] * kSymbols + symbols[i]];
@@ -80,12 +73,14 @@ void encode_items(const DeltaModel& model, Bytes chunk_bytes, Bytes base_bytes, 
     using Item = typename F::Item;
     Block<F> block;
     alignas(64) Item room_of_block[kBlockItems];
+    alignas(64) std::uint8_t symbols[kBlockItems];
     std::uint8_t steps[kMaxBlocks], step_contexts[kMaxBlocks];
     const std::size_t count = chunk_bytes.size() / sizeof(Item);
     std::size_t blocks = 0;
     int scale = 0;
     BitWriter low_bits(room.low_bits);
     parts.first_scale = 0;
+    std::size_t moved_count = 0;
     for (std::size_t at = 0; at < count; at += kBlockItems, ++blocks) {
         const std::size_t items = count - at < kBlockItems ? count - at : kBlockItems;
         block.load(base_bytes.data() + at * sizeof(Item), items, model.growth);
@@ -99,121 +94,88 @@ void encode_items(const DeltaModel& model, Bytes chunk_bytes, Bytes base_bytes, 
         scale += step;
         steps[blocks] = static_cast<std::uint8_t>(step + kScaleBias);
         block.classify(scale);
-        std::uint8_t* const contexts = room.contexts + at;
-        look_up(model.low_bits, block.classes, block.low_bits);
-        look_up(model.contexts, block.classes, contexts);
-        find_symbols(block, chunk, items, room.symbols + at,
+        std::memcpy(room.classes + at, block.classes, kBlockItems);
+        find_symbols(block, chunk, items, symbols,
                      [&](std::size_t i, std::uint8_t symbol, std::uint64_t bits, unsigned bit_count) {
-                         if (!model.tables.can_push(contexts[i], symbol)) return false;
+                         const std::size_t context = model.contexts[block.classes[i]];
+                         if (symbol != 0 && !model.tables.can_push(context, symbol)) return false;
                          low_bits.put(bits, bit_count);
                          return true;
                      });
+        std::uint64_t* const moved = room.moved + at / 64;
+        find_nonzero(symbols, items, moved);
+        take(block.classes, moved, room.contexts + moved_count);
+        moved_count += take(symbols, moved, room.symbols + moved_count);
     }
     parts.low_bits_nbytes = static_cast<std::size_t>(low_bits.end() - room.low_bits);
+    parts.moved_count = moved_count;
 
     Pushing pushing;
-    for (std::uint32_t& state : pushing.states) state = kLeastState;
-    pushing.words = room.words_end;
-    push(model.tables, room.contexts, room.symbols, count, pushing);
+    begin(pushing, room.words_end);
+    look_up(model.contexts, room.contexts, moved_count);
+    push(model.tables, room.contexts, room.symbols, moved_count, pushing);
+    push_flags(model.stays, room.classes, room.moved, count, pushing);
     std::memset(step_contexts, static_cast<int>(model.bounds.size() + 1), blocks);
     push(model.tables, step_contexts, steps, blocks, pushing);
     parts.words = pushing.words;
     std::memcpy(parts.states, pushing.states, sizeof parts.states);
 }
 
-// What a decoder has left of the parts of a payload.
-struct Remaining {
-    const std::uint8_t* low_bits;
-    std::uint64_t bit;
-    std::uint64_t bits;
-    const std::uint8_t* escape;
-    const std::uint8_t* escapes_end;
-};
-
-// Put the items right that are escapes or have bits that stand apart; return false where those run out.
+// Pop the steps of the scales, which items moved, and the symbols of those; leave the low bits of all.
 template <class F>
-bool finish_wide(const Block<F>& block, const std::uint8_t* symbols, std::size_t count,
-                 typename F::Item* items,
-                 Remaining& remaining) noexcept {
-    using Item = typename F::Item;
-    alignas(64) std::uint8_t is_wide[kBlockItems];
-    alignas(64) std::uint8_t wide[kIndexRoom];
-    for (std::size_t i = 0; i < kBlockItems; ++i)
-        is_wide[i] = static_cast<std::uint8_t>(block.low_bits[i] | (symbols[i] & kExactCodes));
-    const std::size_t wide_count = find_nonzero(is_wide, count, wide);
-    std::uint64_t bit = remaining.bit;
-    for (std::size_t at = 0; at < wide_count; ++at) {
-        const std::size_t i = wide[at];
-        const unsigned symbol = symbols[i];
-        if (symbol == kEscape) [[unlikely]] {
-            if (remaining.escape == remaining.escapes_end) return false;
-            std::memcpy(items + i, remaining.escape, sizeof(Item));
-            remaining.escape += sizeof(Item);
-            continue;
-        }
-        const unsigned code = symbol & kCodeMask;
-        const bool is_exact = code < kExactCodes;
-        const unsigned bits = block.low_bits[i] + (is_exact ? 0 : 4 + (code - kExactCodes) / 2);
-        const std::uint64_t high = is_exact ? code : 2 + (code & 1);
-        if (bit + bits > remaining.bits) [[unlikely]] return false;
-        std::uint64_t window;
-        std::memcpy(&window, remaining.low_bits + bit / 8, 8);
-        window = window >> (bit % 8) & ((std::uint64_t{1} << bits) - 1);
-        bit += bits;
-        const std::uint64_t size = high << bits | window;
-        const std::uint64_t difference = size ^ (0 - static_cast<std::uint64_t>(symbol >> kNegativeBit & 1));
-        const auto sum = static_cast<Item>(block.expected[i] + difference);
-        const auto flip = static_cast<Item>(static_cast<Item>(symbol >> kFlipBit) << (F::kBits - 1));
-        items[i] = static_cast<Item>((sum & F::kMagnitude) | ((block.base[i] ^ flip) & F::kSign));
-    }
-    remaining.bit = bit;
-    return true;
-}
-
-template <class F>
-bool decode_items(const DeltaModel& model, const DecodeParts& parts, Bytes base_bytes, MutableBytes out) noexcept {
+bool pop_symbols(const DeltaModel& model, const DecodeParts& parts, Bytes base_bytes, const DecodeRoom& room) noexcept {
     using Item = typename F::Item;
     Block<F> block;
-    alignas(64) Item room[kBlockItems];
-    alignas(64) std::uint8_t contexts[kBlockItems], symbols[kBlockItems];
     std::uint8_t steps[kMaxBlocks], step_contexts[kMaxBlocks];
-    const std::size_t count = out.size() / sizeof(Item);
+    const std::size_t count = base_bytes.size() / sizeof(Item);
     const std::size_t blocks = (count + kBlockItems - 1) / kBlockItems;
     Popping popping;
-    std::memcpy(popping.states, parts.states, sizeof popping.states);
-    for (const std::uint32_t state : popping.states)
-        if (state < kLeastState || state >> 31 != 0) return false;
-    popping.words = parts.words.data();
-    popping.end = popping.words + parts.words.size();
-    Remaining remaining{parts.low_bits.data(), 0, 8 * std::uint64_t{parts.low_bits.size()}, parts.escapes.data(),
-                        parts.escapes.data() + parts.escapes.size()};
+    if (!begin(popping, parts.states, parts.words.data(), parts.words.data() + parts.words.size())) return false;
     std::memset(step_contexts, static_cast<int>(model.bounds.size() + 1), blocks);
     if (!pop(model.tables, step_contexts, steps, blocks, popping)) return false;
     int scale = parts.first_scale;
+    std::size_t moved_count = 0;
     for (std::size_t at = 0; at < count; at += kBlockItems) {
-        const std::size_t in_block = count - at < kBlockItems ? count - at : kBlockItems;
-        block.load(base_bytes.data() + at * sizeof(Item), in_block, model.growth);
+        const std::size_t items = count - at < kBlockItems ? count - at : kBlockItems;
+        block.base = block_of(base_bytes.data() + at * sizeof(Item), items, block.room);
         scale += steps[at / kBlockItems] - kScaleBias;
         block.classify(scale);
-        look_up(model.low_bits, block.classes, block.low_bits);
-        look_up(model.contexts, block.classes, contexts);
-        if (!pop(model.tables, contexts, symbols, in_block, popping)) return false;
-        const auto* const base = block.base;
-        for (std::size_t i = 0; i < kBlockItems; ++i) {
-            const auto size = static_cast<Item>(symbols[i] & kCodeMask);
-            const auto negative = static_cast<Item>(Item{0} - static_cast<Item>(symbols[i] >> kNegativeBit & 1));
-            const auto sum = static_cast<Item>(block.expected[i] + static_cast<Item>(size ^ negative));
-            const auto flip = static_cast<Item>(static_cast<Item>(symbols[i] >> kFlipBit) << (F::kBits - 1));
-            room[i] = static_cast<Item>((sum & F::kMagnitude) | ((base[i] ^ flip) & F::kSign));
-        }
-        if (!finish_wide(block, symbols, in_block, room, remaining)) return false;
-        std::memcpy(out.data() + at * sizeof(Item), room, in_block * sizeof(Item));
+        std::memcpy(room.low_bits + at, block.low_bits, kBlockItems);
+        std::uint64_t* const moved = room.moved + at / 64;
+        std::memset(moved, 0, kBlockItems / 8);
+        if (!pop_flags(model.stays, block.classes, moved, items, popping)) return false;
+        moved_count += take(block.classes, moved, room.contexts + moved_count);
     }
-    for (const std::uint32_t state : popping.states)
-        if (state != kLeastState) return false;
+    look_up(model.contexts, room.contexts, moved_count);
+    return pop(model.tables, room.contexts, room.symbols, moved_count, popping) && is_finished(popping);
+}
+
+template <class F>
+bool decode_items(const DeltaModel& model, const DecodeParts& parts, Bytes base_bytes, const DecodeRoom& room,
+                  MutableBytes out) noexcept {
+    using Item = typename F::Item;
+    if (!pop_symbols<F>(model, parts, base_bytes, room)) return false;
+    Block<F> block;
+    alignas(64) Item last[kBlockItems];
+    alignas(64) std::uint8_t symbols[kBlockItems];
+    Remaining remaining{parts.low_bits.data(), 0, 8 * std::uint64_t{parts.low_bits.size()}, parts.escapes.data(),
+                        parts.escapes.data() + parts.escapes.size(), false};
+    const std::size_t count = out.size() / sizeof(Item);
+    std::size_t moved_count = 0;
+    for (std::size_t at = 0; at < count; at += kBlockItems) {
+        const std::size_t in_block = count - at < kBlockItems ? count - at : kBlockItems;
+        std::uint8_t* const to = out.data() + at * sizeof(Item);
+        auto* const items = in_block == kBlockItems ? reinterpret_cast<Unaligned<Item>*>(to) : last;
+        block.load(base_bytes.data() + at * sizeof(Item), in_block, model.growth);
+        std::memset(symbols, 0, kBlockItems);
+        moved_count += put_back(room.symbols + moved_count, room.moved + at / 64, symbols);
+        std::memcpy(block.low_bits, room.low_bits + at, kBlockItems);
+        if (!find_items(block, symbols, in_block, items, remaining)) return false;
+        if (in_block != kBlockItems) std::memcpy(to, last, in_block * sizeof(Item));
+    }
     if ((remaining.bit + 7) / 8 * 8 != remaining.bits) return false;
     if (remaining.bit % 8 != 0 && parts.low_bits.back() >> (remaining.bit % 8) != 0) return false;
-    return popping.words == popping.end && remaining.escape == remaining.escapes_end;
+    return remaining.escape == remaining.escapes_end;
 }
 
 template <class Function>
@@ -238,8 +200,9 @@ void encode_delta_chunk(const DeltaModel& model, Bytes chunk, Bytes base, const 
     with_layout(model.layout, [&]<class F>(F) { encode_items<F>(model, chunk, base, room, parts); });
 }
 
-bool decode_delta_chunk(const DeltaModel& model, const DecodeParts& parts, Bytes base, MutableBytes out) noexcept {
-    return with_layout(model.layout, [&]<class F>(F) { return decode_items<F>(model, parts, base, out); });
+bool decode_delta_chunk(const DeltaModel& model, const DecodeParts& parts, Bytes base, const DecodeRoom& room,
+                        MutableBytes out) noexcept {
+    return with_layout(model.layout, [&]<class F>(F) { return decode_items<F>(model, parts, base, room, out); });
 }
 
 }  // namespace

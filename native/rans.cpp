@@ -1,22 +1,6 @@
 #include "rans.hpp"
 
-#include <bit>
-
 namespace lamella {
-namespace {
-
-constexpr std::array<std::uint32_t, kProbabilityTotal> reciprocals() {
-    std::array<std::uint32_t, kProbabilityTotal> found{0, ~0U};
-    for (std::uint32_t frequency = 2; frequency < kProbabilityTotal; ++frequency) {
-        const std::uint64_t scaled = std::uint64_t{1} << (31 + std::bit_width(frequency - 1));
-        found[frequency] = static_cast<std::uint32_t>((scaled + frequency - 1) / frequency);
-    }
-    return found;
-}
-
-}  // namespace
-
-constinit const std::array<std::uint32_t, kProbabilityTotal> kReciprocals = reciprocals();
 
 Tables::Tables(std::span<const std::uint16_t> frequencies) {
     const std::size_t contexts = frequencies.size() / kSymbols;
@@ -26,7 +10,8 @@ Tables::Tables(std::span<const std::uint16_t> frequencies) {
         std::uint32_t start = 0;
         for (std::uint32_t symbol = 0; symbol < kSymbols; ++symbol) {
             const std::uint32_t frequency = frequencies[context * kSymbols + symbol];
-            pushed_.push_back(frequency | start << 16);
+            const std::uint64_t reciprocal = frequency == 0 ? 0 : reciprocal_of(frequency);
+            pushed_.push_back(frequency == 0 ? 0 : frequency | start << 16 | reciprocal << 32);
             for (std::uint32_t i = 0; i < frequency; ++i) popped_.push_back(symbol | frequency << 8 | i << 20);
             start += frequency;
         }

@@ -1,11 +1,12 @@
-// Static range asymmetric numeral systems (rANS; Duda, "Asymmetric numeral systems", arXiv:1311.2540), 32 lanes wide.
+// Static range asymmetric numeral systems (rANS; Duda, "Asymmetric numeral systems", arXiv:1311.2540), 64 lanes wide.
 //
-// Symbol i belongs to lane i mod 32; all lanes share one stream of 16-bit words, in the order in which they ask for
-// one. A state is at least 2**15 and below 2**31 between symbols; probabilities have 12 bits, so that a lane takes at
-// most one word a symbol. docs/spec/codecs.md has the arithmetic.
+// Number i of a run of symbols belongs to lane i mod 64; all lanes share one stream of 16-bit words, in the order in
+// which they ask for one. A state is at least 2**15 and below 2**31 between symbols; probabilities have 11 bits, those of
+// flags 15, so that a lane takes at most one word a symbol. docs/spec/codecs.md has the arithmetic.
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -13,8 +14,8 @@
 
 namespace lamella {
 
-inline constexpr std::size_t kLanes = 32;
-inline constexpr std::uint32_t kProbabilityBits = 12;
+inline constexpr std::size_t kLanes = 64;
+inline constexpr std::uint32_t kProbabilityBits = 11;
 inline constexpr std::uint32_t kProbabilityTotal = 1U << kProbabilityBits;
 inline constexpr std::uint32_t kLeastState = 1U << 15;
 inline constexpr std::size_t kSymbols = 256;
@@ -23,6 +24,15 @@ inline constexpr std::size_t kStatesNbytes = kLanes * 4;
 // Stands for every symbol that a context does not hold; all hold it.
 inline constexpr std::uint8_t kEscape = 255;
 
+// ceil(2**(31 + bits) / frequency), `bits` being those of frequency - 1: with it the quotient of a state below 2**31
+// comes out of a multiplication (Fabian Giesen, "Interleaved entropy coders", arXiv:1402.3392). A frequency of 1 has
+// 2**32 - 1, which gives the state less one.
+constexpr std::uint32_t reciprocal_of(std::uint32_t frequency) noexcept {
+    if (frequency == 1) return ~0U;
+    const std::uint64_t scaled = std::uint64_t{1} << (31 + std::bit_width(frequency - 1));
+    return static_cast<std::uint32_t>((scaled + frequency - 1) / frequency);
+}
+
 // Frequencies of the 256 symbols in each context, ready for both directions.
 class Tables {
    public:
@@ -30,22 +40,38 @@ class Tables {
     // number below it.
     explicit Tables(std::span<const std::uint16_t> frequencies);
 
-    // For each symbol of each context: frequency | start << 16.
-    [[nodiscard]] const std::uint32_t* pushed() const noexcept { return pushed_.data(); }
+    // For each symbol of each context: frequency | start << 16 | the frequency's reciprocal << 32.
+    [[nodiscard]] const std::uint64_t* pushed() const noexcept { return pushed_.data(); }
     // For each slot of each context: symbol | frequency << 8 | (slot - start) << 20.
     [[nodiscard]] const std::uint32_t* popped() const noexcept { return popped_.data(); }
     [[nodiscard]] bool can_push(std::size_t context, std::size_t symbol) const noexcept {
-        return (pushed_[context * kSymbols + symbol] & (kProbabilityTotal - 1)) != 0;
+        return pushed_[context * kSymbols + symbol] != 0;
     }
 
    private:
-    std::vector<std::uint32_t> pushed_;
+    std::vector<std::uint64_t> pushed_;
     std::vector<std::uint32_t> popped_;
 };
 
-// ceil(2**(31 + bits) / frequency), `bits` being those of frequency - 1, for every frequency from 2 up: with it the
-// quotient of a state below 2**31 comes out of a multiplication (Fabian Giesen, "Interleaved entropy coders",
-// arXiv:1402.3392). A frequency of 1 has 2**32 - 1, which gives the state less one.
-extern const std::array<std::uint32_t, kProbabilityTotal> kReciprocals;
+inline constexpr std::uint32_t kFlagBits = 15;
+inline constexpr std::uint32_t kFlagTotal = 1U << kFlagBits;
+inline constexpr std::size_t kFlagContexts = 32;
+
+// How often a flag is clear in each of its contexts, as a share of kFlagTotal: from 1 to kFlagTotal - 1.
+struct Flags {
+    alignas(64) std::array<std::uint32_t, kFlagContexts> clear;
+    // Of the frequencies of clear flags, and of those that are set.
+    alignas(64) std::array<std::uint32_t, kFlagContexts> clear_reciprocals;
+    alignas(64) std::array<std::uint32_t, kFlagContexts> set_reciprocals;
+
+    // The contexts beyond those of `shares` are not used.
+    explicit Flags(std::span<const std::uint16_t> shares) noexcept {
+        for (std::size_t i = 0; i < kFlagContexts; ++i) {
+            clear[i] = i < shares.size() ? shares[i] : kFlagTotal / 2;
+            clear_reciprocals[i] = reciprocal_of(clear[i]);
+            set_reciprocals[i] = reciprocal_of(kFlagTotal - clear[i]);
+        }
+    }
+};
 
 }  // namespace lamella

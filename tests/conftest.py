@@ -7,8 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lamella.repo.git import Git
+
+# How long an example takes is the machine's matter.
+settings.register_profile("lamella", deadline=None)
+settings.load_profile("lamella")
 
 CONFIGURATION = """\
 [user]

@@ -24,7 +24,7 @@ namespace {
 
 using namespace lamella;
 
-constexpr std::size_t kDeltaTrailer = 138, kAloneTrailer = 132;
+constexpr std::size_t kDeltaTrailer = 266, kAloneTrailer = 260;
 constexpr int kDamages = 24;
 
 // Each round has a generator of its own, so that one that fails can be had again alone: its number, and 1 round.
@@ -132,7 +132,7 @@ class Fuzz {
         }
         Fitted fitted = fit_contexts(counts);
         const std::int16_t fitted_growth = below(2) == 0 ? fit_growth(layout_, chunk, base) : growth;
-        return make_delta_model(layout_, fitted_growth, std::move(fitted.bounds), fitted.frequencies);
+        return make_delta_model(layout_, fitted_growth, std::move(fitted.bounds), fitted.stays, fitted.frequencies);
     }
 
     // A table fitted to the highest bytes of the chunk, of a part of it, or of nothing.
@@ -147,6 +147,11 @@ class Fuzz {
         std::vector<std::uint8_t> bounds;
         for (std::uint8_t bound = 1; bound < kClasses; ++bound)
             if (below(4) == 0) bounds.push_back(bound);
+        std::array<std::uint16_t, kClasses> stays;
+        for (std::uint16_t& share : stays) {
+            const std::uint64_t any = below(kFlagTotal - 1) + 1;
+            share = static_cast<std::uint16_t>(below(4) == 0 ? 1 : below(4) == 0 ? kFlagTotal - 1 : any);
+        }
         std::vector<std::uint16_t> frequencies;
         for (std::size_t context = 0; context < bounds.size() + 2; ++context) {
             const bool is_steps = context == bounds.size() + 1;
@@ -155,7 +160,7 @@ class Fuzz {
             // One other symbol at least, so that no frequency is the whole.
             for (std::uint64_t wanted = below(200) + 1; wanted != 0; --wanted) {
                 const std::uint64_t symbol = below(kEscape);
-                if ((!is_steps && symbol % 64 > 61) || symbol == kNoStep || table[symbol] != 0) continue;
+                if ((!is_steps && (symbol == 0 || symbol % 64 > 61)) || symbol == kNoStep || table[symbol] != 0) continue;
                 const std::uint64_t taken = std::min<std::uint64_t>(below(left) + 1, below(300) + 1);
                 if (taken >= left) break;
                 table[symbol] = static_cast<std::uint16_t>(taken);
@@ -166,7 +171,7 @@ class Fuzz {
             table[is_steps ? kNoStep : kEscape] = static_cast<std::uint16_t>(left - one);
             frequencies.insert(frequencies.end(), table.begin(), table.end());
         }
-        return make_delta_model(layout_, growth, std::move(bounds), frequencies);
+        return make_delta_model(layout_, growth, std::move(bounds), stays, frequencies);
     }
 
     void compare(const Encode& encode, const Decode& decode, Bytes chunk) {

@@ -10,7 +10,7 @@ import struct
 from array import array
 
 from lamella.codec.delta_fit_reference import frequencies_of
-from lamella.codec.rans_reference import ESCAPE, LANES, LEAST_STATE, SYMBOLS, Table, are_states, pop, push
+from lamella.codec.rans_reference import ESCAPE, LANES, LEAST_STATE, SYMBOLS, Table, are_states, interval_of, pop, push
 from lamella.core.buffers import Buffer
 
 TRAILER = struct.Struct(f"<I{LANES}I")
@@ -44,7 +44,7 @@ def fit_alone(counts: Buffer) -> bytes:
     histogram = list(memoryview(counts).cast("B").cast("I"))
     if len(histogram) != SYMBOLS:
         raise ValueError("counts must be 256 numbers")
-    return array("H", frequencies_of(histogram)).tobytes()
+    return array("H", frequencies_of(histogram, 0)).tobytes()
 
 
 class AloneModel:
@@ -65,7 +65,7 @@ class AloneModel:
         escapes = bytes(byte for byte, symbol in zip(highest, symbols, strict=True) if symbol == ESCAPE)
         words: list[int] = []
         states = [LEAST_STATE] * LANES
-        push([(self._table, symbol) for symbol in symbols], states, words)
+        push([interval_of(self._table, symbol) for symbol in symbols], states, words)
         packed = struct.pack(f"<{len(words)}H", *reversed(words))
         return planes + packed + escapes + TRAILER.pack(len(escapes), *states)
 

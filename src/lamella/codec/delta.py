@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from lamella.codec import kernels
-from lamella.codec.delta_format import CLASSES, LAYOUTS, MEANINGLESS, NO_STEP
-from lamella.codec.rans_reference import ESCAPE, SYMBOLS
+from lamella.codec.delta_format import CLASSES, LAYOUTS, MEANINGLESS, NO_STEP, STAYS
+from lamella.codec.rans_reference import ESCAPE, FLAG_TOTAL, SYMBOLS
 from lamella.codec.tables import malformed, pack_tables, unpack_tables
 from lamella.core.buffers import Buffer
 
@@ -43,10 +43,10 @@ class Delta:
     name = "delta"
     needs_base = True
 
-    def __init__(self, layout: int, growth: int, bounds: bytes, frequencies: bytes) -> None:
+    def __init__(self, layout: int, growth: int, bounds: bytes, stays: bytes, frequencies: bytes) -> None:
         self._item_nbytes = LAYOUTS[layout].item_nbytes
-        self._model = kernels.delta_model(layout, growth, bounds, frequencies)
-        self.parameters = _FIXED.pack(layout, growth, len(bounds)) + bounds + pack_tables(frequencies)
+        self._model = kernels.delta_model(layout, growth, bounds, stays, frequencies)
+        self.parameters = _FIXED.pack(layout, growth, len(bounds)) + bounds + stays + pack_tables(frequencies)
 
     def encode(self, chunk: Buffer, item_nbytes: int, base: Buffer | None) -> bytes:
         """Return the payload; the bytes behind the last whole item stand before it as they are."""
@@ -88,12 +88,14 @@ def delta_with(parameters: bytes) -> Delta:
         raise malformed("the parameters of an object end too early")
     layout, growth, bound_count = _FIXED.unpack_from(parameters)
     at = _FIXED.size + bound_count
-    bounds = parameters[_FIXED.size : at]
+    bounds, stays = parameters[_FIXED.size : at], parameters[at : at + STAYS.size]
     rising = zip(b"\0" + bounds, bounds + bytes([CLASSES]), strict=True)
     if layout not in LAYOUTS or len(bounds) != bound_count or any(low >= high for low, high in rising):
         raise malformed("the parameters of an object contradict themselves")
-    frequencies = unpack_tables(parameters[at:], [ESCAPE] * (bound_count + 1) + [NO_STEP])
+    if len(stays) != STAYS.size or not all(0 < share < FLAG_TOTAL for share in STAYS.unpack(stays)):
+        raise malformed("an object has a class of which nothing stays, or nothing moves")
+    frequencies = unpack_tables(parameters[at + STAYS.size :], [ESCAPE] * (bound_count + 1) + [NO_STEP])
     numbers = memoryview(frequencies).cast("H")
     if any(numbers[start + symbol] for start in range(0, len(numbers) - SYMBOLS, SYMBOLS) for symbol in MEANINGLESS):
         raise malformed("a table of an object has symbols that stand for nothing")
-    return Delta(layout, growth, bounds, frequencies)
+    return Delta(layout, growth, bounds, stays, frequencies)

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from lamella.codec.delta_format import CLASSES, NO_STEP, Layout
 from lamella.codec.delta_reference import checked_layout, items_of
-from lamella.codec.rans_reference import ESCAPE, PROBABILITY_TOTAL, SYMBOLS
+from lamella.codec.rans_reference import ESCAPE, FLAG_TOTAL, PROBABILITY_TOTAL, SYMBOLS
 from lamella.core.buffers import Buffer
 
 _SAMPLED_ITEMS = 4096
@@ -93,28 +93,36 @@ def _frequencies(histogram: list[int]) -> list[int]:
     return shares
 
 
-def frequencies_of(histogram: Sequence[int]) -> list[int]:
-    """Return the frequencies that suit `histogram`, the escape and another symbol always among them."""
+def frequencies_of(histogram: Sequence[int], other: int) -> list[int]:
+    """Return the frequencies that suit `histogram`, the escape and symbol `other` always among them."""
     counts = list(histogram)
     # Every table has two symbols at least, so that no frequency is the whole.
     counts[ESCAPE] += 1
-    counts[0] = max(counts[0], 1)
+    counts[other] = max(counts[other], 1)
     return _frequencies(counts)
 
 
-def fit_contexts(counts: Buffer) -> tuple[bytes, bytes]:
-    """Return the bounds of contexts, and the frequencies of each and of the steps of scales behind them.
+def _share(stayed: int, moved: int) -> int:
+    """Return the share of those that stayed; half where there are none, and what was never seen is thought possible."""
+    return min(max((2 * stayed + 1) * FLAG_TOTAL // (2 * (stayed + moved) + 2), 1), FLAG_TOTAL - 1)
 
-    `counts` is what `count_delta` filled. Classes are merged where a table of their own would not pay.
+
+def fit_contexts(counts: Buffer) -> tuple[bytes, bytes, bytes]:
+    """Return the bounds of contexts, the share of each class that stays, and frequencies.
+
+    Those are of the other symbols in each context and, behind them, of the steps of scales. `counts` is what
+    `count_delta` filled. Classes are merged where a table of their own would not pay.
     """
     numbers = memoryview(counts).cast("B").cast("I")
     if len(numbers) != (CLASSES + 1) * SYMBOLS:
         raise ValueError("counts must have room for every class")
     rows = [tuple(numbers[at : at + SYMBOLS]) for at in range(0, len(numbers), SYMBOLS)]
-    contexts = _merge([_context(number, row) for number, row in enumerate(rows[:-1])])
+    stays = array("H", (_share(row[0], sum(row[1:])) for row in rows[:-1]))
+    contexts = _merge([_context(number, (0, *row[1:])) for number, row in enumerate(rows[:-1])])
     frequencies = array("H")
     for context in contexts:
-        frequencies.extend(frequencies_of(context.histogram))
+        frequencies.extend(frequencies_of(context.histogram, 1))
     steps = [count + (abs(step - NO_STEP) <= 8) for step, count in enumerate(rows[-1])]
     frequencies.extend(_frequencies(steps))
-    return bytes(context.first_class for context in contexts if context.first_class), frequencies.tobytes()
+    bounds = bytes(context.first_class for context in contexts if context.first_class)
+    return bounds, stays.tobytes(), frequencies.tobytes()

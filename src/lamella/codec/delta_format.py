@@ -17,8 +17,10 @@ CLASSES = FIRST_WIDE + 2
 NO_STEP = 128
 MOST_STEP = 126
 MOST_CODE = 61
-MEANINGLESS = tuple(symbol for symbol in range(ESCAPE) if symbol & 63 > MOST_CODE)
-"""The symbols of codes beyond the last."""
+MEANINGLESS = tuple(symbol for symbol in range(ESCAPE) if symbol == 0 or symbol & 63 > MOST_CODE)
+"""The symbol of items that stay, which their flags tell, and those of codes beyond the last."""
+STAYS = struct.Struct(f"<{CLASSES}H")
+"""Of each class, how many of its items stay, as a share of FLAG_TOTAL."""
 TRAILER = struct.Struct(f"<IIh{LANES}I")
 
 

@@ -9,6 +9,7 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from lamella.codec.delta_format import (
     BLOCK_ITEMS,
@@ -23,7 +24,21 @@ from lamella.codec.delta_format import (
     TRAILER,
     Layout,
 )
-from lamella.codec.rans_reference import ESCAPE, LANES, LEAST_STATE, SYMBOLS, Table, are_states, pop, push
+from lamella.codec.rans_reference import (
+    ESCAPE,
+    FLAG_TOTAL,
+    LANES,
+    LEAST_STATE,
+    SYMBOLS,
+    Interval,
+    Table,
+    are_states,
+    flag_interval,
+    interval_of,
+    pop,
+    pop_flag,
+    push,
+)
 from lamella.core.buffers import Buffer
 
 _UNIT_CLASS = 16
@@ -166,7 +181,7 @@ def count_delta(layout: int, growth: int, chunk: Buffer, base: Buffer, counts: b
 class DeltaModel:
     """The tables of an object: what its chunks are encoded and decoded with."""
 
-    def __init__(self, layout: int, growth: int, bounds: Buffer, frequencies: Buffer) -> None:
+    def __init__(self, layout: int, growth: int, bounds: Buffer, stays: Buffer, frequencies: Buffer) -> None:
         if layout not in LAYOUTS:
             raise ValueError("layout must be from 1 to 6")
         if not -(1 << 15) <= growth < 1 << 15:
@@ -177,6 +192,11 @@ class DeltaModel:
             raise ValueError("there are more bounds than classes")
         if any(low >= high for low, high in zip(b"\0" + self._bounds, self._bounds + bytes([CLASSES]), strict=True)):
             raise ValueError("bounds must rise and be classes")
+        self._stays = array("H", bytes(stays))
+        if len(self._stays) != CLASSES:
+            raise ValueError("there must be a share for each class")
+        if not all(0 < share < FLAG_TOTAL for share in self._stays):
+            raise ValueError("a share must be a part of the whole")
         numbers = array("H", bytes(frequencies))
         if len(numbers) != (len(self._bounds) + 2) * SYMBOLS:
             raise ValueError("there must be 256 frequencies for each context")
@@ -186,9 +206,9 @@ class DeltaModel:
         needed = [ESCAPE] * (len(tables) - 1) + [NO_STEP]
         self._tables = [Table(table, symbol) for table, symbol in zip(tables, needed, strict=True)]
 
-    def _context(self, scale: int, known: _Expected) -> tuple[int, int]:
-        number, low_bits = _class_and_low_bits(self._layout, scale, known.exponent)
-        return sum(number >= bound for bound in self._bounds), low_bits
+    def _table(self, number: int) -> Table:
+        """Return the table of a class."""
+        return self._tables[sum(number >= bound for bound in self._bounds)]
 
     def _step(self, wanted: int) -> int:
         """Return the step of the scale that the table holds and comes nearest to the one wanted, towards none."""
@@ -201,7 +221,8 @@ class DeltaModel:
         """Return the payload of `chunk` against `base`."""
         layout = checked_layout(self._number, chunk, base)
         steps: list[int] = []
-        symbols: list[tuple[int, int]] = []
+        stays: list[Interval] = []
+        symbols: list[Interval] = []
         escapes: list[int] = []
         low, low_bits_count = 0, 0
         scale: int | None = None
@@ -214,18 +235,22 @@ class DeltaModel:
             scale += step
             steps.append(NO_STEP + step)
             for item, known in zip(items, expected, strict=True):
-                context, low_bits = self._context(scale, known)
+                number, low_bits = _class_and_low_bits(layout, scale, known.exponent)
                 token = _token(layout, item, known, low_bits)
-                if token.symbol == ESCAPE or not self._tables[context].holds(token.symbol):
+                table = self._table(number)
+                stays.append(flag_interval(self._stays[number], is_set=token.symbol != 0))
+                if token.symbol and (token.symbol == ESCAPE or not table.holds(token.symbol)):
                     token = _Token(ESCAPE, 0, 0)
                     escapes.append(item)
+                if token.symbol:
+                    symbols.append(interval_of(table, token.symbol))
                 low |= token.value << low_bits_count
                 low_bits_count += token.bits
-                symbols.append((context, token.symbol))
         words: list[int] = []
         states = [LEAST_STATE] * LANES
-        push([(self._tables[context], symbol) for context, symbol in symbols], states, words)
-        push([(self._tables[-1], step) for step in steps], states, words)
+        push(symbols, states, words)
+        push(stays, states, words)
+        push([interval_of(self._tables[-1], step) for step in steps], states, words)
         low_bytes = low.to_bytes((low_bits_count + 7) // 8, "little")
         return b"".join(
             (
@@ -263,13 +288,20 @@ class DeltaModel:
     def _decoded(self, layout: Layout, base: list[int], scale: int, states: list[int], reader: _Reader) -> list[int]:
         blocks = -(-len(base) // BLOCK_ITEMS)
         steps = [pop(self._tables[-1], index, states, reader.words) - NO_STEP for index in range(blocks)]
+        scales = [scale + total for total in accumulate(steps)]
+        expected = [_expected(layout, item, self._growth) for item in base]
+        classes = [
+            _class_and_low_bits(layout, scales[index // BLOCK_ITEMS], known.exponent)
+            for index, known in enumerate(expected)
+        ]
+        moved = [
+            pop_flag(self._stays[number], index, states, reader.words) for index, (number, _) in enumerate(classes)
+        ]
+        tables = [self._table(number) for (number, _), has_moved in zip(classes, moved, strict=True) if has_moved]
+        symbols = iter([pop(table, index, states, reader.words) for index, table in enumerate(tables)])
         found = []
-        for index, item in enumerate(base):
-            if index % BLOCK_ITEMS == 0:
-                scale += steps[index // BLOCK_ITEMS]
-            known = _expected(layout, item, self._growth)
-            context, low_bits = self._context(scale, known)
-            symbol = pop(self._tables[context], index, states, reader.words)
+        for known, (_, low_bits), has_moved in zip(expected, classes, moved, strict=True):
+            symbol = next(symbols) if has_moved else 0
             if symbol == ESCAPE:
                 found.append(next(reader.escapes))
                 continue

@@ -35,8 +35,10 @@ class DeltaModel(Protocol):
 AloneModelFactory = Callable[[int, Buffer], AloneModel]
 """Makes one from the width of an item and 256 16-bit frequencies; raises ValueError where these do not add up."""
 
-DeltaModelFactory = Callable[[int, int, Buffer, Buffer], DeltaModel]
-"""Makes one from the number of a layout, the growth, the bounds of contexts and 256 16-bit frequencies for each.
+DeltaModelFactory = Callable[[int, int, Buffer, Buffer, Buffer], DeltaModel]
+"""Makes one from a layout's number, the growth, the bounds of contexts, shares of classes and frequencies.
+
+A share, 16 bits for each class, tells how many of its items stay; a context has 256 frequencies of 16 bits.
 
 Raises ValueError where these are not what `delta_reference` describes.
 """
