@@ -8,7 +8,7 @@ import sys
 import pytest
 from hypothesis import given
 
-from lamella.codec.builtin import BUILTIN, PLANES, RAW, SAME, XOR_PLANES, codec_for, encode
+from lamella.codec.builtin import BUILTIN, PALETTE, PLANES, RAW, SAME, XOR_PLANES, codec_for, encode
 from lamella.codec.delta import Delta, fit_delta
 from lamella.core.errors import IntegrityError
 from lamella.testing.codecs import Case, cases, decoded, noise, nudged, weights
@@ -25,7 +25,7 @@ def test_a_code_leads_to_its_codec():
     assert [codec_for(codec.code) for codec in BUILTIN] == list(BUILTIN)
 
 
-@pytest.mark.parametrize("code", [6, 17, 255])
+@pytest.mark.parametrize("code", [7, 17, 255])
 def test_an_unknown_code_is_refused_with_the_advice_to_upgrade(code):
     with pytest.raises(IntegrityError) as caught:
         codec_for(code)
@@ -50,6 +50,13 @@ def test_what_is_chosen_returns_the_chunk_and_is_never_longer(case: Case):
         assert base is not None or not codec.needs_base
         assert len(payload) <= len(case.chunk)
         assert decoded(codec, payload, len(case.chunk), case.item_nbytes, against) == case.chunk
+
+
+@given(case=cases())
+def test_a_palette_that_is_offered_returns_the_chunk_and_is_never_longer(case: Case):
+    code, payload = encode(case.chunk, case.item_nbytes, None, PALETTE)
+    assert len(payload) <= len(case.chunk)
+    assert decoded(codec_for(code), payload, len(case.chunk), case.item_nbytes, None) == case.chunk
 
 
 @given(case=cases(item_sizes=(2,)))

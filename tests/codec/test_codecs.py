@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lamella.codec.alone import fit_alone
-from lamella.codec.builtin import BUILTIN, PLANES, RAW, SAME, XOR_PLANES
+from lamella.codec.builtin import BUILTIN, PALETTE, PLANES, RAW, SAME, XOR_PLANES
 from lamella.codec.delta import Delta, fit_delta
 from lamella.codec.delta_format import LAYOUTS
 from lamella.testing.codecs import ITEM_SIZES, CodecSuite, nudged, weights
@@ -19,6 +19,10 @@ class TestPlanes(CodecSuite):
 
 class TestXorPlanes(CodecSuite):
     codec = XOR_PLANES
+
+
+class TestPalette(CodecSuite):
+    codec = PALETTE
 
 
 class TestSame(CodecSuite):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lamella.codec.alone import Alone
+from lamella.codec.builtin import PALETTE
 from lamella.codec.delta import Delta
 from lamella.core.config import StoreConfig
 from lamella.core.ids import digest
@@ -76,8 +78,24 @@ def test_floats_get_a_codec_of_their_own_alone_and_against_a_base(store):
 
 
 def test_floats_that_repeat_themselves_are_left_to_the_planes(store):
-    assert chosen(store, DATA[:16] * 4000, layout=1) == ALONE
+    assert chosen(store, DATA[:1200] * 50, layout=1) == ALONE
     assert chosen(store, bytes(10_000), layout=1) == ALONE
+
+
+def test_floats_that_were_quantised_are_left_to_the_palette(store):
+    drawn = random.Random(1)
+    factors = [round(drawn.gauss(0, 30)) for _ in range(6400)]
+    for row in (6400, 640, 64):
+        steps = [drawn.randrange(1 << 20, 1 << 24) * 2.0**-34 for _ in range(6400 // row)]
+        values = struct.pack("<6400f", *(factor * steps[at // row] for at, factor in enumerate(factors)))
+        choice = chosen(store, values, OTHER, item_nbytes=4, layout=3)
+        assert choice == Choice(None, 0, PALETTE)
+        add_objects(store, [replace(source(values, 4), layout=3)])
+        chain = store.open(digest(values))
+        assert {row.code for row in chain.head.rows} == {PALETTE.code}
+        assert chain.read() == values
+        near = values[:-4] + bytes(4)
+        assert base_of(chosen(store, near, values, item_nbytes=4, layout=3)) == values
 
 
 def test_narrow_floats_in_wide_items_keep_the_planes_of_their_difference(store):

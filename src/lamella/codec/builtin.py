@@ -5,14 +5,15 @@ from __future__ import annotations
 from lamella.codec.alone import Alone, alone_with
 from lamella.codec.base import Codec
 from lamella.codec.delta import Delta, delta_with
+from lamella.codec.palette import Palette
 from lamella.codec.planes import Planes, XorPlanes
 from lamella.codec.raw import Raw, Same, equal
 from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
 
-RAW, PLANES, XOR_PLANES, SAME = Raw(), Planes(), XorPlanes(), Same()
+RAW, PLANES, XOR_PLANES, SAME, PALETTE = Raw(), Planes(), XorPlanes(), Same(), Palette()
 
-BUILTIN: tuple[Codec, ...] = (RAW, PLANES, XOR_PLANES, SAME)
+BUILTIN: tuple[Codec, ...] = (RAW, PLANES, XOR_PLANES, SAME, PALETTE)
 """Every codec that is the same for all objects, in the order of their codes; Delta and Alone, 4 and 5, are fitted.
 
 A code is written to disk and never given to another codec.
@@ -44,7 +45,8 @@ def encode(chunk: Buffer, item_nbytes: int, base: Buffer | None, fitted: Codec |
     """Return the code and the payload of `chunk`, the payload never longer than the chunk.
 
     With a `base`, a buffer as long as the chunk, the chunk is encoded against it and not alone: which of the two is
-    smaller is a question for a whole object. `fitted` is what suits the object, if anything was fitted to it.
+    smaller is a question for a whole object. `fitted` is what suits the object, if anything was fitted to it; a chunk
+    that has too many values for a palette is left to the planes.
     """
     if base is not None and equal(chunk, base):
         return SAME.code, b""
@@ -52,6 +54,9 @@ def encode(chunk: Buffer, item_nbytes: int, base: Buffer | None, fitted: Codec |
     if fitted is not None and fitted.needs_base == (base is not None):
         codec = PLANES if base is None and _repeats(chunk, item_nbytes) else fitted
     payload = codec.encode(chunk, item_nbytes, base)
+    if codec is PALETTE and len(payload) == len(chunk):
+        codec = PLANES
+        payload = codec.encode(chunk, item_nbytes, None)
     if len(payload) < len(chunk):
         return codec.code, payload
     return RAW.code, bytes(chunk)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from lamella.codec.alone import Alone, fit_alone
 from lamella.codec.base import Codec
-from lamella.codec.builtin import encode
+from lamella.codec.builtin import PALETTE, encode
 from lamella.codec.delta import Delta, fit_delta
+from lamella.codec.palette import Palette
 from lamella.core.buffers import Buffer
 from lamella.core.limits import MAX_WRITTEN_DEPTH
 from lamella.store.chain import Chain
@@ -26,7 +27,7 @@ FITTED_CHUNKS = 8
 MOST_LOSS = 0.005
 """A codec fitted to floats alone may be larger than their planes by this share: it is decoded twice as fast."""
 MIN_SAVING = 0.05
-"""A delta that saves less than this share of the object stored alone is not worth its base."""
+"""A delta that saves less than this share of the object stored alone is not worth its base; nor is a palette."""
 MAX_DELTA_SHARE = 1.0
 """Bytes of all deltas on a chain, as a share of the object stored alone: reading it costs at most twice as much."""
 
@@ -35,12 +36,12 @@ MAX_DELTA_SHARE = 1.0
 class Choice:
     """A base and the depth that an object stored against it has; `chain` is None for an object stored alone.
 
-    `codec` is what was fitted to the object, None where none of those that are fitted suits it.
+    `codec` is what suits the object as a whole, None where each chunk is encoded as planes.
     """
 
     chain: Chain | None
     depth: int
-    codec: Delta | Alone | None
+    codec: Delta | Alone | Palette | None
 
 
 ALONE = Choice(None, 0, None)
@@ -94,9 +95,13 @@ class _Sampler:
         """Return the bytes that the pairs take, each alone where it has no base."""
         return sum(len(encode(part, self._head.item_nbytes, base, codec)[1]) for part, base in pairs)
 
+    def listed_nbytes(self, pairs: Sequence[Pair]) -> int:
+        """Return the bytes that the parts take alone as a palette, which it tells at once where it does not suit."""
+        return sum(len(PALETTE.encode(part, self._head.item_nbytes, None)) for part, _ in pairs)
+
     def refitted(self, choice: Choice) -> Choice:
         """Return a choice with its codec fitted to more of the object."""
-        if choice.codec is None or self._count <= COMPARED_CHUNKS:
+        if choice.codec is None or choice.codec is PALETTE or self._count <= COMPARED_CHUNKS:
             return choice
         pairs = self.pairs(choice.chain, FITTED_CHUNKS)
         return replace(choice, codec=self.fitted(pairs, alone=choice.chain is None))
@@ -119,6 +124,9 @@ def choose(head: Head, layout: int | None, read_chunk: Callable[[int], Buffer], 
         nbytes = sampler.nbytes(pairs, codec) + len(codec.parameters)
         if nbytes <= (1 + MOST_LOSS) * alone_nbytes:
             best, alone_nbytes = Choice(None, 0, codec), min(nbytes, alone_nbytes)
+    listed_nbytes = sampler.listed_nbytes(pairs)
+    if listed_nbytes < (1 - MIN_SAVING) * alone_nbytes:
+        best, alone_nbytes = Choice(None, 0, PALETTE), listed_nbytes
     least = (1 - MIN_SAVING) * alone_nbytes
     raw_nbytes = sum(len(part) for part, _ in pairs)
     for chain in _allowed(candidates, head):
