@@ -28,10 +28,10 @@ FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512d
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test fuzz-native lint format check bench bench-codec docs clean
+.PHONY: help setup demo test fuzz-native lint format check bench bench-codec bench-series docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/installed $(VENV)/demo.txt $(VENV)/test.txt $(VENV)/lint.txt ## install everything, for working on Lamella
 
@@ -62,6 +62,9 @@ bench: $(VENV)/installed ## measure against cp, Git, Git LFS, DVC, borg and rest
 
 bench-codec: $(VENV)/installed ## measure the codec against others, size and speed (ARGS=--help tells more)
 	$(BIN)/python -m benchmarks.codec $(ARGS)
+
+bench-series: $(VENV)/installed $(VENV)/bench.txt ## measure moments, trained series and 50 checkpoints (installs PyTorch)
+	$(BIN)/python -m benchmarks.series $(ARGS)
 
 docs: $(VENV)/installed ## regenerate docs/reference
 	$(BIN)/python scripts/make_reference.py

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import sys
 import tempfile
 import time
@@ -33,23 +32,14 @@ LEAST_ITEMS = 4096
 
 def tensors(old: Path, new: Path) -> list[Tensor]:
     """Return the float tensors of `new` with those of the same name in `old`."""
-    before = _read(old)
+    before = models.read(old)
     found = []
-    for name, (dtype, data) in _read(new).items():
+    for name, (dtype, data) in models.read(new).items():
         if dtype in DTYPES and name in before and len(before[name][1]) == len(data):
             named, item_nbytes = DTYPES[dtype]
             if len(data) >= LEAST_ITEMS * item_nbytes:
                 found.append(Tensor(named, item_nbytes, data, before[name][1]))
     return found
-
-
-def _read(path: Path) -> dict[str, tuple[str, memoryview]]:
-    data = memoryview(path.read_bytes())
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(bytes(data[8 : 8 + length]))
-    header.pop("__metadata__", None)
-    body = data[8 + length :]
-    return {name: (entry["dtype"], body[slice(*entry["data_offsets"])]) for name, entry in header.items()}
 
 
 def measured(coder: Coder, listed: Sequence[Tensor], rounds: int) -> tuple[int, float, float]:
@@ -101,15 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often each contender runs; the best is shown")
     parser.add_argument("--output", type=Path, help="the JSON to write; under benchmarks/results by default")
     given = parser.parse_args(arguments)
-    against = [
-        coders.lamella(alone=False),
-        coders.xor_planes(1),
-        coders.xor_planes(3),
-        coders.xor_planes(3, rotated=True),
-    ]
-    alone = [coders.lamella(alone=True), coders.bytewise(3)]
-    zipnn = coders.zipnn()
-    alone += [zipnn] if zipnn else []
+    against, alone = coders.against_a_base(), coders.by_themselves()
     copying = coders.memcpy()
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as made:
@@ -131,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(report.table(part), flush=True)
                 found += part
     versions = {coder.name: coder.version for coder in [*against, *alone, copying]}
-    versions |= {} if zipnn else {"ZipNN": "absent"}
+    versions.setdefault("ZipNN", "absent")
     options = {"rounds": given.rounds, "series": "real" if given.series else "simulated"}
     return report.conclude("codec", given.output, options, versions, found)
 

@@ -153,3 +153,14 @@ def zipnn() -> Coder | None:
         return kept, len(kept)
 
     return Coder("ZipNN", found, encoded, lambda tensor, kept: coders[tensor.dtype].decompress(kept))
+
+
+def against_a_base() -> list[Coder]:
+    """Return the ways that use the version before."""
+    return [lamella(alone=False), xor_planes(1), xor_planes(3), xor_planes(3, rotated=True)]
+
+
+def by_themselves() -> list[Coder]:
+    """Return the ways that use the tensor alone, with ZipNN where it is installed."""
+    found = zipnn()
+    return [lamella(alone=True), bytewise(3), *([found] if found else [])]

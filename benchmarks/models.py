@@ -59,6 +59,16 @@ def write(path: Path, weights: Iterable[Weight], values: Callable[[Weight], Bits
             values(weight).tofile(file)
 
 
+def read(path: Path) -> dict[str, tuple[str, memoryview]]:
+    """Return the dtype, as the file calls it, and the bytes of each tensor of a safetensors file of our own making."""
+    data = memoryview(path.read_bytes())
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(bytes(data[8 : 8 + length]))
+    header.pop("__metadata__", None)
+    body = data[8 + length :]
+    return {name: (entry["dtype"], body[slice(*entry["data_offsets"])]) for name, entry in header.items()}
+
+
 def transformer(nbytes: int) -> list[Weight]:
     """Return the first tensors of a decoder until they take `nbytes`: one of 67 MB, then of 8 and 34 MB."""
     width, wide = 2048, 8192
