@@ -149,15 +149,16 @@ def _fitted(blocks: Doubles, mantissa_bits: int) -> tuple[npt.NDArray[np.float32
     guesses = np.where(magnitudes > 0, magnitudes, np.inf).min(axis=1)
     fits = _fits(magnitudes, guesses, mantissa_bits)
     for neighbours in (_carried(guesses, fits), _carried(guesses[::-1], fits[::-1])[::-1]):
-        guesses = np.where(fits, guesses, neighbours)
-        fits = fits | _fits(magnitudes, guesses, mantissa_bits)
-    guesses = np.where(fits, guesses, np.inf)
+        open_blocks = np.flatnonzero(~fits)
+        guesses[open_blocks] = neighbours[open_blocks]
+        fits[open_blocks] = _fits(magnitudes[open_blocks], guesses[open_blocks], mantissa_bits)
+    guesses[~fits], magnitudes[~fits] = 1, 0
+    factors = np.rint(magnitudes / guesses[:, None])
     # Narrow floats tell a large factor only where small ones have told the step.
-    for most in (16, MOST_FACTOR):
-        factors = np.rint(magnitudes / guesses[:, None], where=fits[:, None], out=np.zeros_like(blocks))
+    for most in (16, MOST_FACTOR) if 2**mantissa_bits < 2 * MOST_FACTOR else ():
         lows, highs = _bounds(magnitudes, np.where(factors <= most, factors, 0), mantissa_bits)
         guesses = np.where(highs < np.inf, (lows + highs) / 2, guesses)
-    factors = np.rint(magnitudes / guesses[:, None], where=fits[:, None], out=np.zeros_like(blocks))
+        factors = np.rint(magnitudes / guesses[:, None])
     lows, highs = _bounds(magnitudes, factors, mantissa_bits)
     steps = np.array(_merged(lows.tolist(), highs.tolist(), fits.tolist()), np.float32)
     factors = np.where((factors == 0) & np.signbit(blocks), -MINUS_ZERO, np.minimum(factors, MOST_FACTOR))
@@ -169,8 +170,9 @@ def _bounds(magnitudes: Doubles, factors: Doubles, mantissa_bits: int) -> tuple[
     import numpy as np
 
     half = np.ldexp(1.0, np.frexp(magnitudes)[1] - mantissa_bits - 2)
-    lows = np.where(factors > 0, (magnitudes - half) / factors, 0).max(axis=1)
-    highs = np.where(factors > 0, (magnitudes + half) / factors, np.inf).min(axis=1)
+    divisors = np.where(factors > 0, factors, np.nan)
+    lows = np.fmax.reduce((magnitudes - half) / divisors, axis=1, initial=0)
+    highs = np.fmin.reduce((magnitudes + half) / divisors, axis=1, initial=np.inf)
     return lows, highs
 
 
