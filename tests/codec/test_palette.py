@@ -8,7 +8,7 @@ from itertools import pairwise
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamella.codec.builtin import PALETTE, PLANES, RAW, encode
@@ -93,6 +93,7 @@ def test_steps_at_the_ends_of_the_floats_come_back(scale):
         share((integers * np.float32(scale)).reshape(-1))
 
 
+@settings(deadline=None)
 @given(
     dtype=st.sampled_from(sorted(DTYPES)),
     bits=st.sampled_from([2, 3, 4, 8]),
@@ -113,6 +114,7 @@ def test_what_was_quantised_comes_back_bit_for_bit(dtype, bits, width, rows, cut
     assert decoded(PALETTE, payload, len(chunk), item_nbytes, None) == chunk
 
 
+@settings(deadline=None)
 @given(
     item_nbytes=st.sampled_from([1, 2, 4, 8]),
     count=st.integers(1, 300),
