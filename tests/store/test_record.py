@@ -131,6 +131,7 @@ def test_a_head_cut_or_lengthened_anywhere_is_refused():
         {"head": 0},
         {"head": (1 << 32) - 1},
         {"head": 103},
+        {"flags": 4},
         {"parameters": 1},
         {"parameters": (1 << 32) - 1},
     ],
@@ -140,16 +141,16 @@ def test_a_head_that_lies_under_a_right_checksum_is_refused(changes):
     assert refused(with_fields(**changes)) == "object-damaged"
 
 
-@pytest.mark.parametrize("changes", [{"flags": 1}, {"flags": 128}], ids=str)
+@pytest.mark.parametrize("changes", [{"flags": 8}, {"flags": 12}, {"flags": 128}], ids=str)
 def test_a_feature_of_a_newer_version_is_refused_by_that_name(changes):
     assert refused(with_fields(**changes)) == "payload-malformed"
 
 
-@given(parameters=st.binary(max_size=300))
-def test_parameters_come_back(parameters):
-    head = dataclasses.replace(sample(), parameters=parameters)
+@given(parameters=st.binary(max_size=300), sketch=st.just(b"") | st.binary(min_size=64, max_size=64))
+def test_parameters_and_a_sketch_come_back(parameters, sketch):
+    head = dataclasses.replace(sample(), parameters=parameters, sketch=sketch)
     data = pack_head(head)
-    assert len(data) == head.head_nbytes == len(pack_head(sample())) + len(parameters)
+    assert len(data) == head.head_nbytes == len(pack_head(sample())) + len(parameters) + len(sketch)
     assert unpack_head(data) == head
 
 

@@ -12,7 +12,7 @@ from lamella.core import limits
 from lamella.core.config import DAY_SECONDS, DEFAULT
 from lamella.core.errors import KINDS, IntegrityError
 from lamella.core.fsio import TEMPORARY_PREFIX
-from lamella.store import gc, grace, objects, pack, record, rollup, scan
+from lamella.store import gc, grace, objects, pack, record, rollup, scan, sketch
 
 SPEC = Path(__file__).parents[2] / "docs" / "spec" / "pack.md"
 TEXT = SPEC.read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ STRUCTS = {
     "Header": pack.HEADER.format,
     "Record: the head": record.FIXED.format,
     "field of a row": record.ROW.format,
-    "field behind the parameters": f"<{record.HEAD_CHECK_NBYTES}s",
+    "field at the end": f"<{record.HEAD_CHECK_NBYTES}s",
     "Directory": pack.ENTRY.format,
     "Footer": pack.FOOTER.format,
 }
@@ -76,7 +76,7 @@ def test_fields_have_the_names_that_the_code_gives_them():
     assert set(names("field of a row")) - {"padding"} == set(record.ChunkRow._fields) - {"offset"}
     assert set(names("Directory")) - {"padding"} == set(pack.Entry.__dataclass_fields__)
     head = set(record.Head.__dataclass_fields__) - {"rows"}
-    assert set(names("Record: the head")) - {"magic", "head_nbytes", "flags", "chunks"} == head
+    assert set(names("Record: the head")) - {"magic", "head_nbytes", "flags", "chunks"} == head - {"sketch"}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,10 @@ def test_magics_are_those_of_the_page(table, magic):
         (r"at least (\d+) KiB for each search", scan.PAGE_NBYTES / limits.KIB),
         (r"eight times the pack and (\d+) MiB", scan.ALLOWANCE_NBYTES / limits.MIB),
         (r"of which (\d+) % or more is dead", gc.DEAD_SHARE * 100),
+        (r"parameters, and (\d+) with a sketch", sketch.SKETCH.size),
+        (r"(\d+) numbers of 16 bits", sketch.PLACES),
+        (r"object of (\d+) KiB or more that consists", sketch.MIN_SKETCHED_NBYTES / limits.KIB),
+        (r"if at least (\d+) of its numbers", sketch.LEAST_SHARED),
     ],
 )
 def test_numbers_are_those_of_the_code(sentence, number):

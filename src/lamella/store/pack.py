@@ -216,7 +216,7 @@ class PackWriter:
         """
         start = self._position
         count = record.chunk_count(head.nbytes, head.item_nbytes, head.chunk_shift)
-        head_nbytes = record.head_nbytes_for(count, len(head.parameters))
+        head_nbytes = record.head_nbytes_for(count, len(head.parameters), len(head.sketch))
         if head_nbytes > MAX_HEAD_NBYTES:
             raise UsageError(f"an object of {head.nbytes} bytes is too large to be stored", kind="bad-argument")
         self._append(bytes(head_nbytes))

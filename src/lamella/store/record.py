@@ -15,6 +15,7 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import CHECK_NBYTES, ID_NBYTES, ObjectId, check
 from lamella.core.limits import MAX_CHUNK_SHIFT, MAX_HEAD_NBYTES, MAX_READ_DEPTH, MAX_TENSOR_NBYTES, STRIPE_NBYTES
+from lamella.store.sketch import SKETCH, size_class
 
 MAGIC = b"\x93LamObj\n"
 FIXED = struct.Struct("<8sIBBBBQQ32s32sII")
@@ -24,6 +25,8 @@ HEAD_LENGTH_END = 12
 """Where the magic and the head's length end: what a scanner reads first."""
 MIN_HEAD_NBYTES = FIXED.size + HEAD_CHECK_NBYTES
 NO_BASE = bytes(ID_NBYTES)
+SKETCHED = 4
+"""The flag of a head that has a sketch."""
 
 
 class ChunkRow(NamedTuple):
@@ -41,7 +44,8 @@ class Head:
 
     `nbytes` is the decoded length, `payload_nbytes` the encoded one; a chunk has `1 << chunk_shift` items of
     `item_nbytes` bytes, the last one fewer. `depth` counts the bases below and falls by at least one at each of them.
-    `parameters` are what a codec has to know once an object.
+    `parameters` are what a codec has to know once an object, and `sketch` is what relatives are found by, empty where
+    there is none.
     """
 
     id: ObjectId
@@ -53,6 +57,7 @@ class Head:
     payload_nbytes: int
     rows: tuple[ChunkRow, ...]
     parameters: bytes = b""
+    sketch: bytes = b""
 
     @property
     def chunk_nbytes(self) -> int:
@@ -62,7 +67,12 @@ class Head:
     @property
     def head_nbytes(self) -> int:
         """The length of the head on disk."""
-        return head_nbytes_for(len(self.rows), len(self.parameters))
+        return head_nbytes_for(len(self.rows), len(self.parameters), len(self.sketch))
+
+    @property
+    def size_class(self) -> int:
+        """What objects have in common whose sketches can be compared."""
+        return size_class(self.nbytes, self.item_nbytes)
 
     def has_chunk(self, chunk: int, nbytes: int) -> bool:
         """Say whether there is a chunk numbered `chunk` and it is `nbytes` long, decoded."""
@@ -85,21 +95,22 @@ def stripes(chunks: int, chunk_nbytes: int) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, chunks)
 
 
-def head_nbytes_for(chunks: int, parameters_nbytes: int) -> int:
+def head_nbytes_for(chunks: int, parameters_nbytes: int, sketch_nbytes: int) -> int:
     """Return the length on disk of the head of an object with `chunks` chunks."""
-    return MIN_HEAD_NBYTES + ROW.size * chunks + parameters_nbytes
+    return MIN_HEAD_NBYTES + ROW.size * chunks + parameters_nbytes + sketch_nbytes
 
 
 def pack_head(head: Head) -> bytes:
     """Return the bytes of `head` as they stand on disk."""
     parts = [
         FIXED.pack(
-            MAGIC, head.head_nbytes, head.item_nbytes, head.depth, head.chunk_shift, 0,
+            MAGIC, head.head_nbytes, head.item_nbytes, head.depth, head.chunk_shift, SKETCHED if head.sketch else 0,
             head.nbytes, head.payload_nbytes, head.id, head.base or NO_BASE, len(head.rows),
             len(head.parameters),
         ),
         *(ROW.pack(row.code, row.nbytes, row.check) for row in head.rows),
         head.parameters,
+        head.sketch,
     ]  # fmt: skip
     body = b"".join(parts)
     return body + check(body, HEAD_CHECK_NBYTES)
@@ -136,22 +147,25 @@ def unpack_head(data: Buffer) -> Head:
         raise damaged("the checksum of its head does not match")
     fields = FIXED.unpack_from(view)
     _, _, item_nbytes, depth, chunk_shift, flags, nbytes, payload_nbytes, identity, base, chunks, parameters = fields
-    if flags:
+    if flags & ~SKETCHED:
         raise IntegrityError(
             "stored object uses a feature of a newer version", kind="payload-malformed", hint="upgrade lamella"
         )
     sane = item_nbytes in (1, 2, 4, 8) and chunk_shift <= MAX_CHUNK_SHIFT and nbytes <= MAX_TENSOR_NBYTES
     if not sane or depth > MAX_READ_DEPTH or (depth > 0) != (base != NO_BASE):
         raise damaged("its head contradicts itself")
-    if chunks != chunk_count(nbytes, item_nbytes, chunk_shift) or head_nbytes_for(chunks, parameters) != len(data):
+    sketch = SKETCH.size if flags & SKETCHED else 0
+    told_nbytes = head_nbytes_for(chunks, parameters, sketch)
+    if chunks != chunk_count(nbytes, item_nbytes, chunk_shift) or told_nbytes != len(data):
         raise damaged("its chunk table does not fit its length")
     rows_end = FIXED.size + ROW.size * chunks
+    parameters_end = rows_end + parameters
     rows = _unpack_rows(view[FIXED.size : rows_end])
     if sum(row.nbytes for row in rows) != payload_nbytes:
         raise damaged("its chunk table does not add up")
     head = Head(
         ObjectId(identity), ObjectId(base) if depth else None, depth, item_nbytes, chunk_shift, nbytes,
-        payload_nbytes, rows, bytes(view[rows_end:-HEAD_CHECK_NBYTES]),
+        payload_nbytes, rows, bytes(view[rows_end:parameters_end]), bytes(view[parameters_end:-HEAD_CHECK_NBYTES]),
     )  # fmt: skip
     if max((row.nbytes for row in rows), default=0) > head.chunk_nbytes or (
         rows and rows[-1].nbytes > head.decoded_nbytes(chunks - 1)

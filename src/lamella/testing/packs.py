@@ -24,8 +24,8 @@ ONE_THREAD = StoreConfig(threads=1)
 class Content:
     """An object to store: its bytes, the width of its items, and the bytes of its base.
 
-    `identity` and `depth` are what its head claims; a hostile one lies. Chunks are of 64 items by default, so that a
-    pack of a few KiB has objects of many chunks.
+    `identity`, `depth` and `sketch` are what its head claims; a hostile one lies. Chunks are of 64 items by default, so
+    that a pack of a few KiB has objects of many chunks.
     """
 
     data: bytes
@@ -34,6 +34,7 @@ class Content:
     depth: int = 0
     identity: ObjectId | None = None
     chunk_shift: int = 6
+    sketch: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def changed(data: bytes, step: int) -> bytes:
 
 
 def one_of_everything(seed: int = 0) -> list[Content]:
-    """Return some KiB of objects: alone, leaning once and twice, constant, odd, empty, and every width of item."""
+    """Return some KiB of objects: alone, leaning once and twice, constant, odd, sketched, and every width of item."""
     half, single = weights(400, 2, seed), weights(150, 4, seed + 1) + b"\x01\x02\x03"
     tuned = changed(half[:256], 50) + half[256:]
     return [
@@ -70,7 +71,7 @@ def one_of_everything(seed: int = 0) -> list[Content]:
         Content(tuned, 2, half, 1),
         Content(changed(tuned, 90), 2, tuned, 2),
         Content(bytes([seed % 251]) * 300),
-        Content(noise(77, seed + 2), 8),
+        Content(noise(77, seed + 2), 8, sketch=noise(64, seed + 3)),
         Content(single, 4),
         Content(changed(single, 200), 4, single, 1),
     ]
@@ -88,8 +89,9 @@ def write_pack(directory: Path, contents: Iterable[Content]) -> Sample:
             if base is not None:
                 bases[identity] = base
             head = Head(
-                identity, base, content.depth, content.item_nbytes, content.chunk_shift, len(content.data), 0, ()
-            )
+                identity, base, content.depth, content.item_nbytes, content.chunk_shift, len(content.data), 0, (),
+                sketch=content.sketch,
+            )  # fmt: skip
             writer.add(head, _encoded(content))
         entries = writer.entries
         name = writer.publish()
