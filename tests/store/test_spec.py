@@ -12,7 +12,7 @@ from lamella.core import limits
 from lamella.core.config import DAY_SECONDS, DEFAULT
 from lamella.core.errors import KINDS, IntegrityError
 from lamella.core.fsio import TEMPORARY_PREFIX
-from lamella.store import gc, grace, objects, pack, record, rollup, scan, sketch
+from lamella.store import gc, grace, objects, pack, record, relatives, rollup, scan, sketch
 
 SPEC = Path(__file__).parents[2] / "docs" / "spec" / "pack.md"
 TEXT = SPEC.read_text(encoding="utf-8")
@@ -116,6 +116,9 @@ def test_magics_are_those_of_the_page(table, magic):
         (r"(\d+) numbers of 16 bits", sketch.PLACES),
         (r"object of (\d+) KiB or more that consists", sketch.MIN_SKETCHED_NBYTES / limits.KIB),
         (r"if at least (\d+) of its numbers", sketch.LEAST_SHARED),
+        (r"was named that shares (\d+) numbers", sketch.CLOSE_SHARED),
+        (r"At most (\d+) objects that share", relatives.MOST_FOUND),
+        (r"share the most, and at least (\d+) numbers", sketch.LEAST_SHARED),
     ],
 )
 def test_numbers_are_those_of_the_code(sentence, number):

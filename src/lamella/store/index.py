@@ -9,6 +9,7 @@ that several processes share.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -17,26 +18,34 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lamella.core import fsio
-from lamella.core.errors import NotFoundError
-from lamella.core.ids import ObjectId
+from lamella.core.errors import IntegrityError, NotFoundError
+from lamella.core.ids import ID_NBYTES, ObjectId
 from lamella.store.pack import SUFFIX, Entry, PackReader
+from lamella.store.record import MIN_HEAD_NBYTES
 from lamella.store.scan import survey
+from lamella.store.sketch import SKETCH
 
 Result = TypeVar("Result")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 Fault = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What a database that is not sound raises; the second where SQLite quotes its garbage."""
 
 BUSY_SECONDS = 30
 _IN_MEMORY = ":memory:"
+_SKETCHES_A_ROW = 4096
 _SCHEMA = """
 CREATE TABLE packs (
-    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, nbytes INTEGER NOT NULL, damaged INTEGER NOT NULL
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, nbytes INTEGER NOT NULL, damaged INTEGER NOT NULL,
+    sketched INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE objects (
     id BLOB NOT NULL, pack INTEGER NOT NULL, offset INTEGER NOT NULL, payload INTEGER NOT NULL,
     head INTEGER NOT NULL, depth INTEGER NOT NULL, verification BLOB NOT NULL, PRIMARY KEY (id, pack, offset)
 ) WITHOUT ROWID;
+CREATE TABLE sketches (
+    class INTEGER NOT NULL, pack INTEGER NOT NULL, part INTEGER NOT NULL, ids BLOB NOT NULL, sketches BLOB NOT NULL,
+    PRIMARY KEY (class, pack, part)
+);
 """
 _FIND = """
 SELECT name, CAST(offset AS INTEGER), CAST(payload AS INTEGER), CAST(head AS INTEGER), CAST(depth AS INTEGER),
@@ -203,7 +212,8 @@ class Index:
 
     def _delete(self, names: set[str]) -> None:
         if self._connection.executemany("DELETE FROM packs WHERE name = ?", ((name,) for name in names)).rowcount > 0:
-            self._connection.execute("DELETE FROM objects WHERE pack NOT IN (SELECT number FROM packs)")
+            for table in ("objects", "sketches"):
+                self._connection.execute(f"DELETE FROM {table} WHERE pack NOT IN (SELECT number FROM packs)")
 
     def find(self, identity: ObjectId) -> list[tuple[str, Entry]]:
         """Return every place the object lies, as (pack name, entry), the best to read first.
@@ -211,6 +221,39 @@ class Index:
         The shallowest copy comes first, and of those one in a pack with a sound frame.
         """
         return [(name, Entry(identity, *row)) for name, *row in self._rows(_FIND, identity) if _is_name(name)]
+
+    def read_sketches(self) -> None:
+        """Enter the sketches of packs whose heads have not been read for them yet: only who searches pays for that."""
+
+        def enter() -> None:
+            unread = "SELECT number, name FROM packs WHERE NOT sketched"
+            if not self._connection.execute(unread).fetchall():
+                return
+            with _transaction(self._connection):
+                for number, name in self._connection.execute(unread).fetchall():
+                    with contextlib.suppress(NotFoundError):
+                        self._connection.executemany(
+                            "INSERT OR REPLACE INTO sketches VALUES (?, ?, ?, ?, ?)",
+                            ((kind, number, *row) for kind, *row in _sketches_in(PackReader(self._packs / name))),
+                        )
+                        self._connection.execute("UPDATE packs SET sketched = 1 WHERE number = ?", (number,))
+
+        self._guarded(enter)
+
+    def sketches(self, kind: int) -> Iterator[tuple[ObjectId, tuple[int, ...]]]:
+        """Yield objects of a size class with the numbers of their sketches, those of the newest packs first.
+
+        What `read_sketches` has entered is all there is. Nothing is checked: an id may be of no object.
+        """
+        for place in self._rows("SELECT pack, part FROM sketches WHERE class = ? ORDER BY pack DESC, part", kind):
+            query = (
+                "SELECT CAST(ids AS BLOB), CAST(sketches AS BLOB) FROM sketches WHERE (class, pack, part) = (?, ?, ?)"
+            )
+            for ids, sketches in self._rows(query, kind, *place):
+                whole = len(sketches) // SKETCH.size * SKETCH.size
+                starts = range(0, len(ids), ID_NBYTES)
+                for start, numbers in zip(starts, SKETCH.iter_unpack(sketches[:whole]), strict=False):
+                    yield ObjectId(ids[start : start + ID_NBYTES]), numbers
 
     def count(self) -> int:
         """Return how many different objects are stored."""
@@ -234,6 +277,29 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def _sketches_in(pack: PackReader) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """Yield the size class of many objects of a pack, the number of that row, their ids and their sketches."""
+    waiting: dict[int, tuple[bytearray, bytearray]] = {}
+    parts = itertools.count()
+    for entry in survey(pack)[0]:
+        if entry.head_nbytes < MIN_HEAD_NBYTES + SKETCH.size:
+            continue
+        try:
+            head = pack.head(entry)
+        except IntegrityError:
+            continue
+        if head.sketch:
+            kind = head.size_class
+            ids, sketches = waiting.setdefault(kind, (bytearray(), bytearray()))
+            ids += head.id
+            sketches += head.sketch
+            if len(sketches) >= _SKETCHES_A_ROW * SKETCH.size:
+                del waiting[kind]
+                yield kind, next(parts), bytes(ids), bytes(sketches)
+    for kind, (ids, sketches) in waiting.items():
+        yield kind, next(parts), bytes(ids), bytes(sketches)
+
+
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and not {"/", "\0"} & set(name)
 
@@ -244,7 +310,7 @@ def _schema_version(connection: sqlite3.Connection) -> int:
 
 
 def _recreate(connection: sqlite3.Connection) -> None:
-    for table in ("packs", "objects"):
+    for table in ("packs", "objects", "sketches"):
         connection.execute(f"DROP TABLE IF EXISTS {table}")
     for statement in _SCHEMA.strip().split(";\n"):
         connection.execute(statement)

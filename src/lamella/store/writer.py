@@ -30,7 +30,9 @@ from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackWriter
 from lamella.store.parallel import bundled, ordered_map
 from lamella.store.record import Head, chunk_count, stripes
+from lamella.store.relatives import Relatives
 from lamella.store.rollup import roll_up
+from lamella.store.sketch import CLOSE_SHARED, shared, take_sketch
 
 ReadAt = Callable[[int, int], Buffer]
 Record = tuple[str, Entry]
@@ -41,7 +43,8 @@ Record = tuple[str, Entry]
 class Source:
     """Bytes to store: `read_at(offset, nbytes)` lends them, from any thread, and `item_nbytes` is their item's width.
 
-    `candidates` are ids of objects that may serve as a base, the most likely first; unknown ones are passed over.
+    `candidates` are ids of objects that may serve as a base, the most likely first; unknown ones are passed over. Where
+    none of them is close, the store looks for relatives itself.
     `layout` is that of floats in `codec.delta`, None for items that are none.
     """
 
@@ -126,29 +129,37 @@ def add_objects(
         missing = {identity: given[identity] for identity in ids if identity in found.absent}
         added = Added()
         if missing or found.carried:
-            added = _write(store, missing, found.carried, progress)
+            added = _write(store, missing, found.carried, progress, anew=anew)
         elif ids:
             store.flush_names()
     roll_up(store)
     return ids, added
 
 
-def _write(store: ObjectStore, missing: dict[ObjectId, Source], carried: list[Record], progress: Progress) -> Added:
+def _write(
+    store: ObjectStore, missing: dict[ObjectId, Source], carried: list[Record], progress: Progress, *, anew: bool
+) -> Added:
     try:
-        return _write_pack(store, missing, carried, progress)
+        # What is stored anew is to stand by itself, whatever became of the rest.
+        return _write_pack(store, missing, carried, progress, searching=not anew)
     except IntegrityError:
         # A base turned out to be damaged where it was not sampled: an old version must not keep a new one out.
         alone = {identity: replace(source, candidates=()) for identity, source in missing.items()}
-        return _write_pack(store, alone, carried, progress)
+        return _write_pack(store, alone, carried, progress, searching=False)
 
 
 def _write_pack(
-    store: ObjectStore, missing: dict[ObjectId, Source], carried: list[Record], progress: Progress
+    store: ObjectStore, missing: dict[ObjectId, Source], carried: list[Record], progress: Progress, *, searching: bool
 ) -> Added:
     threads = store.config.threads
     total = sum(source.nbytes for source in missing.values())
     progress.start("storing", total)
-    candidates = ((identity, source, _open_candidates(store, identity, source)) for identity, source in missing.items())
+    bare = {identity: _bare_head(identity, source) for identity, source in missing.items()}
+    relatives = Relatives(store.index, bare.values()) if searching else None
+    candidates = (
+        (bare[identity], source, _candidates(store, bare[identity], source, relatives))
+        for identity, source in missing.items()
+    )
     # Closed at once where something fails: no task may read a source after that.
     with (
         PackWriter(store.packs) as pack,
@@ -166,13 +177,31 @@ def _write_pack(
     return Added(len(missing), total, stored)
 
 
-def _open_candidates(store: ObjectStore, target: ObjectId, source: Source) -> list[Chain]:
-    """Open the candidates and their own bases: where a candidate is too deep to lean on, what it leans on is not.
+def _bare_head(identity: ObjectId, source: Source) -> Head:
+    """Return what is known of the head of an object before anything is encoded."""
+    sketch = take_sketch(source.nbytes, source.item_nbytes, source.layout, source.read_at)
+    return Head(identity, None, 0, source.item_nbytes, CHUNK_SHIFT, source.nbytes, 0, (), sketch=sketch)
+
+
+def _candidates(store: ObjectStore, head: Head, source: Source, relatives: Relatives | None) -> list[Chain]:
+    """Return the candidates that were named, and relatives where all of these have a sketch and none is close."""
+    named = _open(store, head.id, source.candidates)
+    if relatives is None or any(_is_close(chain.head, head) for chain in named.values()):
+        return list(named.values())
+    return list((named | _open(store, head.id, relatives.of(head))).values())
+
+
+def _is_close(candidate: Head, head: Head) -> bool:
+    return not candidate.sketch or shared(candidate.sketch, head.sketch) >= CLOSE_SHARED
+
+
+def _open(store: ObjectStore, target: ObjectId, candidates: Iterable[ObjectId]) -> dict[ObjectId, Chain]:
+    """Open candidates and their own bases: where a candidate is too deep to lean on, what it leans on is not.
 
     One that leans on `target` itself is passed over: a second copy must not need the first.
     """
     chains: dict[ObjectId, Chain] = {}
-    for candidate in source.candidates:
+    for candidate in candidates:
         try:
             chain = store.open(candidate)
             found = (candidate, *(head.id for head in chain.bases))
@@ -180,12 +209,11 @@ def _open_candidates(store: ObjectStore, target: ObjectId, source: Source) -> li
                 chains.update((identity, store.open(identity)) for identity in found if identity not in chains)
         except (NotFoundError, IntegrityError):
             continue
-    return list(chains.values())
+    return chains
 
 
-def _plan(item: tuple[ObjectId, Source, list[Chain]]) -> _Plan:
-    identity, source, candidates = item
-    bare = Head(identity, None, 0, source.item_nbytes, CHUNK_SHIFT, source.nbytes, 0, ())
+def _plan(item: tuple[Head, Source, list[Chain]]) -> _Plan:
+    bare, source, candidates = item
 
     def read_chunk(number: int) -> Buffer:
         return source.read_at(number * bare.chunk_nbytes, bare.decoded_nbytes(number))
