@@ -28,10 +28,10 @@ FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512d
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test fuzz-native lint format check bench bench-codec bench-series docs clean
+.PHONY: help setup demo test fuzz-native lint format check bench bench-codec bench-series bench-relatives docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: $(VENV)/installed $(VENV)/demo.txt $(VENV)/test.txt $(VENV)/lint.txt ## install everything, for working on Lamella
 
@@ -65,6 +65,9 @@ bench-codec: $(VENV)/installed ## measure the codec against others, size and spe
 
 bench-series: $(VENV)/installed $(VENV)/bench.txt ## measure moments, trained series and 50 checkpoints (installs PyTorch)
 	$(BIN)/python -m benchmarks.series $(ARGS)
+
+bench-relatives: $(VENV)/installed ## measure the search for a base without a history (ARGS=--help tells more)
+	$(BIN)/python -m benchmarks.relatives $(ARGS)
 
 docs: $(VENV)/installed ## regenerate docs/reference
 	$(BIN)/python scripts/make_reference.py
