@@ -33,6 +33,7 @@ Fault = (sqlite3.DatabaseError, UnicodeDecodeError)
 BUSY_SECONDS = 30
 _IN_MEMORY = ":memory:"
 _SKETCHES_A_ROW = 4096
+_PACKS_AT_ONCE = 64
 _SCHEMA = """
 CREATE TABLE packs (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, nbytes INTEGER NOT NULL, damaged INTEGER NOT NULL,
@@ -226,19 +227,22 @@ class Index:
         """Enter the sketches of packs whose heads have not been read for them yet: only who searches pays for that."""
 
         def enter() -> None:
-            unread = "SELECT number, name FROM packs WHERE NOT sketched"
-            if not self._connection.execute(unread).fetchall():
-                return
-            with _transaction(self._connection):
-                for number, name in self._connection.execute(unread).fetchall():
-                    with contextlib.suppress(NotFoundError):
-                        self._connection.executemany(
-                            "INSERT OR REPLACE INTO sketches VALUES (?, ?, ?, ?, ?)",
-                            ((kind, number, *row) for kind, *row in _sketches_in(PackReader(self._packs / name))),
-                        )
-                        self._connection.execute("UPDATE packs SET sketched = 1 WHERE number = ?", (number,))
+            unread = "SELECT number, name FROM packs WHERE NOT sketched LIMIT ?"
+            # Some at a time, so that no other process waits for long.
+            while self._connection.execute(unread, (1,)).fetchone():
+                with _transaction(self._connection):
+                    for number, name in self._connection.execute(unread, (_PACKS_AT_ONCE,)).fetchall():
+                        self._insert_sketches(number, name)
 
         self._guarded(enter)
+
+    def _insert_sketches(self, number: int, name: str) -> None:
+        with contextlib.suppress(NotFoundError):
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO sketches VALUES (?, ?, ?, ?, ?)",
+                ((kind, number, *row) for kind, *row in _sketches_in(PackReader(self._packs / name))),
+            )
+        self._connection.execute("UPDATE packs SET sketched = 1 WHERE number = ?", (number,))
 
     def sketches(self, kind: int) -> Iterator[tuple[ObjectId, tuple[int, ...]]]:
         """Yield objects of a size class with the numbers of their sketches, those of the newest packs first.

@@ -1,7 +1,7 @@
 """A sketch: 64 bytes that tell of two objects, without reading either, whether they are likely to be relatives.
 
 A fine-tune keeps the sign and the exponent of nearly every weight; weights of unrelated models share them in one case
-of eight. So both are looked at in the same places, at three neighbours in each, and a place where all three are alike
+of ten. So both are looked at in the same places, at three neighbours in each, and a place where all three are alike
 counts. docs/spec/pack.md describes the bytes, docs/design/0007-relatives.md why they are these.
 """
 
