@@ -17,7 +17,8 @@ def command(paths: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     """Stage PATHS for the next commit, as `git add` does.
 
     Model files are read directly and in parallel; only tensors that the store does not have yet are written, as a
-    difference to the version before where that is smaller. When the command returns, everything is on disk.
+    difference to the version before, or else to a relative in the store, where that is smaller. When the command
+    returns, everything is on disk.
     """
     with open_repository() as repository:
         report = add(repository, paths, progress(quiet=quiet or as_json))
