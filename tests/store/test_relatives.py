@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -270,3 +271,17 @@ def test_sketches_are_those_of_the_bytes(store):
     head = store.open(add(store, data)).head
     assert head.sketch == take_sketch(len(data), 2, 1, lambda offset, nbytes: data[offset : offset + nbytes])
     assert store.open(add(store, data[:1000])).head.sketch == b""
+
+
+def test_several_at_once_find_their_relatives_while_packs_come_and_go(tmp_path):
+    models = [drawn(seed) for seed in range(6)]
+    config = StoreConfig(threads=1, roll_up_packs=3)
+    with ObjectStore(tmp_path / "store", config, create=True) as store:
+        origins = [add(store, tensor(weights)) for weights in models]
+
+    def copied_in(number: int) -> ObjectId | None:
+        with ObjectStore(tmp_path / "store", config) as store:
+            return base_of(store, add(store, tensor(tuned(models[number], 0.01))))
+
+    with ThreadPoolExecutor(len(models)) as pool:
+        assert list(pool.map(copied_in, range(len(models)))) == origins
