@@ -16,6 +16,7 @@ from lamella.codec.alone import Alone, fit_alone
 from lamella.codec.builtin import codec_for, encode
 from lamella.codec.delta import LAYOUT_OF_DTYPE, Delta, fit_delta
 from lamella.core.buffers import Buffer
+from lamella.store.bases import SAMPLE_ITEMS
 
 CHUNK_ITEMS = 1 << 16
 ROW_NBYTES = 16
@@ -37,12 +38,15 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Coder:
-    """`encode` returns what `decode` needs beside the tensor's base and lengths, and how many bytes that takes."""
+    """`encode` returns what `decode` needs beside the tensor's base and lengths, and how many bytes that takes.
+
+    `decode` is lent room for the tensor and returns that, or a buffer of its own where a library gives no choice.
+    """
 
     name: str
     version: str
     encode: Callable[[Tensor], tuple[Any, int]]
-    decode: Callable[[Tensor, Any], Buffer]
+    decode: Callable[[Tensor, Any, memoryview], Buffer]
 
 
 def _array(data: memoryview) -> Bytes:
@@ -51,24 +55,27 @@ def _array(data: memoryview) -> Bytes:
 
 def memcpy() -> Coder:
     """Return the copying of the tensor."""
-    return Coder(
-        "memcpy", "", lambda tensor: (bytearray(tensor.data), len(tensor.data)), lambda _, data: bytearray(data)
-    )
+
+    def decoded(_: Tensor, data: Any, out: memoryview) -> memoryview:
+        out[:] = data
+        return out
+
+    return Coder("memcpy", "", lambda tensor: (bytearray(tensor.data), len(tensor.data)), decoded)
 
 
 def lamella(*, alone: bool) -> Coder:
     """Return the codec of this project, tables, checks and all."""
 
     def encoded(tensor: Tensor) -> tuple[Any, int]:
-        size = CHUNK_ITEMS * tensor.item_nbytes
+        size, sampled_nbytes = CHUNK_ITEMS * tensor.item_nbytes, SAMPLE_ITEMS * tensor.item_nbytes
         starts = range(0, len(tensor.data), size)
         data, base = tensor.data, tensor.base
         sampled = [starts[(2 * step + 1) * len(starts) // 16] for step in range(8)] if len(starts) > 8 else starts
         codec: Fitted
         if alone:
-            codec = fit_alone(tensor.item_nbytes, (data[at : at + size] for at in sampled))
+            codec = fit_alone(tensor.item_nbytes, (data[at : at + sampled_nbytes] for at in sampled))
         else:
-            pairs = ((data[at : at + size], base[at : at + size]) for at in sampled)
+            pairs = ((data[at : at + sampled_nbytes], base[at : at + sampled_nbytes]) for at in sampled)
             codec = fit_delta(LAYOUT_OF_DTYPE[tensor.dtype], pairs)
         chunks = [
             encode(data[at : at + size], tensor.item_nbytes, None if alone else base[at : at + size], codec)
@@ -77,16 +84,13 @@ def lamella(*, alone: bool) -> Coder:
         nbytes = len(codec.parameters) + sum(len(payload) + ROW_NBYTES for _, payload in chunks)
         return (codec.parameters, chunks), nbytes
 
-    def decoded(tensor: Tensor, kept: Any) -> bytearray:
+    def decoded(tensor: Tensor, kept: Any, out: memoryview) -> memoryview:
         parameters, chunks = kept
-        out = bytearray(len(tensor.data))
         size = CHUNK_ITEMS * tensor.item_nbytes
-        base = tensor.base
-        with memoryview(out) as view:
-            for number, (code, payload) in enumerate(chunks):
-                at = number * size
-                against = None if alone else base[at : at + size]
-                codec_for(code, parameters).decode(payload, tensor.item_nbytes, against, view[at : at + size])
+        for number, (code, payload) in enumerate(chunks):
+            at = number * size
+            against = None if alone else tensor.base[at : at + size]
+            codec_for(code, parameters).decode(payload, tensor.item_nbytes, against, out[at : at + size])
         return out
 
     return Coder("lamella alone" if alone else "lamella", "", encoded, decoded)
@@ -99,9 +103,14 @@ def xor_planes(level: int, *, rotated: bool = False) -> Coder:
     arXiv:2505.06252).
     """
     compressor, decompressor = zstandard.ZstdCompressor(level), zstandard.ZstdDecompressor()
+    room = bytearray()
+
+    def lent(nbytes: int) -> memoryview:
+        room.extend(bytes(max(0, nbytes - len(room))))
+        return memoryview(room)[:nbytes]
 
     def encoded(tensor: Tensor) -> tuple[Any, int]:
-        planes = bytearray(len(tensor.data))
+        planes = lent(len(tensor.data))
         if rotated:
             mixed = (_array(tensor.data) ^ _array(tensor.base)).view(f"u{tensor.item_nbytes}")
             turned = mixed << 1 | mixed >> (8 * tensor.item_nbytes - 1)
@@ -109,12 +118,14 @@ def xor_planes(level: int, *, rotated: bool = False) -> Coder:
         else:
             kernels.split_planes(tensor.data, tensor.item_nbytes, tensor.base, planes)
         size = len(planes) // tensor.item_nbytes
-        frames = [compressor.compress(memoryview(planes)[at : at + size]) for at in range(0, len(planes), size)]
+        frames = [compressor.compress(planes[at : at + size]) for at in range(0, len(planes), size)]
         return frames, sum(map(len, frames))
 
-    def decoded(tensor: Tensor, frames: Any) -> Buffer:
-        planes = b"".join(decompressor.decompress(frame) for frame in frames)
-        out = bytearray(len(planes))
+    def decoded(tensor: Tensor, frames: Any, out: memoryview) -> Buffer:
+        planes = lent(len(out))
+        size = len(planes) // tensor.item_nbytes
+        for number, frame in enumerate(frames):
+            planes[number * size : (number + 1) * size] = decompressor.decompress(frame)
         kernels.join_planes(planes, tensor.item_nbytes, None if rotated else tensor.base, out)
         if not rotated:
             return out
@@ -133,7 +144,7 @@ def bytewise(level: int) -> Coder:
         frame = compressor.compress(tensor.data)
         return frame, len(frame)
 
-    return Coder(f"zstd-{level}", zstandard.__version__, encoded, lambda _, frame: decompressor.decompress(frame))
+    return Coder(f"zstd-{level}", zstandard.__version__, encoded, lambda _, frame, __: decompressor.decompress(frame))
 
 
 def zipnn() -> Coder | None:
@@ -152,7 +163,7 @@ def zipnn() -> Coder | None:
         kept = coders[tensor.dtype].compress(bytearray(tensor.data))
         return kept, len(kept)
 
-    return Coder("ZipNN", found, encoded, lambda tensor, kept: coders[tensor.dtype].decompress(kept))
+    return Coder("ZipNN", found, encoded, lambda tensor, kept, _: coders[tensor.dtype].decompress(kept))
 
 
 def against_a_base() -> list[Coder]:

@@ -7,7 +7,7 @@ docs/spec/codecs.md describes payload and parameters.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from lamella.codec import kernels
 from lamella.codec.models import AloneModel
@@ -29,7 +29,11 @@ class Alone:
     def __init__(self, frequencies: bytes) -> None:
         self._frequencies = frequencies
         self._models: dict[int, AloneModel] = {}
-        self.parameters = pack_tables(frequencies)
+
+    @cached_property
+    def parameters(self) -> bytes:
+        """What the head of the object's record keeps."""
+        return pack_tables(self._frequencies)
 
     def _model(self, item_nbytes: int) -> AloneModel:
         if item_nbytes not in self._models:

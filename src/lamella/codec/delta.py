@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from lamella.codec import kernels
 from lamella.codec.delta_format import CLASSES, LAYOUTS, MEANINGLESS, NO_STEP, STAYS
@@ -46,7 +46,13 @@ class Delta:
     def __init__(self, layout: int, growth: int, bounds: bytes, stays: bytes, frequencies: bytes) -> None:
         self._item_nbytes = LAYOUTS[layout].item_nbytes
         self._model = kernels.delta_model(layout, growth, bounds, stays, frequencies)
-        self.parameters = _FIXED.pack(layout, growth, len(bounds)) + bounds + stays + pack_tables(frequencies)
+        self._untabled = _FIXED.pack(layout, growth, len(bounds)) + bounds + stays
+        self._frequencies = frequencies
+
+    @cached_property
+    def parameters(self) -> bytes:
+        """What the head of the object's record keeps."""
+        return self._untabled + pack_tables(self._frequencies)
 
     def encode(self, chunk: Buffer, item_nbytes: int, base: Buffer | None) -> bytes:
         """Return the payload; the bytes behind the last whole item stand before it as they are."""

@@ -15,7 +15,7 @@ from lamella.core.errors import IntegrityError
 
 def pack_tables(frequencies: Buffer) -> bytes:
     """Return the packed form of tables, 16-bit numbers one behind the other."""
-    return b"".join(_packed(memoryview(frequencies).cast("B").cast("H")))
+    return b"".join(_packed(bytes(frequencies)))
 
 
 def unpack_tables(data: bytes, needed: Sequence[int]) -> bytes:
@@ -35,13 +35,17 @@ def unpack_tables(data: bytes, needed: Sequence[int]) -> bytes:
     return frequencies.tobytes()
 
 
-def _packed(numbers: Sequence[int]) -> Iterator[bytes]:
+def _packed(frequencies: bytes) -> Iterator[bytes]:
     """Yield how many symbols are absent, how many present and their frequencies, and so on to the last."""
+    numbers = array("H", frequencies)
+    either = int.from_bytes(frequencies[::2], "little") | int.from_bytes(frequencies[1::2], "little")
+    are_present = either.to_bytes(len(numbers), "little")
     for start in range(0, len(numbers), SYMBOLS):
         at, stop = start, start + SYMBOLS
         while at < stop:
-            present = next((i for i in range(at, stop) if numbers[i]), stop)
-            absent = next((i for i in range(present, stop) if not numbers[i]), stop)
+            present = stop - len(are_present[at:stop].lstrip(b"\0"))
+            absent = are_present.find(0, present, stop) if present < stop else stop
+            absent = stop if absent < 0 else absent
             yield _packed_number(present - at)
             if present < stop:
                 yield _packed_number(absent - present)
