@@ -32,16 +32,17 @@ MAX_DELTA_SHARE = 1.0
 """Bytes of all deltas on a chain, as a share of the object stored alone: reading it costs at most twice as much."""
 
 
+Fitted = Delta | Alone | Palette | None
+"""What suits an object as a whole, None where each chunk is encoded as planes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A base and the depth that an object stored against it has; `chain` is None for an object stored alone.
-
-    `codec` is what suits the object as a whole, None where each chunk is encoded as planes.
-    """
+    """A base and the depth that an object stored against it has; `chain` is None for an object stored alone."""
 
     chain: Chain | None
     depth: int
-    codec: Delta | Alone | Palette | None
+    codec: Fitted
 
 
 ALONE = Choice(None, 0, None)
@@ -64,24 +65,11 @@ Pair = tuple[memoryview, memoryview | None]
 """The first items of a chunk, and the same of a base where it has them."""
 
 
-class _Sampler:
-    """Encodes parts of an object, alone and against candidates."""
+class Fitter:
+    """Fits codecs to parts of an object, alone and against the same parts of a base."""
 
-    def __init__(self, head: Head, layout: int | None, read_chunk: Callable[[int], Buffer]) -> None:
-        self._head, self._layout, self._read_chunk = head, layout, read_chunk
-        self._count = -(-head.nbytes // head.chunk_nbytes)
-
-    def pairs(self, chain: Chain | None, wanted: int) -> list[Pair]:
-        """Return parts of at most `wanted` chunks, with those of a base."""
-        limit = SAMPLE_ITEMS * self._head.item_nbytes
-        found: list[Pair] = []
-        for number in _spread(self._count, wanted):
-            part = memoryview(self._read_chunk(number))[:limit]
-            base = memoryview(b"")
-            if chain is not None and number < len(chain.head.rows):
-                base = memoryview(chain.decode(number, number + 1))[: len(part)]
-            found.append((part, base if len(base) == len(part) else None))
-        return found
+    def __init__(self, head: Head, layout: int | None) -> None:
+        self._head, self._layout = head, layout
 
     def fitted(self, pairs: Sequence[Pair], *, alone: bool) -> Delta | Alone | None:
         """Return what suits the pairs, None for items that are no floats or not whole."""
@@ -95,9 +83,42 @@ class _Sampler:
         """Return the bytes that the pairs take, each alone where it has no base."""
         return sum(len(encode(part, self._head.item_nbytes, base, codec)[1]) for part, base in pairs)
 
-    def listed_nbytes(self, pairs: Sequence[Pair]) -> int:
-        """Return the bytes that the parts take alone as a palette, which it tells at once where it does not suit."""
-        return sum(len(PALETTE.encode(part, self._head.item_nbytes, None)) for part, _ in pairs)
+    def best(self, pairs: Sequence[Pair], *, alone: bool) -> tuple[Fitted, int]:
+        """Return the codec that suits the pairs, None for planes, and the bytes that they take with it."""
+        best: tuple[Fitted, int] = None, self.nbytes(pairs, None)
+        codec = self.fitted(pairs, alone=alone)
+        if codec is not None:
+            nbytes = self.nbytes(pairs, codec) + len(codec.parameters)
+            # Planes are the smaller where low bits are zeros, as in a wider copy of narrower floats.
+            if nbytes <= best[1] * (1 + MOST_LOSS if alone else 1):
+                best = codec, nbytes
+        if alone:
+            # A palette tells at once where it does not suit.
+            nbytes = sum(len(PALETTE.encode(part, self._head.item_nbytes, None)) for part, _ in pairs)
+            if nbytes < (1 - MIN_SAVING) * best[1]:
+                best = PALETTE, nbytes
+        return best
+
+
+class Sampler(Fitter):
+    """Takes the parts from chunks that are spread over an object."""
+
+    def __init__(self, head: Head, layout: int | None, read_chunk: Callable[[int], Buffer]) -> None:
+        super().__init__(head, layout)
+        self._read_chunk = read_chunk
+        self._count = -(-head.nbytes // head.chunk_nbytes)
+
+    def pairs(self, chain: Chain | None, wanted: int) -> list[Pair]:
+        """Return parts of at most `wanted` chunks, with those of a base."""
+        limit = SAMPLE_ITEMS * self._head.item_nbytes
+        found: list[Pair] = []
+        for number in _spread(self._count, wanted):
+            part = memoryview(self._read_chunk(number))[:limit]
+            base = memoryview(b"")
+            if chain is not None and number < len(chain.head.rows):
+                base = memoryview(chain.decode(number, number + 1))[: len(part)]
+            found.append((part, base if len(base) == len(part) else None))
+        return found
 
     def refitted(self, choice: Choice) -> Choice:
         """Return a choice with its codec fitted to more of the object."""
@@ -116,25 +137,15 @@ def choose(head: Head, layout: int | None, read_chunk: Callable[[int], Buffer], 
     """
     if not head.nbytes:
         return ALONE
-    sampler = _Sampler(head, layout, read_chunk)
+    sampler = Sampler(head, layout, read_chunk)
     pairs = sampler.pairs(None, COMPARED_CHUNKS)
-    best, alone_nbytes = ALONE, sampler.nbytes(pairs, None)
-    codec = sampler.fitted(pairs, alone=True)
-    if codec is not None:
-        nbytes = sampler.nbytes(pairs, codec) + len(codec.parameters)
-        if nbytes <= (1 + MOST_LOSS) * alone_nbytes:
-            best, alone_nbytes = Choice(None, 0, codec), min(nbytes, alone_nbytes)
-    listed_nbytes = sampler.listed_nbytes(pairs)
-    if listed_nbytes < (1 - MIN_SAVING) * alone_nbytes:
-        best, alone_nbytes = Choice(None, 0, PALETTE), listed_nbytes
+    codec, alone_nbytes = sampler.best(pairs, alone=True)
+    best = Choice(None, 0, codec)
     least = (1 - MIN_SAVING) * alone_nbytes
     raw_nbytes = sum(len(part) for part, _ in pairs)
     for chain in _allowed(candidates, head):
-        pairs = sampler.pairs(chain, COMPARED_CHUNKS)
+        codec, nbytes = sampler.best(sampler.pairs(chain, COMPARED_CHUNKS), alone=False)
         below = chain.delta_nbytes * raw_nbytes / head.nbytes
-        # Planes are the smaller where low bits are zeros, as in a wider copy of narrower floats.
-        for codec in dict.fromkeys((sampler.fitted(pairs, alone=False), None)):
-            nbytes = sampler.nbytes(pairs, codec) + (0 if codec is None else len(codec.parameters))
-            if nbytes < least and nbytes + below <= MAX_DELTA_SHARE * alone_nbytes:
-                best, least = Choice(chain, chain.head.depth + 1, codec), nbytes
+        if nbytes < least and nbytes + below <= MAX_DELTA_SHARE * alone_nbytes:
+            best, least = Choice(chain, chain.head.depth + 1, codec), nbytes
     return sampler.refitted(best)

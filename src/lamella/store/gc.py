@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,27 +40,30 @@ class Collected:
     temporaries: int
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """A copy of an object: a record, and the pack that it lies in."""
+
     pack: str
     entry: Entry
 
 
-_Alive = dict[_Place, _Place | None]
+Alive = dict[Place, Place | None]
 """The copies that are kept, each with the copy of its base that its chain goes on with."""
 
 
 @dataclass(frozen=True, slots=True)
-class _PackPlan:
+class PackPlan:
+    """What becomes of a pack: the records that are kept, and those that are not."""
+
     pack: str
     young: bool
     live: list[Entry]
     dead: list[Entry]
 
-    @property
-    def worth_rewriting(self) -> bool:
+    def is_dead(self, share: float) -> bool:
+        """Say whether at least that share of it, and anything at all, is not kept."""
         dead = sum(entry.nbytes for entry in self.dead)
-        total = dead + sum(entry.nbytes for entry in self.live)
-        return not self.young and bool(self.dead) and dead >= DEAD_SHARE * total
+        return bool(self.dead) and dead >= share * (dead + sum(entry.nbytes for entry in self.live))
 
 
 def collect(
@@ -77,21 +80,21 @@ def collect(
     with store.lock(exclusive=True):
         temporaries = 0 if dry_run else sweep(store)
         kept = keep()
-        with _refused_where_damaged():
+        with refused_where_damaged():
             entries = {name: store.pack(name).entries() for name in sorted(store.refresh())}
-            copies = _Copies(store, entries)
+            copies = Copies(store, entries)
             limit = time.time() - store.config.grace_seconds
             young = {name for name in entries if store.modified(name) > limit}
             wanted = copies.chains_of(kept, {})
             alive = copies.chains_of({entry.id for name in young for entry in entries[name]}, wanted)
-            plans = [_plan(name, found, alive, young=name in young) for name, found in entries.items()]
-            rewritten = [plan for plan in plans if plan.worth_rewriting]
+            plans = [plan_pack(name, found, alive, young=name in young) for name, found in entries.items()]
+            rewritten = [plan for plan in plans if not plan.young and plan.is_dead(DEAD_SHARE)]
             if not dry_run:
-                _verify_survivors(store, rewritten, alive)
+                verify_survivors(store, rewritten, alive)
         if not dry_run:
-            _rewrite(store, rewritten, progress)
+            rewrite(store, rewritten, progress)
     dropped = [entry for plan in rewritten for entry in plan.dead]
-    live = [_Place(plan.pack, entry) for plan in plans for entry in plan.live]
+    live = [Place(plan.pack, entry) for plan in plans for entry in plan.live]
     graced = [place for place in live if place not in wanted]
     return Collected(
         len(live), sum(place.entry.nbytes for place in live), len(dropped), sum(entry.nbytes for entry in dropped),
@@ -100,12 +103,13 @@ def collect(
 
 
 @contextlib.contextmanager
-def _refused_where_damaged() -> Iterator[None]:
+def refused_where_damaged(outcome: str = "nothing was dropped") -> Iterator[None]:
+    """Say of damage that is found in the block what came of it, and that it has to be repaired first."""
     try:
         yield
     except IntegrityError as exc:
         raise IntegrityError(
-            f"nothing was dropped, since the store is damaged: {exc.message}",
+            f"{outcome}, since the store is damaged: {exc.message}",
             kind="store-damaged",
             hint="run `lamella fsck --repair` first",
         ) from exc
@@ -116,15 +120,15 @@ def sweep(store: ObjectStore) -> int:
     return sum(fsio.sweep(path) for path in (store.packs, store.temporary) if path.is_dir())
 
 
-class _Copies:
+class Copies:
     """The copies that the packs' directories list, in the order in which readers try them."""
 
     def __init__(self, store: ObjectStore, entries: dict[str, list[Entry]]) -> None:
         self._store = store
-        self._places: dict[ObjectId, list[_Place]] = {}
+        self._places: dict[ObjectId, list[Place]] = {}
         for name, found in entries.items():
             for entry in found:
-                self._places.setdefault(entry.id, []).append(_Place(name, entry))
+                self._places.setdefault(entry.id, []).append(Place(name, entry))
         for places in self._places.values():
             places.sort(key=lambda place: (place.entry.depth, place.pack, place.entry.offset))
 
@@ -133,9 +137,21 @@ class _Copies:
             pack = self._store.pack(place.pack)
             yield Link(pack.head(place.entry), pack, place.entry)
 
-    def chains_of(self, identities: set[ObjectId], others: _Alive) -> _Alive:
+    def identities(self) -> Iterable[ObjectId]:
+        """Return the ids of all objects."""
+        return self._places.keys()
+
+    def places(self, identity: ObjectId) -> list[Place]:
+        """Return where an object lies."""
+        return self._places.get(identity, [])
+
+    def search(self) -> Search:
+        """Return a search among the copies."""
+        return Search(self._links)
+
+    def chains_of(self, identities: set[ObjectId], others: Alive) -> Alive:
         """Return `others` and what readers of `identities` use; where a chain is broken, whatever may belong to it."""
-        search = Search(self._links)
+        search = self.search()
         alive = dict(others)
         for identity in identities:
             links = next(search.chains(identity), None)
@@ -143,34 +159,35 @@ class _Copies:
                 for place in self._all_below(identity):
                     alive.setdefault(place, None)
             else:
-                places = [_Place(link.pack.name, link.entry) for link in links]
+                places = [Place(link.pack.name, link.entry) for link in links]
                 alive.update(zip(places, [*places[1:], None], strict=True))
         return alive
 
-    def _all_below(self, identity: ObjectId) -> Iterator[_Place]:
+    def _all_below(self, identity: ObjectId) -> Iterator[Place]:
         seen = {identity}
         waiting = [identity]
         while waiting:
             for link in self._links(waiting.pop()):
-                yield _Place(link.pack.name, link.entry)
+                yield Place(link.pack.name, link.entry)
                 if link.head.base is not None and link.head.base not in seen:
                     seen.add(link.head.base)
                     waiting.append(link.head.base)
 
 
-def _plan(name: str, entries: list[Entry], alive: _Alive, *, young: bool) -> _PackPlan:
-    plan = _PackPlan(name, young, [], [])
+def plan_pack(name: str, entries: list[Entry], alive: Alive, *, young: bool = False) -> PackPlan:
+    """Return which records of a pack are among the `alive`."""
+    plan = PackPlan(name, young, [], [])
     for entry in entries:
-        (plan.live if _Place(name, entry) in alive else plan.dead).append(entry)
+        (plan.live if Place(name, entry) in alive else plan.dead).append(entry)
     return plan
 
 
-def _verify_survivors(store: ObjectStore, plans: list[_PackPlan], alive: _Alive) -> None:
+def verify_survivors(store: ObjectStore, plans: list[PackPlan], alive: Alive) -> None:
     """Refuse to carry damage into a new pack, or to drop a copy whose place another takes that cannot be read."""
-    checked = {_Place(plan.pack, entry) for plan in plans for entry in plan.live}
+    checked = {Place(plan.pack, entry) for plan in plans for entry in plan.live}
     losing = {entry.id for plan in plans for entry in plan.dead}
     for place in alive:
-        current: _Place | None = place if place.entry.id in losing else None
+        current: Place | None = place if place.entry.id in losing else None
         while current is not None:
             checked.add(current)
             current = alive[current]
@@ -178,7 +195,11 @@ def _verify_survivors(store: ObjectStore, plans: list[_PackPlan], alive: _Alive)
         verify_record(store.pack(name), entry)
 
 
-def _rewrite(store: ObjectStore, plans: list[_PackPlan], progress: Progress) -> None:
+def rewrite(store: ObjectStore, plans: list[PackPlan], progress: Progress, *, is_flushed: bool = False) -> None:
+    """Copy what is kept of some packs to a new one, as young as the youngest of them, and remove them.
+
+    With `is_flushed`, the caller knows that the names of all packs are on stable storage.
+    """
     copied = [plan for plan in plans if plan.live]
     progress.start("rewriting", sum(entry.nbytes for plan in copied for entry in plan.live))
     kept: set[str] = set()
@@ -190,7 +211,7 @@ def _rewrite(store: ObjectStore, plans: list[_PackPlan], progress: Progress) -> 
                     writer.copy(pack, entry)
                     progress.advance(entry.nbytes)
             kept.add(store.publish(writer, max(store.modified(plan.pack) for plan in copied)))
-    elif plans:
+    elif plans and not is_flushed:
         store.flush_names()
     store.drop_packs({plan.pack for plan in plans} - kept)
     progress.finish()

@@ -65,7 +65,9 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
+    """An object to be encoded: its head, which has no rows yet, its bytes, its base if any, and what suits it."""
+
     head: Head
     source: Source
     base: Chain | None
@@ -74,7 +76,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Stripe:
-    plan: _Plan
+    plan: Plan
     first: int
     last: int
 
@@ -85,7 +87,7 @@ class _Stripe:
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
-    plan: _Plan
+    plan: Plan
     data: Buffer
     chunks: list[tuple[int, bytes]]
 
@@ -161,20 +163,26 @@ def _write_pack(
         for identity, source in missing.items()
     )
     # Closed at once where something fails: no task may read a source after that.
-    with (
-        PackWriter(store.packs) as pack,
-        closing(ordered_map(_plan, candidates, threads)) as plans,
-        closing(ordered_map(_encode_bundle, _bundles(plans), threads)) as bundles,
-    ):
-        encoded = itertools.chain.from_iterable(bundles)
-        for plan, group in itertools.groupby(encoded, key=lambda stripe: stripe.plan):
-            pack.add(plan.head, _checked_chunks(plan, group, progress))
+    with PackWriter(store.packs) as pack, closing(ordered_map(_plan, candidates, threads)) as plans:
+        encode_objects(pack, plans, threads, progress)
         for name, entry in carried:
             pack.copy(store.pack(name), entry)
         stored = pack.nbytes
         store.publish(pack)
     progress.finish()
     return Added(len(missing), total, stored)
+
+
+def encode_objects(pack: PackWriter, plans: Iterable[Plan], threads: int, progress: Progress) -> None:
+    """Append objects to a pack, in order, encoded over the threads.
+
+    Raises ConflictError (file-changed) where bytes are not those of the id in their head, and IntegrityError where a
+    base is damaged.
+    """
+    with closing(ordered_map(_encode_bundle, _bundles(plans), threads)) as bundles:
+        encoded = itertools.chain.from_iterable(bundles)
+        for plan, group in itertools.groupby(encoded, key=lambda stripe: stripe.plan):
+            pack.add(plan.head, _checked_chunks(plan, group, progress))
 
 
 def _bare_head(identity: ObjectId, source: Source) -> Head:
@@ -212,7 +220,7 @@ def _open(store: ObjectStore, target: ObjectId, candidates: Iterable[ObjectId]) 
     return chains
 
 
-def _plan(item: tuple[Head, Source, list[Chain]]) -> _Plan:
+def _plan(item: tuple[Head, Source, list[Chain]]) -> Plan:
     bare, source, candidates = item
 
     def read_chunk(number: int) -> Buffer:
@@ -222,7 +230,7 @@ def _plan(item: tuple[Head, Source, list[Chain]]) -> _Plan:
         choice = choose(bare, source.layout, read_chunk, candidates)
     except IntegrityError:
         choice = ALONE
-    return _Plan(_with_base(bare, choice), source, choice.chain, choice.codec)
+    return Plan(_with_base(bare, choice), source, choice.chain, choice.codec)
 
 
 def _with_base(head: Head, choice: Choice) -> Head:
@@ -231,7 +239,7 @@ def _with_base(head: Head, choice: Choice) -> Head:
     return replace(head, base=base, depth=choice.depth, parameters=parameters)
 
 
-def _bundles(plans: Iterable[_Plan]) -> Iterator[list[_Stripe]]:
+def _bundles(plans: Iterable[Plan]) -> Iterator[list[_Stripe]]:
     """Cut the plans into stripes and bundle small ones, so that a task is worth its overhead."""
     cut = (
         _Stripe(plan, first, last)
@@ -264,7 +272,7 @@ def _encode_stripe(stripe: _Stripe) -> _Encoded:
     return _Encoded(stripe.plan, data, chunks)
 
 
-def _checked_chunks(plan: _Plan, stripes: Iterable[_Encoded], progress: Progress) -> Iterator[tuple[int, bytes]]:
+def _checked_chunks(plan: Plan, stripes: Iterable[_Encoded], progress: Progress) -> Iterator[tuple[int, bytes]]:
     """Yield one object's encoded chunks; raise at the end unless the bytes encoded are those that were identified."""
     hasher = blake3()
     for stripe in stripes:
