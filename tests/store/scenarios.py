@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,12 +15,15 @@ from lamella.core.config import StoreConfig
 from lamella.core.errors import NotFoundError
 from lamella.core.ids import ObjectId, digest
 from lamella.core.limits import MIB
+from lamella.store import repack as repacking
 from lamella.store.check import check_store, salvage
 from lamella.store.gc import collect
 from lamella.store.objects import ObjectStore
+from lamella.store.repack import repack
 from lamella.store.rollup import roll_up
+from lamella.store.series import Series
 from lamella.store.writer import Source, add_objects
-from lamella.testing.codecs import noise, weights
+from lamella.testing.codecs import noise, nudged, weights
 from lamella.testing.packs import changed
 
 STORE = "lamella"
@@ -28,6 +32,7 @@ QUIET = StoreConfig(threads=1, grace_seconds=3600, roll_up_packs=1000)
 MERGING = StoreConfig(threads=1, grace_seconds=3600, roll_up_packs=2)
 
 BASE, TUNED, AGAIN = weights(900, 2, 1), changed(weights(900, 2, 1), 300), changed(weights(900, 2, 1), 200)
+WALK = tuple(itertools.accumulate(range(2, 9), lambda data, seed: nudged(data, 2, seed), initial=weights(900, 2, 9)))
 SINGLE, WIDE, LARGE = weights(500, 4, 2), weights(200, 8, 3), noise(3 * MIB + 5, 4)
 
 
@@ -122,6 +127,35 @@ def _collect_what_another_replaced(root: Path) -> object:
         return collect(store, lambda: {digest(TUNED)})
 
 
+def walk_in_a_chain(root: Path) -> None:
+    """Store the versions of `WALK`, each in a pack of its own and against those before it."""
+    for number, data in enumerate(WALK):
+        add(root, source(data, 2, *WALK[max(0, number - 1) : number]))
+    age(root)
+
+
+def versions(*contents: bytes, layout: int | None = 1) -> Series:
+    """Return `contents`, the oldest first, as versions of one tensor."""
+    return Series(tuple(digest(data) for data in reversed(contents)), layout)
+
+
+def _repack(root: Path) -> object:
+    with ObjectStore(root / STORE, QUIET) as store:
+        return repack(store, lambda: [versions(*WALK)])
+
+
+def _repack_in_rounds(root: Path) -> object:
+    with mock.patch.object(repacking, "ROUND_NBYTES", 3000):
+        return _repack(root)
+
+
+def _is_repacked(root: Path) -> bool:
+    with ObjectStore(root / STORE, QUIET) as store:
+        report = repack(store, lambda: [versions(*WALK)], dry_run=True)
+        copies = [len(store.index.find(digest(data))) for data in WALK]
+    return report.costliest_before <= 2 and not report.repacked_objects and copies == [1] * len(WALK)
+
+
 def _damaged_pack(root: Path) -> None:
     _several_packs(root)
     with ObjectStore(root / STORE, QUIET) as store:
@@ -157,6 +191,8 @@ SCENARIOS = {
     "add-large": Scenario(_add_first, _add_large, (BASE,), (LARGE, SINGLE)),
     "roll-up": Scenario(_several_packs, _roll_up, (BASE, TUNED, SINGLE, WIDE), packs_after=1),
     "collect": Scenario(_several_packs, _collect, (BASE, TUNED), dropped=(SINGLE, WIDE), packs_after=2),
+    "repack": Scenario(walk_in_a_chain, _repack, WALK, finished_by=_is_repacked),
+    "repack-in-rounds": Scenario(walk_in_a_chain, _repack_in_rounds, WALK, finished_by=_is_repacked),
     "set-aside": Scenario(
         _damaged_pack, _set_aside, (BASE, TUNED, WIDE), dropped=(SINGLE,), damaged=True, finished_by=_quarantined
     ),

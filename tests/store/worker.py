@@ -2,7 +2,7 @@
 
 `add` stores a few objects at a time, most of which its siblings store too, each leaning on an earlier version where
 one is stored, and prints the ids, one line an acknowledgement. `tidy` stores rubbish, drops it again without any grace
-period, rolls up and checks until it is killed.
+period, rolls up, repacks and checks until it is killed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from lamella.core.ids import digest
 from lamella.store.check import check_store
 from lamella.store.gc import collect
 from lamella.store.objects import ObjectStore
+from lamella.store.repack import repack
 from lamella.store.rollup import roll_up
+from lamella.store.series import Series
 from lamella.store.writer import Source, add_objects
 from lamella.testing.codecs import noise, weights
 
@@ -54,16 +56,22 @@ def add(store: ObjectStore, seed: int, count: int) -> None:
 def tidy(store: ObjectStore, seed: int) -> None:
     """Do all that drops packs, in turns."""
     everything = {digest(content(number)) for number in range(VERSIONS)}
+    families = [
+        Series(tuple(digest(content(number)) for number in range(first + 7, first - 1, -1)))
+        for first in range(0, VERSIONS, 8)
+    ]
     for number in range(seed, 1 << 30):
-        if number % 3 == 0:
+        if number % 4 == 0:
             rubbish = noise(300, number)
             add_objects(
                 store, [Source(len(rubbish), 1, lambda offset, nbytes, data=rubbish: data[offset : offset + nbytes])]
             )
             collect(store, lambda: everything)
-        elif number % 3 == 1:
+        elif number % 4 == 1:
             with ObjectStore(store.directory, EAGER) as other:
                 roll_up(other)
+        elif number % 4 == 2:
+            repack(store, lambda: families)
         else:
             checked = check_store(store)
             assert (checked.damage, checked.unreadable) == ((), frozenset())
