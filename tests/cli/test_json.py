@@ -45,6 +45,12 @@ FIELDS: dict[str, dict[str, set[str]]] = {
             *("in_grace_objects", "in_grace_nbytes", "temporaries"),
         }
     },
+    "gc --repack": {
+        "": {
+            *("kept_objects", "kept_nbytes", "dropped_objects", "freed_nbytes"),
+            *("in_grace_objects", "in_grace_nbytes", "temporaries", "repacked"),
+        }
+    },
     "fsck": {"": {"packs", "objects", "nbytes", "damage", "tensors", "manifests", "repaired", "unread"}},
     "doctor": {"": {"findings"}, "findings": {"subject", "state", "message", "hint"}},
     "version": {"": {"lamella", "native", "python"}},
