@@ -19,7 +19,7 @@ from lamella.store import repack as repacking
 from lamella.store.check import check_store, salvage
 from lamella.store.gc import collect
 from lamella.store.objects import ObjectStore
-from lamella.store.repack import repack
+from lamella.store.repack import Repacked, repack
 from lamella.store.rollup import roll_up
 from lamella.store.series import Series
 from lamella.store.writer import Source, add_objects
@@ -139,9 +139,18 @@ def versions(*contents: bytes, layout: int | None = 1) -> Series:
     return Series(tuple(digest(data) for data in reversed(contents)), layout)
 
 
+def repack_all(store: ObjectStore, *series: Series, dry_run: bool = False) -> Repacked:
+    """Repack a store in which everything is needed."""
+    return repack(store, lambda: series, lambda: _everything(store), dry_run=dry_run)
+
+
+def _everything(store: ObjectStore) -> set[ObjectId]:
+    return {entry.id for name in store.refresh() for entry in store.pack(name).entries()}
+
+
 def _repack(root: Path) -> object:
     with ObjectStore(root / STORE, QUIET) as store:
-        return repack(store, lambda: [versions(*WALK)])
+        return repack_all(store, versions(*WALK))
 
 
 def _repack_in_rounds(root: Path) -> object:
@@ -151,7 +160,7 @@ def _repack_in_rounds(root: Path) -> object:
 
 def _is_repacked(root: Path) -> bool:
     with ObjectStore(root / STORE, QUIET) as store:
-        report = repack(store, lambda: [versions(*WALK)], dry_run=True)
+        report = repack_all(store, versions(*WALK), dry_run=True)
         copies = [len(store.index.find(digest(data))) for data in WALK]
     return report.costliest_before <= 2 and not report.repacked_objects and copies == [1] * len(WALK)
 

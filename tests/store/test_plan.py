@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamella.store.plan import Edge, Parents, Problem, Vertex, solve, total_nbytes
+from lamella.store.plan import Edge, Parents, Problem, Vertex, solve, solve_without, total_nbytes
 
 
 @st.composite
@@ -79,7 +79,7 @@ def test_a_plan_is_within_its_bounds_whatever_there_was(problem, chosen):
     parents = solve(problem, tuple(current))
     assert is_within_bounds(problem, parents)
     if is_within_bounds(problem, tuple(current)):
-        assert total_nbytes(problem, parents) <= total_nbytes(problem, current)
+        assert total_nbytes(problem, parents) <= total_nbytes(problem, tuple(current))
 
 
 @given(problem=problems())
@@ -130,6 +130,25 @@ def test_little_to_be_won_is_left():
     problem = Problem((Vertex(1000, 9, 1), Vertex(1000, 9, 1)), (Edge(1, 0, 500, 1), Edge(0, 1, 495, 1)))
     assert solve(problem, (None, 0)) == (None, 0)
     assert solve(problem, (None, None)) == (1, None)
+
+
+@given(problem=problems(), needless=st.sets(st.integers(0, 7)))
+@settings(deadline=None)
+def test_what_is_needless_is_leaned_on_only_where_that_pays(problem, needless):
+    count = len(problem.vertices)
+    nobody, needless = (None,) * count, {number for number in needless if number < count}
+    parents = solve_without(problem, nobody, needless)
+    assert is_within_bounds(problem, parents)
+    needed = set(range(count)) - needless
+    assert total_nbytes(problem, parents, needed) <= total_nbytes(problem, solve(problem, nobody), needed)
+    assert solve_without(problem, parents, needless) == parents
+
+
+def test_a_needless_root_gives_way_to_one_that_is_needed():
+    sizes = {(1, 0): 10, (2, 0): 10, (1, 2): 12, (2, 1): 12, (0, 1): 10, (0, 2): 10}
+    problem = Problem((Vertex(100, 9, 1),) * 3, tuple(Edge(*pair, nbytes, 1) for pair, nbytes in sizes.items()))
+    assert solve_without(problem, (None, 0, 0), set()) == (None, 0, 0)
+    assert 0 not in solve_without(problem, (None, 0, 0), {0})
 
 
 def test_nothing_is_planned_for_nothing():

@@ -30,7 +30,20 @@ from lamella.store.writer import add_objects
 from lamella.testing.codecs import nudged, weights
 from lamella.testing.faults import power_cut
 from lamella.testing.packs import Content, changed, write_pack
-from tests.store.scenarios import BASE, QUIET, SINGLE, STORE, TUNED, WALK, add, age, source, versions, walk_in_a_chain
+from tests.store.scenarios import (
+    BASE,
+    QUIET,
+    SINGLE,
+    STORE,
+    TUNED,
+    WALK,
+    add,
+    age,
+    repack_all,
+    source,
+    versions,
+    walk_in_a_chain,
+)
 
 
 @pytest.fixture
@@ -41,7 +54,7 @@ def root(tmp_path: Path) -> Path:
 
 def repacked(root: Path, *contents: bytes, dry_run: bool = False) -> Repacked:
     with ObjectStore(root / STORE, QUIET) as store:
-        return repack(store, lambda: [versions(*contents)], dry_run=dry_run)
+        return repack_all(store, versions(*contents), dry_run=dry_run)
 
 
 def packs(root: Path) -> dict[str, tuple[bytes, float]]:
@@ -101,6 +114,27 @@ def test_what_nobody_calls_a_version_keeps_its_base_and_loses_nothing(root):
     assert_all_there(root, *WALK, BASE, TUNED, SINGLE, b"")
     with ObjectStore(root / STORE, QUIET) as store:
         assert [base.id for base in store.open(digest(TUNED)).bases] == [digest(BASE)]
+
+
+def test_what_only_served_as_a_base_is_dropped(root):
+    needed = WALK[1:]
+    before = sum(len(data) for data, _ in packs(root).values())
+    with ObjectStore(root / STORE, QUIET) as store:
+        assert {base.id for data in needed for base in store.open(digest(data)).bases} == {digest(WALK[0])}
+        report = repack(store, lambda: [versions(*needed)], lambda: {digest(data) for data in needed})
+    assert_all_there(root, *needed)
+    assert report.after_nbytes < before - 500
+    with ObjectStore(root / STORE, QUIET) as store:
+        assert not store.contains(digest(WALK[0]))
+
+
+def test_what_serves_as_a_base_and_is_in_grace_is_not_dropped(root):
+    needed = WALK[1:]
+    for path in (root / STORE / "packs").iterdir():
+        path.touch()
+    with ObjectStore(root / STORE, QUIET) as store:
+        repack(store, lambda: [versions(*needed)], lambda: {digest(data) for data in needed})
+    assert_all_there(root, *WALK)
 
 
 def test_the_newest_version_can_be_leaned_on(root):

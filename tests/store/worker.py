@@ -71,7 +71,7 @@ def tidy(store: ObjectStore, seed: int) -> None:
             with ObjectStore(store.directory, EAGER) as other:
                 roll_up(other)
         elif number % 4 == 2:
-            repack(store, lambda: families)
+            repack(store, lambda: families, lambda: everything)
         else:
             checked = check_store(store)
             assert (checked.damage, checked.unreadable) == ((), frozenset())

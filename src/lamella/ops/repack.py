@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from lamella.codec.delta import LAYOUT_OF_DTYPE
 from lamella.core.ids import ObjectId
 from lamella.core.progress import SILENT, Progress
-from lamella.ops.gc import reachable_manifests
+from lamella.ops.gc import reachable_manifests, reachable_objects
 from lamella.repo.manifest import OPAQUE, Manifest
 from lamella.repo.repository import Repository
 from lamella.store.repack import Repacked
@@ -15,13 +16,25 @@ from lamella.store.repack import repack as repack_store
 from lamella.store.series import Series
 
 
-def repack(repository: Repository, *, dry_run: bool = False, progress: Progress = SILENT) -> Repacked:
+def repack(
+    repository: Repository, *, grace_seconds: float | None = None, dry_run: bool = False, progress: Progress = SILENT
+) -> Repacked:
     """Store every object against the base that makes the whole store smallest, while no version gets slow to restore.
 
-    Nothing is dropped and no id changes. Raises as `gc` does where Git cannot be read to the end, and IntegrityError
+    No id changes. What nothing reaches and no grace period protects is not leaned on any more, where that pays, and
+    dropped. Raises as `gc` does where Git cannot be read to the end, and IntegrityError
     (store-damaged) where the store is damaged.
     """
-    return repack_store(repository.store, lambda: reachable_series(repository), dry_run=dry_run, progress=progress)
+    store = repository.store
+    if grace_seconds is not None:
+        store.config = dataclasses.replace(store.config, grace_seconds=grace_seconds)
+    return repack_store(
+        store,
+        lambda: reachable_series(repository),
+        lambda: reachable_objects(repository),
+        dry_run=dry_run,
+        progress=progress,
+    )
 
 
 def reachable_series(repository: Repository) -> Iterator[Series]:

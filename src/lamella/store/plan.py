@@ -8,7 +8,7 @@ that are judged with all that they entail). Nothing here knows a store: vertices
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 
 LEAST_GAIN = 0.01
@@ -222,10 +222,37 @@ class _Forest:
             self._bases[moved] += bases
 
 
-def total_nbytes(problem: Problem, parents: Sequence[int | None]) -> int:
-    """Return the bytes that a plan takes; every pair of it has to be an edge."""
+def total_nbytes(problem: Problem, parents: Parents, needed: Iterable[int] | None = None) -> int:
+    """Return the bytes that a plan takes: of all vertices, or of those `needed` and what they lean on.
+
+    Every pair of the plan has to be an edge.
+    """
     sizes = {(edge.vertex, edge.base): edge.nbytes for edge in problem.edges}
-    return sum(
-        problem.vertices[vertex].alone_nbytes if base is None else sizes[vertex, base]
-        for vertex, base in enumerate(parents)
-    )
+    counted: set[int] = set()
+    total = 0
+    for vertex in range(len(parents)) if needed is None else needed:
+        current: int | None = vertex
+        while current is not None and current not in counted:
+            counted.add(current)
+            base = parents[current]
+            total += problem.vertices[current].alone_nbytes if base is None else sizes[current, base]
+            current = base
+    return total
+
+
+def solve_without(problem: Problem, current: Parents, needless: Set[int]) -> Parents:
+    """Return a plan as `solve` does, in which nothing leans on `needless` vertices unless that pays.
+
+    What nobody needs can be dropped once nothing leans on it; until then it takes its bytes.
+    """
+    whole = solve(problem, current)
+    if not needless:
+        return whole
+    edges = tuple(edge for edge in problem.edges if edge.base not in needless)
+    spared = solve(Problem(problem.vertices, edges), tuple(None if base in needless else base for base in current))
+    needed = set(range(len(problem.vertices))) - needless
+    best = min(whole, spared, key=lambda parents: total_nbytes(problem, parents, needed))
+    if _Forest(problem).adopt(current):
+        least = (1 - LEAST_GAIN) * total_nbytes(problem, current, needed)
+        return best if total_nbytes(problem, best, needed) < least else current
+    return best

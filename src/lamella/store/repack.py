@@ -8,6 +8,7 @@ so the store is whole whenever the process dies, and the next run goes on from w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from lamella.core.errors import IntegrityError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import MIB
 from lamella.core.progress import SILENT, Progress
-from lamella.store.gc import Alive, Place, plan_pack, refused_where_damaged, rewrite, verify_survivors
+from lamella.store.gc import Alive, Place, collect, plan_pack, refused_where_damaged, rewrite, verify_survivors
 from lamella.store.objects import ObjectStore
 from lamella.store.parallel import ordered_map
 from lamella.store.reader import verify_chain
@@ -53,13 +54,19 @@ class Repacked:
 
 
 def repack(
-    store: ObjectStore, series: Callable[[], Iterable[Series]], *, dry_run: bool = False, progress: Progress = SILENT
+    store: ObjectStore,
+    series: Callable[[], Iterable[Series]],
+    keep: Callable[[], set[ObjectId]],
+    *,
+    dry_run: bool = False,
+    progress: Progress = SILENT,
 ) -> Repacked:
     """Store every object against the base that a plan over the whole store gives it, and return what that changed.
 
-    `series` is asked which objects are versions of one tensor. No object gets another id, none is lost and none is
-    dropped, whatever reaches it, and its grace period counts from when it did. Interrupted at any point, the store is
-    whole, and a second run goes on; on a store that was repacked, nothing is written. Raises IntegrityError
+    `series` is asked which objects are versions of one tensor, and `keep`, as in `collect`, which are needed. What is
+    not, and out of its grace, is no base any more where another one does as well; it is dropped as `collect` drops it.
+    No object gets another id, and the grace period of each counts from when it did. Interrupted at any point, the
+    store is whole, and a second run goes on; on a store that was repacked, nothing is written. Raises IntegrityError
     (store-damaged) where anything that is read turns out to be damaged.
     """
     with refused_where_damaged("the store was not repacked"):
@@ -67,7 +74,9 @@ def repack(
             before_nbytes = sum(store.refresh().values())
             shelf = Shelf(store)
             standings = dict(shelf.standings())
-            wished = wishes(standings, series(), shelf.open, store.config.threads, progress)
+            limit = time.time() - store.config.grace_seconds
+            needless = {identity for identity in standings.keys() - keep() if shelf.youth(identity) <= limit}
+            wished = wishes(standings, series(), needless, shelf.open, store.config.threads, progress)
         before = _costliest((one.cost, one.nbytes) for one in standings.values())
         after = _costliest((wish.cost, standings[identity].nbytes) for identity, wish in wished.items())
         changed = {identity: wish for identity, wish in wished.items() if wish.is_new}
@@ -76,6 +85,8 @@ def repack(
         after_nbytes = before_nbytes - saved
         if not dry_run:
             _Rounds(store, standings, wished, progress).run()
+            if needless:
+                collect(store, keep, progress=progress)
             with store.lock(exclusive=False):
                 after_nbytes = sum(store.refresh().values())
                 after = _costliest((one.cost, one.nbytes) for _, one in Shelf(store).standings())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from lamella.codec.delta_format import LAYOUTS
@@ -17,7 +17,7 @@ from lamella.core.limits import MAX_WRITTEN_DEPTH
 from lamella.core.progress import SILENT, Progress
 from lamella.store.chain import Chain
 from lamella.store.parallel import ordered_map
-from lamella.store.plan import Edge, Problem, Vertex, solve
+from lamella.store.plan import Edge, Problem, Vertex, solve_without
 from lamella.store.predict import Predicted, Predictor, is_worthwhile, slack
 from lamella.store.shelf import Form, Standing
 
@@ -60,16 +60,18 @@ class Wish:
 def wishes(
     standings: Mapping[ObjectId, Standing],
     series: Iterable[Series],
+    needless: Set[ObjectId],
     open_chain: Callable[[ObjectId], Chain],
     threads: int = 1,
     progress: Progress = SILENT,
 ) -> dict[ObjectId, Wish]:
     """Return how each object of `standings` should be stored, every base before what leans on it.
 
-    `open_chain` opens them, from several threads. Raises IntegrityError where what is sampled is damaged.
+    What is `needless` serves as a base only where that pays. `open_chain` opens objects, from several threads. Raises
+    IntegrityError where what is sampled is damaged.
     """
     known = [Series(tuple(one for one in found.objects if one in standings), found.layout) for found in series]
-    groups = _groups(standings, known)
+    groups = _groups(standings, known, needless)
     progress.start("planning", sum(standings[identity].nbytes for group in groups for identity in group.members))
     found: dict[ObjectId, Wish] = {}
     predictor = Predictor(open_chain)
@@ -84,9 +86,10 @@ def wishes(
 class _Group:
     members: list[ObjectId]
     series: list[Series]
+    needless: Set[ObjectId]
 
 
-def _groups(standings: Mapping[ObjectId, Standing], series: Sequence[Series]) -> list[_Group]:
+def _groups(standings: Mapping[ObjectId, Standing], series: Sequence[Series], needless: Set[ObjectId]) -> list[_Group]:
     """Return the objects in groups that have nothing to do with each other."""
     leader = {identity: identity for identity in standings}
 
@@ -104,7 +107,7 @@ def _groups(standings: Mapping[ObjectId, Standing], series: Sequence[Series]) ->
             leader[find(identity)] = find(one.objects[0])
     groups: dict[ObjectId, _Group] = {}
     for identity in sorted(standings):
-        groups.setdefault(find(identity), _Group([], [])).members.append(identity)
+        groups.setdefault(find(identity), _Group([], [], needless)).members.append(identity)
     for one in series:
         if one.objects:
             groups[find(one.objects[0])].series.append(one)
@@ -130,13 +133,13 @@ def _planned(
     def against(pair: tuple[ObjectId, ObjectId]) -> Predicted:
         return predictor.against(*pair, layouts.get(pair[0]))
 
-    compared = group.members if pairs else []
+    compared = group.members if pairs or any(standings[one].form.base for one in group.members) else []
     roots = dict(zip(compared, ordered_map(alone, compared, threads), strict=True))
     deltas = dict(zip(pairs, ordered_map(against, pairs, threads), strict=True))
     for (one, other), delta in list(deltas.items()):
         if standings[one].nbytes == standings[other].nbytes:
             deltas.setdefault((other, one), delta)
-    bases = _solved(standings, group, present, roots, deltas) if pairs else dict.fromkeys(group.members)
+    bases = _solved(standings, group, present, roots, deltas) if compared else dict.fromkeys(group.members)
     below: dict[ObjectId, int] = {}
     for identity in _from_the_roots(bases):
         base, standing = bases[identity], standings[identity]
@@ -175,7 +178,8 @@ def _solved(
         if present[one] == base or is_worthwhile(delta, roots[one])
     )
     current = tuple(None if (base := present[one]) is None else numbers[base] for one in group.members)
-    parents = solve(Problem(vertices, edges), current)
+    needless = {number for one, number in numbers.items() if one in group.needless}
+    parents = solve_without(Problem(vertices, edges), current, needless)
     return {
         one: None if parent is None else group.members[parent]
         for one, parent in zip(group.members, parents, strict=True)

@@ -38,7 +38,9 @@ def command(dry_run: bool, grace_days: float | None, with_repack: bool, as_json:
     listener = progress(quiet=as_json)
     with open_repository() as repository:
         report = gc(repository, grace_seconds=grace_seconds, dry_run=dry_run, progress=listener)
-        repacked = repack(repository, dry_run=dry_run, progress=listener) if with_repack else None
+        repacked = None
+        if with_repack:
+            repacked = repack(repository, grace_seconds=grace_seconds, dry_run=dry_run, progress=listener)
     if as_json:
         fields = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
         render.emit_json("gc", fields | ({} if repacked is None else {"repacked": repacked}))
