@@ -154,7 +154,7 @@ def _repack(root: Path) -> object:
 
 
 def _repack_in_rounds(root: Path) -> object:
-    with mock.patch.object(repacking, "ROUND_NBYTES", 3000):
+    with mock.patch.object(repacking, "ROUND_NBYTES", 6000):
         return _repack(root)
 
 
