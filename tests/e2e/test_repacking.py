@@ -88,3 +88,20 @@ def test_an_empty_repository_has_nothing_to_repack(make_repository):
     bench = Workbench(make_repository().root)
     bench.lamella("init")
     assert bench.lamella("gc", "--repack").splitlines()[-1] == "nothing to repack"
+
+
+def test_a_version_that_was_left_behind_goes_though_others_leaned_on_it(trained, history):
+    trained.git("tag", "--delete", "step-0")
+    trained.git("switch", "--quiet", "--orphan", "later")
+    trained.git("checkout", "--quiet", "main", "--", ".gitattributes")
+    for step, data in enumerate(history[1:], 1):
+        trained.commit(MODEL, data, f"step {step}")
+        trained.git("tag", "--force", f"step-{step}")
+    trained.git("branch", "--delete", "--force", "main")
+    trained.git("reflog", "expire", "--expire=now", "--expire-unreachable=now", "--all")
+    (trained.root / ".git/ORIG_HEAD").unlink(missing_ok=True)
+    report = json.loads(trained.lamella("gc", "--repack", "--grace-days", "0", "--json"))
+    assert report["kept_objects"] > len(SHAPES) * (len(history) - 1) + 1
+    assert trained.lamella("gc").splitlines()[1].startswith(f"kept {len(SHAPES) * (len(history) - 1) + 1} objects, ")
+    trained.git("checkout", "--quiet", "step-1")
+    assert trained.read(MODEL) == history[1]
