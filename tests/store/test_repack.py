@@ -88,6 +88,18 @@ def test_a_series_gets_smaller_and_cheap_to_restore_and_stays_what_it_was(tmp_pa
     assert_all_there(tmp_path, *series)
 
 
+def test_what_is_encoded_anew_is_still_found_as_a_relative(tmp_path):
+    series = [weights(20_000, 2, 1)]
+    while len(series) < 6:
+        series.append(nudged(series[-1], 2, len(series)))
+    for number, data in enumerate(series):
+        add(tmp_path, source(data, 2, *series[max(0, number - 1) : number]))
+    age(tmp_path)
+    assert repacked(tmp_path, *series).repacked_objects > 0
+    with ObjectStore(tmp_path / STORE, QUIET) as store:
+        assert all(store.open(digest(data)).head.sketch for data in series)
+
+
 def test_a_repacked_store_is_left_as_it_is(root):
     assert repacked(root, *WALK).repacked_objects > 0
     before = packs(root)

@@ -104,7 +104,7 @@ def _scaled(head: Head, layout: int | None, pairs: list[Pair], *, alone: bool) -
     codec, sampled = Fitter(head, layout).best(pairs, alone=alone)
     parameters = 0 if codec is None else len(codec.parameters)
     payload = round((sampled - parameters) * head.nbytes / max(1, _nbytes(pairs)))
-    own = head_nbytes_for(chunk_count(head.nbytes, head.item_nbytes, head.chunk_shift), parameters)
+    own = head_nbytes_for(chunk_count(head.nbytes, head.item_nbytes, head.chunk_shift), parameters, len(head.sketch))
     return Predicted(own + payload, link_cost(head.nbytes, head.item_nbytes, payload))
 
 

@@ -21,6 +21,7 @@ from lamella.store.parallel import ordered_map
 from lamella.store.record import Head, stripes
 from lamella.store.series import Wish
 from lamella.store.shelf import Shelf
+from lamella.store.sketch import take_sketch
 from lamella.store.writer import Plan, Source, encode_objects
 
 
@@ -82,12 +83,15 @@ def _plan(shelf: Shelf, item: tuple[ObjectId, Wish, int]) -> Plan:
     identity, wish, depth = item
     chain = shelf.open(identity)
     base = None if wish.base is None else shelf.open(wish.base, wish.item_nbytes)
-    head = Head(identity, wish.base, depth, wish.item_nbytes, CHUNK_SHIFT, chain.head.nbytes, 0, ())
+    source = Source(chain.head.nbytes, wish.item_nbytes, partial(_read, chain))
+    sketch = chain.head.sketch if chain.head.item_nbytes == source.item_nbytes else b""
+    sketch = sketch or take_sketch(source.nbytes, source.item_nbytes, wish.layout, source.read_at)
+    head = Head(identity, wish.base, depth, wish.item_nbytes, CHUNK_SHIFT, source.nbytes, 0, (), sketch=sketch)
     sampler = Sampler(head, wish.layout, partial(_read_chunk, chain, head.chunk_nbytes))
     codec, _ = sampler.best(sampler.pairs(base, FITTED_CHUNKS), alone=base is None)
     if codec is not None:
         head = replace(head, parameters=codec.parameters)
-    return Plan(head, Source(head.nbytes, head.item_nbytes, partial(_read, chain)), base, codec)
+    return Plan(head, source, base, codec)
 
 
 def _read_chunk(chain: Chain, chunk_nbytes: int, number: int) -> Buffer:
