@@ -10,9 +10,7 @@ namespace {
 inline void push_one(const Flags& flags, std::uint8_t context, bool is_set, std::uint32_t& state,
                      std::uint8_t*& words) noexcept {
     const std::uint32_t clear = flags.clear[context], mask = is_set ? ~0U : 0;
-    const std::uint32_t* const reciprocals[2] = {flags.clear_reciprocals.data(), flags.set_reciprocals.data()};
-    push_one<kFlagBits>((clear ^ mask) + (mask & (kFlagTotal + 1)), clear & mask, reciprocals[is_set][context], state,
-                        words);
+    push_one<kFlagBits>((clear ^ mask) + (mask & (kFlagTotal + 1)), clear & mask, state, words);
 }
 
 // The lowest bits of 64 bytes that are 0 or 1.
@@ -47,23 +45,22 @@ inline void push_flags(const Flags& flags, const std::uint8_t* contexts, const s
     while (left % kLanes != 0) push_last();
 #if defined(LAMELLA_VECTOR_LANES)
     Vectors vectors(pushing.states);
-    const auto table = [](const std::array<std::uint32_t, kFlagContexts>& of) {
+    const auto table = [](const auto& of) {
         return [low = _mm512_load_si512(of.data()), high = _mm512_load_si512(of.data() + 16)](__m512i index) {
             return _mm512_permutex2var_epi32(low, index, high);
         };
     };
     const auto clear_of = table(flags.clear);
-    const auto clear_reciprocals = table(flags.clear_reciprocals), set_reciprocals = table(flags.set_reciprocals);
+    const auto clear_inverses = table(flags.clear_inverses), set_inverses = table(flags.set_inverses);
     const __m512i total = _mm512_set1_epi32(kFlagTotal);
     for (; left != 0; left -= kLanes) {
         for (std::size_t i = Vectors::kCount; i-- != 0;) {
             const std::size_t at = left - kLanes + LAMELLA_VECTOR_LANES * i;
             const __m512i context = widened(contexts + at), clear = clear_of(context);
             const auto is_set = static_cast<__mmask16>(set[at / 64] >> at % 64);
-            const __m512i reciprocal =
-                _mm512_mask_blend_epi32(is_set, clear_reciprocals(context), set_reciprocals(context));
+            const __m512i inverse = _mm512_mask_blend_epi32(is_set, clear_inverses(context), set_inverses(context));
             push_vector<kFlagBits>(_mm512_mask_sub_epi32(clear, is_set, total, clear),
-                                   _mm512_maskz_mov_epi32(is_set, clear), reciprocal, vectors.states[i], words);
+                                   _mm512_maskz_mov_epi32(is_set, clear), inverse, vectors.states[i], words);
         }
     }
     vectors.store(pushing.states);

@@ -1,5 +1,7 @@
 #include "rans.hpp"
 
+#include <bit>
+
 namespace lamella {
 
 Tables::Tables(std::span<const std::uint16_t> frequencies) {
@@ -10,8 +12,8 @@ Tables::Tables(std::span<const std::uint16_t> frequencies) {
         std::uint32_t start = 0;
         for (std::uint32_t symbol = 0; symbol < kSymbols; ++symbol) {
             const std::uint32_t frequency = frequencies[context * kSymbols + symbol];
-            const std::uint64_t reciprocal = frequency == 0 ? 0 : reciprocal_of(frequency);
-            pushed_.push_back(frequency == 0 ? 0 : frequency | start << 16 | reciprocal << 32);
+            const std::uint64_t inverse = std::bit_cast<std::uint32_t>(inverse_of(frequency));
+            pushed_.push_back(frequency == 0 ? 0 : frequency | start << 16 | inverse << 32);
             for (std::uint32_t i = 0; i < frequency; ++i) popped_.push_back(symbol | frequency << 8 | i << 20);
             start += frequency;
         }

@@ -24,13 +24,10 @@ inline constexpr std::size_t kStatesNbytes = kLanes * 4;
 // Stands for every symbol that a context does not hold; all hold it.
 inline constexpr std::uint8_t kEscape = 255;
 
-// ceil(2**(31 + bits) / frequency), `bits` being those of frequency - 1: with it the quotient of a state below 2**31
-// comes out of a multiplication (Fabian Giesen, "Interleaved entropy coders", arXiv:1402.3392). A frequency of 1 has
-// 2**32 - 1, which gives the state less one.
-constexpr std::uint32_t reciprocal_of(std::uint32_t frequency) noexcept {
-    if (frequency == 1) return ~0U;
-    const std::uint64_t scaled = std::uint64_t{1} << (31 + std::bit_width(frequency - 1));
-    return static_cast<std::uint32_t>((scaled + frequency - 1) / frequency);
+// A little less than 1 / frequency: multiplied by a state below 2**31 and rounded down, it gives the quotient or, where the
+// quotient is below 2**20, at worst one less, however the machine rounds in between.
+inline float inverse_of(std::uint32_t frequency) noexcept {
+    return static_cast<float>((1 - 0x1p-21) / frequency);
 }
 
 // Frequencies of the 256 symbols in each context, ready for both directions.
@@ -40,7 +37,7 @@ class Tables {
     // number below it.
     explicit Tables(std::span<const std::uint16_t> frequencies);
 
-    // For each symbol of each context: frequency | start << 16 | the frequency's reciprocal << 32.
+    // For each symbol of each context: frequency | start << 16 | the bits of the frequency's inverse << 32.
     [[nodiscard]] const std::uint64_t* pushed() const noexcept { return pushed_.data(); }
     // For each slot of each context: symbol | frequency << 8 | (slot - start) << 20.
     [[nodiscard]] const std::uint32_t* popped() const noexcept { return popped_.data(); }
@@ -61,15 +58,15 @@ inline constexpr std::size_t kFlagContexts = 32;
 struct Flags {
     alignas(64) std::array<std::uint32_t, kFlagContexts> clear;
     // Of the frequencies of clear flags, and of those that are set.
-    alignas(64) std::array<std::uint32_t, kFlagContexts> clear_reciprocals;
-    alignas(64) std::array<std::uint32_t, kFlagContexts> set_reciprocals;
+    alignas(64) std::array<float, kFlagContexts> clear_inverses;
+    alignas(64) std::array<float, kFlagContexts> set_inverses;
 
     // The contexts beyond those of `shares` are not used.
     explicit Flags(std::span<const std::uint16_t> shares) noexcept {
         for (std::size_t i = 0; i < kFlagContexts; ++i) {
             clear[i] = i < shares.size() ? shares[i] : kFlagTotal / 2;
-            clear_reciprocals[i] = reciprocal_of(clear[i]);
-            set_reciprocals[i] = reciprocal_of(kFlagTotal - clear[i]);
+            clear_inverses[i] = inverse_of(clear[i]);
+            set_inverses[i] = inverse_of(kFlagTotal - clear[i]);
         }
     }
 };

@@ -59,19 +59,14 @@ inline std::uint32_t load_word(const std::uint8_t* at) noexcept {
 
 // Push what takes `frequency` of 2**bits from `start` up.
 template <std::uint32_t bits>
-inline void push_one(std::uint32_t frequency, std::uint32_t start, std::uint32_t reciprocal, std::uint32_t& state,
-                     std::uint8_t*& words) noexcept {
+inline void push_one(std::uint32_t frequency, std::uint32_t start, std::uint32_t& state, std::uint8_t*& words) noexcept {
     // A word is written always and kept where it is needed: no branch that cannot be foreseen.
     const std::uint32_t is_full = state >= frequency << (31 - bits) ? 1 : 0;
     words[-2] = static_cast<std::uint8_t>(state);
     words[-1] = static_cast<std::uint8_t>(state >> 8);
     words -= kWordNbytes * is_full;
     state >>= 16 * is_full;
-    const std::uint64_t product = static_cast<std::uint64_t>(state) * reciprocal;
-    const std::uint32_t is_one = frequency == 1 ? 1 : 0;
-    const int shift = static_cast<int>(std::bit_width((frequency - 1) | 1)) - 1;
-    const std::uint32_t quotient = (static_cast<std::uint32_t>(product >> 32) >> shift) + is_one;
-    state += start + quotient * ((1U << bits) - frequency);
+    state = (state / frequency << bits) + state % frequency + start;
 }
 
 inline void push_one(const Tables& tables, std::uint8_t context, std::uint8_t& symbol, std::uint32_t& state,
@@ -79,8 +74,7 @@ inline void push_one(const Tables& tables, std::uint8_t context, std::uint8_t& s
     const std::uint64_t* row = tables.pushed() + context * kSymbols;
     if (row[symbol] == 0) [[unlikely]] symbol = kEscape;
     const std::uint64_t entry = row[symbol];
-    push_one<kProbabilityBits>(entry & 0xFFFF, entry >> 16 & 0xFFFF, static_cast<std::uint32_t>(entry >> 32), state,
-                               words);
+    push_one<kProbabilityBits>(entry & 0xFFFF, entry >> 16 & 0xFFFF, state, words);
 }
 
 inline void refill(std::uint32_t popped, std::uint32_t& state, const std::uint8_t*& words) noexcept {
@@ -174,26 +168,22 @@ inline Halves load_each(const std::uint64_t* from, __m512i indices) noexcept {
 
 // Push into 16 lanes what push_one pushes into one.
 template <std::uint32_t bits>
-inline void push_vector(__m512i frequency, __m512i start, __m512i reciprocal, __m512i& state,
+inline void push_vector(__m512i frequency, __m512i start, __m512i inverse, __m512i& state,
                         std::uint8_t*& words) noexcept {
-    const __m512i one = _mm512_set1_epi32(1);
     const __mmask16 full = _mm512_cmpge_epu32_mask(state, _mm512_slli_epi32(frequency, 31 - bits));
     words -= kWordNbytes * static_cast<std::size_t>(std::popcount(full));
     const __m256i given = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, state));
     _mm256_mask_storeu_epi16(words, static_cast<__mmask16>((1U << std::popcount(full)) - 1), given);
     state = _mm512_mask_srli_epi32(state, full, state, 16);
-    const __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(state, reciprocal), 32);
-    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(state, 32), _mm512_srli_epi64(reciprocal, 32));
-    const __m512i high = _mm512_mask_blend_epi32(0xAAAA, even, odd);
-    const __mmask16 ones = _mm512_cmpeq_epi32_mask(frequency, one);
-    // The bits of (frequency - 1), less one; a frequency of 1 is not shifted.
-    const __m512i shift =
-        _mm512_maskz_sub_epi32(static_cast<__mmask16>(~ones), _mm512_set1_epi32(31),
-                               _mm512_lzcnt_epi32(_mm512_sub_epi32(frequency, one)));
-    __m512i quotient = _mm512_srlv_epi32(high, shift);
-    quotient = _mm512_mask_add_epi32(quotient, ones, quotient, one);
-    const __m512i complement = _mm512_sub_epi32(_mm512_set1_epi32(1 << bits), frequency);
-    state = _mm512_add_epi32(_mm512_add_epi32(state, start), _mm512_mullo_epi32(quotient, complement));
+    const __m512 estimate = _mm512_mul_ps(_mm512_cvtepu32_ps(state), _mm512_castsi512_ps(inverse));
+    const __m512i quotient = _mm512_cvttps_epu32(estimate);
+    __m512i rest = _mm512_sub_epi32(state, _mm512_mullo_epi32(quotient, frequency));
+    state = _mm512_slli_epi32(quotient, bits);
+    // Where the quotient is one too small.
+    const __mmask16 more = _mm512_cmpge_epu32_mask(rest, frequency);
+    rest = _mm512_mask_sub_epi32(rest, more, rest, frequency);
+    state = _mm512_mask_add_epi32(state, more, state, _mm512_set1_epi32(1 << bits));
+    state = _mm512_add_epi32(_mm512_add_epi32(state, rest), start);
 }
 
 #endif
