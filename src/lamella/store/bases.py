@@ -14,7 +14,7 @@ from lamella.codec.base import Codec
 from lamella.codec.builtin import encode
 from lamella.codec.delta import Delta, fit_delta
 from lamella.core.buffers import Buffer
-from lamella.core.limits import MAX_WRITTEN_DEPTH
+from lamella.core.limits import MAX_READ_DEPTH, MAX_WRITTEN_DEPTH
 from lamella.store.chain import Chain
 from lamella.store.record import Head
 
@@ -49,7 +49,8 @@ ALONE = Choice(None, 0, None)
 def _allowed(candidates: Iterable[Chain], head: Head) -> Iterator[Chain]:
     for chain in candidates:
         same_grid = chain.head.item_nbytes == head.item_nbytes and chain.head.chunk_shift == head.chunk_shift
-        if same_grid and chain.head.rows and chain.head.depth < MAX_WRITTEN_DEPTH:
+        shallow = chain.deltas < MAX_WRITTEN_DEPTH and chain.head.depth < MAX_READ_DEPTH
+        if same_grid and chain.head.chunks and shallow:
             yield chain
 
 
@@ -77,7 +78,7 @@ class _Sampler:
         for number in _spread(self._count, wanted):
             part = memoryview(self._read_chunk(number))[:limit]
             base = memoryview(b"")
-            if chain is not None and number < len(chain.head.rows):
+            if chain is not None and number < chain.head.chunks:
                 base = memoryview(chain.decode(number, number + 1))[: len(part)]
             found.append((part, base if len(base) == len(part) else None))
         return found

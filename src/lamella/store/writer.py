@@ -23,13 +23,16 @@ from lamella.core.errors import ConflictError, IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES, OBJECT_COST_NBYTES, STRIPE_NBYTES
 from lamella.core.progress import SILENT, Progress
+from lamella.core.tensors import TensorSpec
 from lamella.store.bases import ALONE, Choice, choose
 from lamella.store.chain import Chain
+from lamella.store.derivation import find_derivation
 from lamella.store.grace import Found, keep
+from lamella.store.kin import Family
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackWriter
 from lamella.store.parallel import bundled, ordered_map
-from lamella.store.record import Head, chunk_count, stripes
+from lamella.store.record import DERIVED, Head, stripes
 from lamella.store.rollup import roll_up
 
 ReadAt = Callable[[int, int], Buffer]
@@ -42,7 +45,8 @@ class Source:
     """Bytes to store: `read_at(offset, nbytes)` lends them, from any thread, and `item_nbytes` is their item's width.
 
     `candidates` are ids of objects that may serve as a base, the most likely first; unknown ones are passed over.
-    `layout` is that of floats in `codec.delta`, None for items that are none.
+    `layout` is that of floats in `codec.delta`, None for items that are none. `spec` says what the bytes are as a
+    tensor, and `family` which stored tensors they may be made of.
     """
 
     nbytes: int
@@ -50,6 +54,8 @@ class Source:
     read_at: ReadAt
     candidates: tuple[ObjectId, ...] = ()
     layout: int | None = None
+    spec: TensorSpec | None = None
+    family: Family | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ def _write(store: ObjectStore, missing: dict[ObjectId, Source], carried: list[Re
         return _write_pack(store, missing, carried, progress)
     except IntegrityError:
         # A base turned out to be damaged where it was not sampled: an old version must not keep a new one out.
-        alone = {identity: replace(source, candidates=()) for identity, source in missing.items()}
+        alone = {identity: replace(source, candidates=(), family=None) for identity, source in missing.items()}
         return _write_pack(store, alone, carried, progress)
 
 
@@ -152,7 +158,7 @@ def _write_pack(
     # Closed at once where something fails: no task may read a source after that.
     with (
         PackWriter(store.packs) as pack,
-        closing(ordered_map(_plan, candidates, threads)) as plans,
+        closing(ordered_map(partial(_plan, store), candidates, threads)) as plans,
         closing(ordered_map(_encode_bundle, _bundles(plans), threads)) as bundles,
     ):
         encoded = itertools.chain.from_iterable(bundles)
@@ -183,13 +189,16 @@ def _open_candidates(store: ObjectStore, target: ObjectId, source: Source) -> li
     return list(chains.values())
 
 
-def _plan(item: tuple[ObjectId, Source, list[Chain]]) -> _Plan:
+def _plan(store: ObjectStore, item: tuple[ObjectId, Source, list[Chain]]) -> _Plan:
     identity, source, candidates = item
     bare = Head(identity, None, 0, source.item_nbytes, CHUNK_SHIFT, source.nbytes, 0, ())
 
     def read_chunk(number: int) -> Buffer:
         return source.read_at(number * bare.chunk_nbytes, bare.decoded_nbytes(number))
 
+    derivation = find_derivation(store, bare, source.read_at, source.spec, source.family)
+    if derivation is not None:
+        return _Plan(derivation.finished(bare), source, None, None)
     try:
         choice = choose(bare, source.layout, read_chunk, candidates)
     except IntegrityError:
@@ -208,9 +217,7 @@ def _bundles(plans: Iterable[_Plan]) -> Iterator[list[_Stripe]]:
     cut = (
         _Stripe(plan, first, last)
         for plan in plans
-        for first, last in stripes(
-            chunk_count(plan.head.nbytes, plan.head.item_nbytes, plan.head.chunk_shift), plan.head.chunk_nbytes
-        )
+        for first, last in stripes(0 if plan.head.flags & DERIVED else plan.head.chunks, plan.head.chunk_nbytes)
     )
     return bundled(cut, lambda stripe: stripe.cost_nbytes, STRIPE_NBYTES)
 
@@ -225,8 +232,8 @@ def _encode_stripe(stripe: _Stripe) -> _Encoded:
     stop = min(stripe.last * head.chunk_nbytes, head.nbytes)
     data = memoryview(source.read_at(start, stop - start))
     based = memoryview(b"")
-    if base is not None and stripe.first < len(base.head.rows):
-        based = memoryview(base.decode(stripe.first, min(stripe.last, len(base.head.rows))))
+    if base is not None and stripe.first < base.head.chunks:
+        based = memoryview(base.decode(stripe.first, min(stripe.last, base.head.chunks)))
     chunks = []
     for at in range(0, len(data), head.chunk_nbytes):
         chunk, against = data[at : at + head.chunk_nbytes], based[at : at + head.chunk_nbytes]
@@ -237,7 +244,13 @@ def _encode_stripe(stripe: _Stripe) -> _Encoded:
 
 
 def _checked_chunks(plan: _Plan, stripes: Iterable[_Encoded], progress: Progress) -> Iterator[tuple[int, bytes]]:
-    """Yield one object's encoded chunks; raise at the end unless the bytes encoded are those that were identified."""
+    """Yield one object's encoded chunks; raise at the end unless the bytes encoded are those that were identified.
+
+    Nothing is encoded of a derived object, whose recipe was held against its id.
+    """
+    if plan.head.flags & DERIVED:
+        progress.advance(plan.head.nbytes)
+        return
     hasher = blake3()
     for stripe in stripes:
         hasher.update(stripe.data)

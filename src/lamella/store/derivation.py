@@ -1,0 +1,271 @@
+"""Finding out that a tensor can be made of others that are stored, and proving it.
+
+A look at a few items proposes; that all bytes together have the right digest decides. So a tensor that differs in one
+bit is not derived, and one that is derived is exactly what was added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from lamella.codec.casts import CASTS, cast_code
+from lamella.codec.raw import equal
+from lamella.core.buffers import Buffer
+from lamella.core.errors import IntegrityError, NotFoundError
+from lamella.core.limits import MAX_PIECES, MAX_READ_DEPTH, MAX_ROW_PIECES, STRIPE_NBYTES
+from lamella.core.tensors import TensorSpec
+from lamella.store.chain import Chain
+from lamella.store.derived import derive
+from lamella.store.kin import Family, Relative, shapes_of
+from lamella.store.objects import ObjectStore
+from lamella.store.recipe import COPY, FILL, Block, Ingredient, Piece, Recipe, check_recipe, pack_recipe
+from lamella.store.record import DERIVED, Head
+
+LEAST_NBYTES = 512
+"""A shorter object takes hardly more than a recipe."""
+LEAST_CONSTANT_CHUNKS = 4
+"""With fewer chunks, planes of one item again and again are not longer than a recipe."""
+LOOKED_AT_ITEMS = 32
+"""Items that are compared to find a source: floats that agree in so many agree in all, or have to be read anyway."""
+SAMPLE_ITEMS = 1 << 12
+"""Items that are made and compared at the beginning, the middle and the end before all are."""
+MOST_OFFSETS = 64
+"""Places in a source at which a part of it is looked for: the shards of one matrix."""
+
+Open = Callable[[Relative], Chain | None]
+"""Gives a relative opened for reading; None where it cannot serve as a source."""
+
+
+class Derivation(NamedTuple):
+    """A recipe that was proved to make an object, and how deep the object is by it."""
+
+    recipe: Recipe
+    depth: int
+
+    def finished(self, head: Head) -> Head:
+        """Return the head of the object, `head` being one that states its lengths alone."""
+        return replace(head, depth=self.depth, parameters=pack_recipe(self.recipe), flags=DERIVED)
+
+
+def find_derivation(
+    store: ObjectStore,
+    head: Head,
+    read_at: Callable[[int, int], Buffer],
+    spec: TensorSpec | None,
+    family: Family | None,
+) -> Derivation | None:
+    """Return how an object is made of what is stored, None where no way is found or a source is damaged.
+
+    `head` gives the object's id and lengths, `spec` says what it is as a tensor, if that is known, and `family` what it
+    may be made of. Costs next to nothing where nothing is likely.
+    """
+
+    def opened(relative: Relative) -> Chain | None:
+        try:
+            chain = store.open(relative.id)
+        except (NotFoundError, IntegrityError):
+            return None
+        # What is derived itself is made of something that is in the family too.
+        usable = not chain.sources and chain.head.nbytes == relative.spec.nbytes
+        return chain if usable and all(link.head.id != head.id for link in chain.every_link()) else None
+
+    try:
+        return _Search(head, read_at, opened).find(spec, family)
+    except IntegrityError:
+        return None
+
+
+class _Proposal(NamedTuple):
+    blocks: tuple[Block, ...]
+    chains: tuple[Chain, ...]
+
+
+class _Search:
+    """Looks for a way to make one object, whose lengths `head` states (it has no rows yet)."""
+
+    def __init__(self, head: Head, read_at: Callable[[int, int], Buffer], opened: Open) -> None:
+        self._head, self._read_at, self._opened = head, read_at, opened
+
+    def find(self, spec: TensorSpec | None, family: Family | None) -> Derivation | None:
+        """Return the first way that is found and proved."""
+        head = self._head
+        if head.nbytes < LEAST_NBYTES or head.nbytes % head.item_nbytes:
+            return None
+        proposals = [self._constant()]
+        if spec is not None and family is not None and spec.dtype.item_nbytes * 8 == spec.dtype.bits:
+            proposals += [self._casts(spec, family)]
+            if not family.settles(spec):
+                proposals += [self._parts(spec, family), self._transposed(spec, family), self._joined(spec, family)]
+        for proposed in proposals:
+            for proposal in proposed:
+                found = self._proved(proposal)
+                if found is not None:
+                    return found
+        return None
+
+    def _proved(self, proposal: _Proposal) -> Derivation | None:
+        head = self._head
+        chains = {chain.head.id: chain for chain in proposal.chains}
+        numbers = {identity: number for number, identity in enumerate(chains)}
+        order = [numbers[chain.head.id] for chain in proposal.chains]
+        blocks = tuple(_renumbered(block, order) for block in proposal.blocks)
+        sources = tuple(chains.values())
+        recipe = Recipe(tuple(Ingredient(chain.head.id, chain.head.nbytes) for chain in sources), blocks)
+        depth = max((chain.head.depth + 1 for chain in sources), default=0)
+        try:
+            check_recipe(recipe, head.nbytes, head.item_nbytes)
+        except IntegrityError:
+            return None  # larger or more scattered than recipes may be
+        if depth > MAX_READ_DEPTH or not self._agrees(recipe, sources):
+            return None
+        hasher = blake3()
+        for start in range(0, head.nbytes, STRIPE_NBYTES):
+            stop = min(start + STRIPE_NBYTES, head.nbytes)
+            hasher.update(derive(recipe, head.item_nbytes, sources, start, stop))
+        return Derivation(recipe, depth) if hasher.digest() == head.id else None
+
+    def _agrees(self, recipe: Recipe, sources: Sequence[Chain]) -> bool:
+        item_nbytes = self._head.item_nbytes
+        items = self._head.nbytes // item_nbytes
+        count = min(SAMPLE_ITEMS, items)
+        for first in dict.fromkeys((0, (items - count) // 2, items - count)):
+            start, stop = first * item_nbytes, (first + count) * item_nbytes
+            if not equal(
+                memoryview(self._read_at(start, stop - start)), derive(recipe, item_nbytes, sources, start, stop)
+            ):
+                return False
+        return True
+
+    def _items(self, first: int, count: int) -> bytes:
+        width = self._head.item_nbytes
+        return bytes(self._read_at(first * width, count * width))
+
+    def _constant(self) -> Iterator[_Proposal]:
+        head = self._head
+        if head.chunks >= LEAST_CONSTANT_CHUNKS:
+            item = int.from_bytes(self._items(0, 1), "little")
+            items = head.nbytes // head.item_nbytes
+            yield _Proposal((Block(1, (Piece(0, FILL, item, items, 0, 0),)),), ())
+
+    def _casts(self, spec: TensorSpec, family: Family) -> Iterator[_Proposal]:
+        items = math.prod(spec.shape)
+        for relative in family.cast_to(spec):
+            source = self._source(relative, spec)
+            if source is not None and source.items(0, LOOKED_AT_ITEMS) == self._items(0, min(LOOKED_AT_ITEMS, items)):
+                yield _Proposal((Block(1, (source.piece(0, 0, items),)),), (source.chain,))
+
+    def _transposed(self, spec: TensorSpec, family: Family) -> Iterator[_Proposal]:
+        for relative in family.transposed(spec):
+            source = self._source(relative, spec)
+            if source is None:
+                continue
+            rows, columns = spec.shape
+            count = min(rows, LOOKED_AT_ITEMS // 2)
+            column = b"".join(self._items(row * columns, 1) for row in range(count))
+            if source.items(0, count) == column:
+                piece = Piece(0, source.code, 0, columns, rows, 1)
+                yield _Proposal((Block(rows, (piece,)),), (source.chain,))
+
+    def _parts(self, spec: TensorSpec, family: Family) -> Iterator[_Proposal]:
+        """Propose to cut the tensor out of a longer one, along any axis."""
+        for shape in shapes_of(spec):
+            for axis, extent in enumerate(shape):
+                inner, rows = math.prod(shape[axis + 1 :]), math.prod(shape[:axis])
+                run = extent * inner
+                start = self._items(0, min(LOOKED_AT_ITEMS, run))
+                for relative in family.wider(spec, shape, axis):
+                    source, whole = self._source(relative, spec), relative.spec.shape[axis]
+                    if source is None:
+                        continue
+                    for at in _offsets(extent, whole):
+                        if source.items(at * inner, min(LOOKED_AT_ITEMS, run)) == start:
+                            piece = source.piece(0, at * inner, run, whole * inner)
+                            yield _Proposal((Block(rows, (piece,)),), (source.chain,))
+
+    def _joined(self, spec: TensorSpec, family: Family) -> Iterator[_Proposal]:
+        """Propose to put the tensor together of shorter ones, along any axis; the end may be one item repeated."""
+        for axis, extent in enumerate(spec.shape):
+            inner, rows = math.prod(spec.shape[axis + 1 :]), math.prod(spec.shape[:axis])
+            opened = (self._source(relative, spec) for relative in family.narrower(spec, axis))
+            parts = [(source, source.relative.spec.nbytes // source.width // rows) for source in opened if source]
+            pieces, chains, at = self._covered(extent * inner, parts)
+            if not chains:
+                continue
+            if at < extent * inner:
+                item = int.from_bytes(self._items(at, 1), "little")
+                pieces.append(Piece(0, FILL, item, extent * inner - at, 0, 0))
+            if axis == 0 and len(pieces) <= MAX_PIECES:
+                yield _Proposal(tuple(Block(1, (piece,)) for piece in pieces), tuple(chains))
+            elif len(pieces) <= MAX_ROW_PIECES:
+                yield _Proposal((Block(rows, tuple(pieces)),), tuple(chains))
+
+    def _covered(self, width: int, parts: list[tuple[_Source, int]]) -> tuple[list[Piece], list[Chain], int]:
+        """Cover a row of so many items with parts of so many each, by how they begin, as far as that goes."""
+        pieces: list[Piece] = []
+        chains: list[Chain] = []
+        at = 0
+        while at < width and len(pieces) < MAX_PIECES:
+            start = self._items(at, min(LOOKED_AT_ITEMS, width - at))
+            for source, run in parts:
+                count = min(LOOKED_AT_ITEMS, run)
+                if run <= width - at and source.items(0, count) == start[: count * self._head.item_nbytes]:
+                    pieces.append(source.piece(len(chains), 0, run))
+                    chains.append(source.chain)
+                    at += run
+                    break
+            else:
+                break
+        return pieces, chains, at
+
+    def _source(self, relative: Relative, spec: TensorSpec) -> _Source | None:
+        chain = self._opened(relative)
+        code = cast_code(relative.spec.dtype.name, spec.dtype.name)
+        return None if chain is None or code is None else _Source(relative, chain, code, self._head.item_nbytes)
+
+
+class _Source:
+    """A relative that is looked at, its items cast to those of the object."""
+
+    def __init__(self, relative: Relative, chain: Chain, code: int, item_nbytes: int) -> None:
+        self.relative, self.chain, self.code = relative, chain, code
+        self.width = item_nbytes if code == COPY else CASTS[code].source
+        self._looked_at: dict[tuple[int, int], bytes] = {}
+
+    def items(self, first: int, count: int) -> bytes:
+        """Return `count` items from the one numbered `first`, fewer at the end of the source, cast."""
+        if (first, count) not in self._looked_at:
+            start, stop = first * self.width, min((first + count) * self.width, self.chain.head.nbytes)
+            self._looked_at[first, count] = self._cast(self.chain.part(start, stop))
+        return self._looked_at[first, count]
+
+    def _cast(self, data: bytearray) -> bytes:
+        if self.code == COPY:
+            return bytes(data)
+        import numpy
+
+        return CASTS[self.code].convert(numpy.frombuffer(data, f"<u{self.width}")).tobytes()
+
+    def piece(self, number: int, start: int, run: int, stride: int | None = None) -> Piece:
+        """Return the piece that takes `run` consecutive items of each row of this source."""
+        return Piece(number, self.code, start, run, 1, run if stride is None else stride)
+
+
+def _offsets(extent: int, whole: int) -> list[int]:
+    """Return where in a longer axis a part may begin: at each multiple of it, and counted from the end."""
+    if not extent:
+        return []
+    from_start = range(0, whole - extent + 1, extent)[:MOST_OFFSETS]
+    from_end = (at for at in (whole - extent, whole - 2 * extent) if at >= 0)
+    return list(dict.fromkeys((*from_start, *from_end)))
+
+
+def _renumbered(block: Block, order: Sequence[int]) -> Block:
+    pieces = (
+        piece if piece.transform == FILL else piece._replace(source=order[piece.source]) for piece in block.pieces
+    )
+    return Block(block.rows, tuple(pieces))
