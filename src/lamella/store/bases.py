@@ -15,7 +15,7 @@ from lamella.codec.builtin import encode
 from lamella.codec.delta import Delta, fit_delta
 from lamella.core.buffers import Buffer
 from lamella.core.limits import MAX_READ_DEPTH, MAX_WRITTEN_DEPTH
-from lamella.store.chain import Chain
+from lamella.store.chain import Chain, resized
 from lamella.store.record import Head
 
 SAMPLE_ITEMS = 1 << 14
@@ -79,8 +79,9 @@ class _Sampler:
             part = memoryview(self._read_chunk(number))[:limit]
             base = memoryview(b"")
             if chain is not None and number < chain.head.chunks:
-                base = memoryview(chain.decode(number, number + 1))[: len(part)]
-            found.append((part, base if len(base) == len(part) else None))
+                base = memoryview(chain.decode(number, number + 1))
+            against = resized(base[:limit], len(part)) if base else None
+            found.append((part, None if against is None else memoryview(against)))
         return found
 
     def fitted(self, pairs: Sequence[Pair], *, alone: bool) -> Delta | Alone | None:

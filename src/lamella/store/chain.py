@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from lamella.codec.base import Codec
 from lamella.codec.builtin import RAW, codec_for
+from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError, UsageError
 from lamella.store.derived import derive
 from lamella.store.pack import Entry, PackReader
@@ -64,6 +65,16 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
+
+
+def resized(base: Buffer, nbytes: int) -> Buffer | None:
+    """Return what a chunk of `nbytes` is held against, given the base's chunk of the same number.
+
+    That is as much of the base as the chunk is long, with zeros behind its end; None where it has less than half.
+    """
+    if len(base) == nbytes:
+        return base
+    return bytes(base[:nbytes]) + bytes(max(0, nbytes - len(base))) if 2 * len(base) >= nbytes else None
 
 
 class Chain:
@@ -141,14 +152,17 @@ class Chain:
         base = None
         if codec.needs_base:
             below = level + 1
-            if below == len(layers) or not self.links[below].head.has_chunk(number, len(out)):
+            if below == len(layers) or not self.links[below].head.serves(number, head):
                 raise IntegrityError(
                     f"chunk {number} of object {head.id.hex()} leans on a base without that chunk",
                     kind="base-mismatch",
                     hint="run `lamella fsck`",
                 )
-            base = _scratch.lend(below, len(out))
-            self._decode_chunk(layers, below, number, base)
+            nbytes = self.links[below].head.decoded_nbytes(number)
+            room = _scratch.lend(below, max(nbytes, len(out)))
+            self._decode_chunk(layers, below, number, room[:nbytes])
+            room[nbytes:] = bytes(len(room) - nbytes)
+            base = room[: len(out)]
         codec.decode(layers[level][number], head.item_nbytes, base, out)
 
     def stripes(self) -> Iterator[tuple[int, int]]:

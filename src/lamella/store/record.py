@@ -27,6 +27,9 @@ MIN_HEAD_NBYTES = FIXED.size + HEAD_CHECK_NBYTES
 NO_BASE = bytes(ID_NBYTES)
 DERIVED = 1
 """The flag of a head whose parameters are a recipe: it has no rows and no payloads, and sources in place of a base."""
+RESIZED = 2
+"""The flag of a head whose base has another length: a chunk of that is cut, or filled up with zeros, to the length of
+the chunk that leans on it."""
 
 
 class ChunkRow(NamedTuple):
@@ -86,9 +89,10 @@ class Head:
         """The length of the head on disk."""
         return head_nbytes_for(len(self.rows), len(self.parameters))
 
-    def has_chunk(self, chunk: int, nbytes: int) -> bool:
-        """Say whether there is a chunk numbered `chunk` and it is `nbytes` long, decoded."""
-        return chunk < self.chunks and self.decoded_nbytes(chunk) == nbytes
+    def serves(self, chunk: int, above: Head) -> bool:
+        """Say whether this base has a chunk numbered `chunk` that the same chunk of `above` can lean on."""
+        same = chunk < self.chunks and self.decoded_nbytes(chunk) == above.decoded_nbytes(chunk)
+        return same or (chunk < self.chunks and bool(above.flags & RESIZED))
 
     def decoded_nbytes(self, chunk: int) -> int:
         """Return the decoded length of the chunk numbered `chunk`."""
@@ -158,14 +162,17 @@ def unpack_head(data: Buffer) -> Head:
         raise damaged("the checksum of its head does not match")
     fields = FIXED.unpack_from(view)
     _, _, item_nbytes, depth, chunk_shift, flags, nbytes, payload_nbytes, identity, base, chunks, parameters = fields
-    if flags & ~DERIVED:
+    if flags & ~(DERIVED | RESIZED):
         raise IntegrityError(
             "stored object uses a feature of a newer version", kind="payload-malformed", hint="upgrade lamella"
         )
     sane = item_nbytes in (1, 2, 4, 8) and chunk_shift <= MAX_CHUNK_SHIFT and nbytes <= MAX_TENSOR_NBYTES
-    if not sane or depth > MAX_READ_DEPTH or (depth > 0 and not flags) != (base != NO_BASE):
+    derived = bool(flags & DERIVED)
+    if not sane or depth > MAX_READ_DEPTH or (depth > 0 and not derived) != (base != NO_BASE):
         raise damaged("its head contradicts itself")
-    expected = 0 if flags else chunk_count(nbytes, item_nbytes, chunk_shift)
+    if flags & RESIZED and base == NO_BASE:
+        raise damaged("it resizes a base that it does not have")
+    expected = 0 if derived else chunk_count(nbytes, item_nbytes, chunk_shift)
     if chunks != expected or head_nbytes_for(chunks, parameters) != len(data):
         raise damaged("its chunk table does not fit its length")
     rows_end = FIXED.size + ROW.size * chunks

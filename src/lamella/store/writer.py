@@ -25,14 +25,14 @@ from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES, OBJECT_COST_NBYTES, STRI
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.store.bases import ALONE, Choice, choose
-from lamella.store.chain import Chain
+from lamella.store.chain import Chain, resized
 from lamella.store.derivation import find_derivation
 from lamella.store.grace import Found, keep
 from lamella.store.kin import Family
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackWriter
 from lamella.store.parallel import bundled, ordered_map
-from lamella.store.record import DERIVED, Head, stripes
+from lamella.store.record import DERIVED, RESIZED, Head, stripes
 from lamella.store.rollup import roll_up
 
 ReadAt = Callable[[int, int], Buffer]
@@ -209,7 +209,8 @@ def _plan(store: ObjectStore, item: tuple[ObjectId, Source, list[Chain]]) -> _Pl
 def _with_base(head: Head, choice: Choice) -> Head:
     base = None if choice.chain is None else choice.chain.head.id
     parameters = b"" if choice.codec is None else choice.codec.parameters
-    return replace(head, base=base, depth=choice.depth, parameters=parameters)
+    flags = RESIZED if choice.chain is not None and choice.chain.head.nbytes != head.nbytes else 0
+    return replace(head, base=base, depth=choice.depth, parameters=parameters, flags=flags)
 
 
 def _bundles(plans: Iterable[_Plan]) -> Iterator[list[_Stripe]]:
@@ -237,9 +238,8 @@ def _encode_stripe(stripe: _Stripe) -> _Encoded:
     chunks = []
     for at in range(0, len(data), head.chunk_nbytes):
         chunk, against = data[at : at + head.chunk_nbytes], based[at : at + head.chunk_nbytes]
-        chunks.append(
-            encode(chunk, head.item_nbytes, against if len(against) == len(chunk) else None, stripe.plan.codec)
-        )
+        base_chunk = resized(against, len(chunk)) if against else None
+        chunks.append(encode(chunk, head.item_nbytes, base_chunk, stripe.plan.codec))
     return _Encoded(stripe.plan, data, chunks)
 
 
