@@ -140,7 +140,7 @@ def test_a_head_that_lies_under_a_right_checksum_is_refused(changes):
     assert refused(with_fields(**changes)) == "object-damaged"
 
 
-@pytest.mark.parametrize("changes", [{"flags": 1}, {"flags": 128}], ids=str)
+@pytest.mark.parametrize("changes", [{"flags": 4}, {"flags": 128}], ids=str)
 def test_a_feature_of_a_newer_version_is_refused_by_that_name(changes):
     assert refused(with_fields(**changes)) == "payload-malformed"
 
