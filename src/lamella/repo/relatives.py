@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lamella.core.errors import FormatError, IntegrityError, NotFoundError
 from lamella.formats.base import TensorSpan
+from lamella.repo.git import GitOid
 from lamella.repo.manifest import OPAQUE, Manifest
 from lamella.repo.objects import ObjectReader
 from lamella.repo.repository import Repository, manifest_at
@@ -45,18 +46,23 @@ def _relatives(manifests: Iterable[Manifest]) -> Iterator[Relative]:
 
 
 def models_beside(repository: Repository, reader: ObjectReader, path: str) -> list[Manifest]:
-    """Return the manifests of the other models in the index, those whose paths begin most alike first.
+    """Return the manifests of other models in the index, as `manifests_beside` does."""
+    if repository.git.worktree is None:
+        return []
+    blobs = {entry.path: entry.oid for entry in model_entries(repository) if entry.stage == 0}
+    return manifests_beside(reader, blobs, path)
+
+
+def manifests_beside(reader: ObjectReader, blobs: Mapping[str, GitOid], path: str) -> list[Manifest]:
+    """Return the manifests among some files but `path`, those first whose paths begin most alike.
 
     A manifest that is malformed is passed over.
     """
-    if repository.git.worktree is None:
-        return []
-    entries = [entry for entry in model_entries(repository) if entry.path != path and entry.stage == 0]
-    entries.sort(key=lambda entry: -_shared(entry.path, path))
+    others = sorted((other for other in blobs if other != path), key=lambda other: -_shared(other, path))
     found = []
-    for entry in entries[:MOST_MODELS]:
+    for other in others[:MOST_MODELS]:
         try:
-            manifest = manifest_at(reader, entry.oid)
+            manifest = manifest_at(reader, blobs[other])
         except FormatError:
             continue
         if manifest is not None:

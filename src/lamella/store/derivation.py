@@ -7,8 +7,9 @@ bit is not derived, and one that is derived is exactly what was added.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from blake3 import blake3
@@ -21,7 +22,7 @@ from lamella.core.limits import MAX_PIECES, MAX_READ_DEPTH, MAX_ROW_PIECES, STRI
 from lamella.core.tensors import TensorSpec
 from lamella.store.chain import Chain
 from lamella.store.derived import derive
-from lamella.store.kin import Family, Relative, shapes_of
+from lamella.store.kin import Beginnings, Family, Place, Relative, key_along
 from lamella.store.objects import ObjectStore
 from lamella.store.recipe import COPY, FILL, Block, Ingredient, Piece, Recipe, check_recipe, pack_recipe
 from lamella.store.record import DERIVED, Head
@@ -30,13 +31,18 @@ LEAST_NBYTES = 512
 """A shorter object takes hardly more than a recipe."""
 LEAST_CONSTANT_CHUNKS = 4
 """With fewer chunks, planes of one item again and again are not longer than a recipe."""
-LOOKED_AT_ITEMS = 32
+LOOKED_AT_ITEMS = 16
 """Items that are compared to find a source: floats that agree in so many agree in all, or have to be read anyway."""
+MOST_ALIKE = 8
+"""Sources that begin alike, with zeros perhaps, of which each is tried."""
+MOST_RELATIVES = 4096
+"""Tensors of which the beginning is read, one chunk each."""
 SAMPLE_ITEMS = 1 << 12
 """Items that are made and compared at the beginning, the middle and the end before all are."""
 MOST_OFFSETS = 64
 """Places in a source at which a part of it is looked for: the shards of one matrix."""
 
+Places = Callable[[], Iterator[tuple[bytes, Place]]]
 Open = Callable[[Relative], Chain | None]
 """Gives a relative opened for reading; None where it cannot serve as a source."""
 
@@ -94,11 +100,11 @@ class _Search:
     def find(self, spec: TensorSpec | None, family: Family | None) -> Derivation | None:
         """Return the first way that is found and proved."""
         head = self._head
-        if head.nbytes < LEAST_NBYTES or head.nbytes % head.item_nbytes:
+        if head.nbytes < max(LEAST_NBYTES, LOOKED_AT_ITEMS * head.item_nbytes) or head.nbytes % head.item_nbytes:
             return None
         proposals = [self._constant()]
         if spec is not None and family is not None and spec.dtype.item_nbytes * 8 == spec.dtype.bits:
-            proposals += [self._casts(spec, family)]
+            proposals.append(self._casts(spec, family))
             if not family.settles(spec):
                 proposals += [self._parts(spec, family), self._transposed(spec, family), self._joined(spec, family)]
         for proposed in proposals:
@@ -153,47 +159,53 @@ class _Search:
             yield _Proposal((Block(1, (Piece(0, FILL, item, items, 0, 0),)),), ())
 
     def _casts(self, spec: TensorSpec, family: Family) -> Iterator[_Proposal]:
+        """Propose to cast a tensor of the same shape: that of the same name, or one that begins alike."""
         items = math.prod(spec.shape)
-        for relative in family.cast_to(spec):
-            source = self._source(relative, spec)
-            if source is not None and source.items(0, LOOKED_AT_ITEMS) == self._items(0, min(LOOKED_AT_ITEMS, items)):
-                yield _Proposal((Block(1, (source.piece(0, 0, items),)),), (source.chain,))
+        named = family.named(spec)
+        places = [Place(relative, 0) for relative in named if relative.spec.dtype != spec.dtype]
+        if not named:
+            places = self._beginning(spec, family.beginnings(*self._shaped(spec, family, spec.shape)), self._start(0))
+        for source, _ in self._sources(places, spec):
+            yield _Proposal((Block(1, (source.piece(0, 0, items),)),), (source.chain,))
 
     def _transposed(self, spec: TensorSpec, family: Family) -> Iterator[_Proposal]:
-        for relative in family.transposed(spec):
-            source = self._source(relative, spec)
-            if source is None:
-                continue
-            rows, columns = spec.shape
-            count = min(rows, LOOKED_AT_ITEMS // 2)
-            column = b"".join(self._items(row * columns, 1) for row in range(count))
-            if source.items(0, count) == column:
-                piece = Piece(0, source.code, 0, columns, rows, 1)
-                yield _Proposal((Block(rows, (piece,)),), (source.chain,))
+        if len(spec.shape) != 2 or min(spec.shape) < LOOKED_AT_ITEMS:
+            return
+        rows, columns = spec.shape
+        column = b"".join(self._items(row * columns, 1) for row in range(LOOKED_AT_ITEMS))
+        beginnings = family.beginnings(*self._shaped(spec, family, (columns, rows)))
+        for source, _ in self._sources(self._beginning(spec, beginnings, column), spec):
+            yield _Proposal((Block(rows, (Piece(0, source.code, 0, columns, rows, 1),)),), (source.chain,))
 
     def _parts(self, spec: TensorSpec, family: Family) -> Iterator[_Proposal]:
-        """Propose to cut the tensor out of a longer one, along any axis."""
-        for shape in shapes_of(spec):
+        """Propose to cut the tensor out of a longer one, along any axis, or out of a stack."""
+        for shape in (spec.shape, (1, *spec.shape)):
             for axis, extent in enumerate(shape):
                 inner, rows = math.prod(shape[axis + 1 :]), math.prod(shape[:axis])
-                run = extent * inner
-                start = self._items(0, min(LOOKED_AT_ITEMS, run))
-                for relative in family.wider(spec, shape, axis):
-                    source, whole = self._source(relative, spec), relative.spec.shape[axis]
-                    if source is None:
-                        continue
-                    for at in _offsets(extent, whole):
-                        if source.items(at * inner, min(LOOKED_AT_ITEMS, run)) == start:
-                            piece = source.piece(0, at * inner, run, whole * inner)
-                            yield _Proposal((Block(rows, (piece,)),), (source.chain,))
+                longest = MOST_OFFSETS * extent
+                wider = [one for one in family.along(shape, axis) if extent < one.spec.shape[axis] <= longest]
+                if not wider or extent * inner < LOOKED_AT_ITEMS:
+                    continue
+                places = partial(self._places, spec, wider, axis, extent)
+                beginnings = family.beginnings(("part", spec.dtype, extent, key_along(shape, axis)), places)
+                for source, at in self._sources(self._beginning(spec, beginnings, self._start(0)), spec):
+                    stride = source.relative.spec.shape[axis] * inner
+                    piece = source.piece(0, at * inner, extent * inner, stride)
+                    yield _Proposal((Block(rows, (piece,)),), (source.chain,))
 
     def _joined(self, spec: TensorSpec, family: Family) -> Iterator[_Proposal]:
         """Propose to put the tensor together of shorter ones, along any axis; the end may be one item repeated."""
         for axis, extent in enumerate(spec.shape):
             inner, rows = math.prod(spec.shape[axis + 1 :]), math.prod(spec.shape[:axis])
-            opened = (self._source(relative, spec) for relative in family.narrower(spec, axis))
-            parts = [(source, source.relative.spec.nbytes // source.width // rows) for source in opened if source]
-            pieces, chains, at = self._covered(extent * inner, parts)
+            alike = family.along(spec.shape, axis)
+            keys: list[tuple[Hashable, Places]] = [
+                (("start", spec.dtype, key_along(spec.shape, axis)), partial(self._places, spec, alike))
+            ]
+            if axis == 0:
+                keys.append(self._shaped(spec, family, spec.shape[1:]))
+            if rows * inner == 0 or not (alike or family.shaped(spec.shape[1:])):
+                continue
+            pieces, chains, at = self._covered(spec, extent * inner, rows, [family.beginnings(*key) for key in keys])
             if not chains:
                 continue
             if at < extent * inner:
@@ -204,16 +216,19 @@ class _Search:
             elif len(pieces) <= MAX_ROW_PIECES:
                 yield _Proposal((Block(rows, tuple(pieces)),), tuple(chains))
 
-    def _covered(self, width: int, parts: list[tuple[_Source, int]]) -> tuple[list[Piece], list[Chain], int]:
-        """Cover a row of so many items with parts of so many each, by how they begin, as far as that goes."""
+    def _covered(
+        self, spec: TensorSpec, width: int, rows: int, beginnings: Sequence[Beginnings]
+    ) -> tuple[list[Piece], list[Chain], int]:
+        """Cover a row of so many items with whole tensors, by how they begin, as far as that goes."""
         pieces: list[Piece] = []
         chains: list[Chain] = []
         at = 0
-        while at < width and len(pieces) < MAX_PIECES:
-            start = self._items(at, min(LOOKED_AT_ITEMS, width - at))
-            for source, run in parts:
-                count = min(LOOKED_AT_ITEMS, run)
-                if run <= width - at and source.items(0, count) == start[: count * self._head.item_nbytes]:
+        while at + LOOKED_AT_ITEMS <= width and len(pieces) < MAX_PIECES:
+            start = self._start(at)
+            places = [place for one in beginnings for place in self._beginning(spec, one, start)]
+            for source, _ in self._sources(places, spec):
+                run = math.prod(source.relative.spec.shape) // rows
+                if run <= min(width - at, width - 1):
                     pieces.append(source.piece(len(chains), 0, run))
                     chains.append(source.chain)
                     at += run
@@ -222,33 +237,63 @@ class _Search:
                 break
         return pieces, chains, at
 
-    def _source(self, relative: Relative, spec: TensorSpec) -> _Source | None:
-        chain = self._opened(relative)
-        code = cast_code(relative.spec.dtype.name, spec.dtype.name)
-        return None if chain is None or code is None else _Source(relative, chain, code, self._head.item_nbytes)
+    def _start(self, at: int) -> bytes:
+        return self._items(at, LOOKED_AT_ITEMS)
+
+    def _shaped(self, spec: TensorSpec, family: Family, shape: tuple[int, ...]) -> tuple[Hashable, Places]:
+        return ("shape", spec.dtype, shape), partial(self._places, spec, family.shaped(shape))
+
+    def _places(
+        self, spec: TensorSpec, relatives: Sequence[Relative], axis: int = 0, extent: int = 0
+    ) -> Iterator[tuple[bytes, Place]]:
+        """Yield how relatives begin; with an `extent`, also how parts of theirs do that are so long along an axis."""
+        for source, _ in self._sources([Place(relative, 0) for relative in relatives[:MOST_RELATIVES]], spec):
+            shape = source.relative.spec.shape
+            inner = math.prod(shape[axis + 1 :])
+            for at in _offsets(extent, shape[axis]) if extent else (0,):
+                start = source.items(at * inner, LOOKED_AT_ITEMS)
+                if len(start) == LOOKED_AT_ITEMS * self._head.item_nbytes:
+                    yield start, Place(source.relative, at)
+
+    def _beginning(self, spec: TensorSpec, beginnings: Beginnings, start: bytes) -> list[Place]:
+        """Return the places that begin so, those in a tensor of the same name first."""
+        found = beginnings.get(start, ())
+        return sorted(found, key=lambda place: place.relative.spec.name != spec.name)[:MOST_ALIKE]
+
+    def _sources(self, places: Iterable[Place], spec: TensorSpec) -> Iterator[tuple[_Source, int]]:
+        """Open what can be read and has or can be cast to the dtype of the tensor."""
+        for relative, at in places:
+            code = cast_code(relative.spec.dtype.name, spec.dtype.name)
+            chain = None if code is None else self._opened(relative)
+            if code is not None and chain is not None:
+                yield _Source(relative, chain, code, self._head.item_nbytes), at
 
 
 class _Source:
-    """A relative that is looked at, its items cast to those of the object."""
+    """A relative that is looked at, its items cast to those of the object; the chunk that was read last is kept."""
 
     def __init__(self, relative: Relative, chain: Chain, code: int, item_nbytes: int) -> None:
         self.relative, self.chain, self.code = relative, chain, code
-        self.width = item_nbytes if code == COPY else CASTS[code].source
-        self._looked_at: dict[tuple[int, int], bytes] = {}
+        self._width = item_nbytes if code == COPY else CASTS[code].source
+        self._chunk, self._number = bytearray(), -1
 
     def items(self, first: int, count: int) -> bytes:
         """Return `count` items from the one numbered `first`, fewer at the end of the source, cast."""
-        if (first, count) not in self._looked_at:
-            start, stop = first * self.width, min((first + count) * self.width, self.chain.head.nbytes)
-            self._looked_at[first, count] = self._cast(self.chain.part(start, stop))
-        return self._looked_at[first, count]
-
-    def _cast(self, data: bytearray) -> bytes:
+        head = self.chain.head
+        start = min(first * self._width, head.nbytes)
+        stop = min(start + count * self._width, head.nbytes)
+        number, at = divmod(start, head.chunk_nbytes)
+        if stop > (number + 1) * head.chunk_nbytes or start == stop:
+            data = self.chain.part(start, stop)
+        else:
+            if number != self._number:
+                self._chunk, self._number = self.chain.decode(number, number + 1), number
+            data = self._chunk[at : at + stop - start]
         if self.code == COPY:
             return bytes(data)
         import numpy
 
-        return CASTS[self.code].convert(numpy.frombuffer(data, f"<u{self.width}")).tobytes()
+        return CASTS[self.code].convert(numpy.frombuffer(data, f"<u{self._width}")).tobytes()
 
     def piece(self, number: int, start: int, run: int, stride: int | None = None) -> Piece:
         """Return the piece that takes `run` consecutive items of each row of this source."""

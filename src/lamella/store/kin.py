@@ -1,23 +1,15 @@
-"""The tensors that a new one may be made of: what they are called and shaped, and quick ways to the likely ones."""
+"""The tensors that a new one may be made of, by what they are and by how they begin."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from heapq import nlargest
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
-from lamella.codec.casts import cast_code
 from lamella.core.ids import ObjectId
 from lamella.core.tensors import TensorSpec
 
-MOST_ALIKE = 8
-"""Tensors of other names that are looked at to find one: layers are alike in shape, their numbers tell them apart."""
-MOST_PARTS = 256
-"""Tensors that are looked at to find those that one consists of."""
-
-_SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
-Key = tuple[int, tuple[int, ...], tuple[int, ...]]
+Shape = tuple[int, ...]
 
 
 class Relative(NamedTuple):
@@ -27,74 +19,70 @@ class Relative(NamedTuple):
     id: ObjectId
 
 
-class Family:
-    """Stored tensors, looked up by how another one may be made of them. Does not change, so threads may share it.
+class Place(NamedTuple):
+    """Where in a relative something begins: at which position of the axis in question."""
 
-    `earlier` are those of the versions before, `beside` those of other models. Of those that are found, the ones whose
-    names have the most words in common come first.
+    relative: Relative
+    at: int
+
+
+Beginnings = dict[bytes, list[Place]]
+"""Places by the first items that stand there."""
+
+
+class Family:
+    """Stored tensors: `earlier` are those of the versions before, `beside` those of other models.
+
+    Safe for several threads. Lists of beginnings are made when they are first asked for, and kept.
     """
 
     def __init__(self, earlier: Iterable[Relative], beside: Iterable[Relative] = ()) -> None:
-        self._words: dict[Relative, frozenset[str]] = {}
-        self._by_shape: dict[tuple[int, ...], list[Relative]] = {}
-        self._by_rest: dict[Key, list[Relative]] = {}
-        earlier = list(earlier)
-        self._settled = {relative.spec for relative in earlier}
-        for relative in dict.fromkeys((*earlier, *beside)):
-            self._words[relative] = _words(relative.spec.name)
-            shape = relative.spec.shape
-            self._by_shape.setdefault(shape, []).append(relative)
-            for axis in range(len(shape)):
-                self._by_rest.setdefault(_key(shape, axis), []).append(relative)
+        self._settled: set[TensorSpec] = set()
+        self._named: dict[tuple[str, Shape], list[Relative]] = {}
+        self._shaped: dict[Shape, list[Relative]] = {}
+        self._along: dict[Hashable, list[Relative]] = {}
+        self._beginnings: dict[Hashable, Beginnings] = {}
+        self._lock = threading.Lock()
+        for relative in dict.fromkeys(earlier):
+            self._settled.add(relative.spec)
+            self._enter(relative)
+        for relative in dict.fromkeys(beside):
+            self._enter(relative)
+
+    def _enter(self, relative: Relative) -> None:
+        name, shape = relative.spec.name, relative.spec.shape
+        self._named.setdefault((name, shape), []).append(relative)
+        self._shaped.setdefault(shape, []).append(relative)
+        for axis in range(len(shape)):
+            self._along.setdefault(key_along(shape, axis), []).append(relative)
 
     def settles(self, spec: TensorSpec) -> bool:
         """Say whether an earlier version has the tensor: then it was trained, or cast anew, and not rearranged."""
         return spec in self._settled
 
-    def cast_to(self, spec: TensorSpec) -> list[Relative]:
-        """Return tensors of the same shape and another dtype that can be cast, and of the same name if there is one."""
-        found = (one for one in self._by_shape.get(spec.shape, ()) if one.spec.dtype != spec.dtype)
-        alike = self._ranked(found, spec, MOST_ALIKE)
-        return [one for one in alike if one.spec.name == spec.name] or ([] if self.settles(spec) else alike)
+    def named(self, spec: TensorSpec) -> list[Relative]:
+        """Return the tensors of that name and shape."""
+        return self._named.get((spec.name, spec.shape), [])
 
-    def transposed(self, spec: TensorSpec) -> list[Relative]:
-        """Return matrices with rows and columns exchanged."""
-        if len(spec.shape) != 2 or min(spec.shape) < 2:
-            return []
-        return self._ranked(self._by_shape.get(spec.shape[::-1], ()), spec, MOST_ALIKE)
+    def shaped(self, shape: Shape) -> list[Relative]:
+        """Return the tensors of that shape."""
+        return self._shaped.get(shape, [])
 
-    def wider(self, spec: TensorSpec, shape: tuple[int, ...], axis: int) -> list[Relative]:
-        """Return tensors that are as `shape`, which is that of `spec`, but longer along an axis."""
-        found = self._by_rest.get(_key(shape, axis), ())
-        return self._ranked((one for one in found if one.spec.shape[axis] > shape[axis]), spec, MOST_ALIKE)
+    def along(self, shape: Shape, axis: int) -> list[Relative]:
+        """Return the tensors that are as long as `shape` along all axes but one."""
+        return self._along.get(key_along(shape, axis), [])
 
-    def narrower(self, spec: TensorSpec, axis: int) -> list[Relative]:
-        """Return tensors that are as `spec` but shorter along an axis; of a first axis also those that lack it."""
-        shape = spec.shape
-        found = [one for one in self._by_rest.get(_key(shape, axis), ()) if one.spec.shape[axis] < shape[axis]]
-        if axis == 0:
-            found += self._by_shape.get(shape[1:], ())
-        return self._ranked(found, spec, MOST_PARTS)
-
-    def _ranked(self, relatives: Iterable[Relative], spec: TensorSpec, count: int) -> list[Relative]:
-        words = _words(spec.name)
-        usable = (one for one in relatives if cast_code(one.spec.dtype.name, spec.dtype.name) is not None)
-
-        def alike(one: Relative) -> tuple[bool, int, bool]:
-            return one.spec.name == spec.name, len(words & self._words[one]), one.spec.dtype == spec.dtype
-
-        return nlargest(count, usable, key=alike)
+    def beginnings(self, key: Hashable, places: Callable[[], Iterator[tuple[bytes, Place]]]) -> Beginnings:
+        """Return the places that `places` yields by how they begin; it is asked only once for each `key`."""
+        with self._lock:
+            if key not in self._beginnings:
+                found: Beginnings = {}
+                for start, place in places():
+                    found.setdefault(start, []).append(place)
+                self._beginnings[key] = found
+            return self._beginnings[key]
 
 
-def _key(shape: tuple[int, ...], axis: int) -> Key:
+def key_along(shape: Shape, axis: int) -> Hashable:
+    """Return what tensors have in common that differ in length along one axis alone."""
     return axis, shape[:axis], shape[axis + 1 :]
-
-
-def _words(name: str) -> frozenset[str]:
-    return frozenset(_SEPARATORS.split(name))
-
-
-def shapes_of(spec: TensorSpec) -> Iterator[tuple[int, ...]]:
-    """Yield the shape of a tensor, and the shape that it has as one entry of a stack."""
-    yield spec.shape
-    yield (1, *spec.shape)
