@@ -264,15 +264,32 @@ def test_a_new_version_is_compared_with_its_like_alone(shelf):
     assert is_derived(shelf.put(spec("a", 50, 50), narrow))
 
 
-def test_nothing_is_made_of_what_is_derived_or_leans_on_itself(shelf):
+def test_what_is_made_of_a_conversion_is_made_of_what_that_was_made_of(shelf):
+    whole, half = spec("a", 64, 96), spec("a", 64, 96, dtype="bf16")
+    data = numbers(whole)
+    first = shelf.put(whole, data)
+    shelf.put(half, cast(data, "f32", "bf16"))
+    shelf.relatives = [Relative(half, shelf.relatives[1].id)]
+    made = cast(data, "f32", "bf16")
+    upper = shelf.put(spec("a", 32, 96, dtype="bf16"), made[: 32 * 192])
+    lower = shelf.put(spec("a", 32, 96, dtype="bf16"), made[32 * 192 :])
+    turned = shelf.put(spec("a", 96, 64, dtype="bf16"), words(made, 2).reshape(64, 96).T.tobytes())
+    shelf.relatives = [Relative(spec("a", 32, 96, dtype="bf16"), lower.head.id)]
+    quarter = shelf.put(spec("a", 16, 96, dtype="bf16"), made[48 * 192 :])
+    corner = shelf.put(spec("a", 96, 32, dtype="bf16"), words(made, 2).reshape(64, 96)[32:].T.tobytes())
+    assert {chain.head.leans_on for chain in (upper, lower, turned, quarter, corner)} == {(first.head.id,)}
+
+
+def test_nothing_is_made_of_what_was_joined_or_of_itself(shelf):
     wide = numbers(spec("a", 5000, dtype="f64"))
     first = shelf.put(spec("a", 5000, dtype="f64"), wide)
     middle = shelf.put(spec("a", 5000), cast(wide, "f64", "f32"))
     assert middle.head.leans_on == (first.head.id,)
-    last = shelf.put(spec("a", 5000, dtype="bf16"), cast(cast(wide, "f64", "f32"), "f32", "bf16"))
-    assert not is_derived(last)
-    again = Source(40_000, 8, lambda at, nbytes: wide[at : at + nbytes], (), None, spec("a", 5000, dtype="f64"),
-                   Family((), shelf.relatives))  # fmt: skip
+    assert not is_derived(shelf.put(spec("a", 5000, dtype="bf16"), cast(cast(wide, "f64", "f32"), "f32", "bf16")))
+    again = Source(
+        *(40_000, 8, lambda at, nbytes: wide[at : at + nbytes], (), None),
+        *(spec("a", 5000, dtype="f64"), Family((), shelf.relatives)),
+    )
     add_objects(shelf.store, [again], anew=True)
     assert shelf.store.open(digest(wide)).sources == ()
     assert check_store(shelf.store).unreadable == frozenset()

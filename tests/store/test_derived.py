@@ -296,3 +296,29 @@ def test_a_few_bytes_that_make_much_are_read_in_stripes(packs):
             verify_object(store, digest(b"much"))
         with pytest.raises(NotFoundError):
             store.read(digest(b"other"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_recipe_with_any_bytes_changed_gives_what_the_id_says_or_is_refused(tmp_path_factory, data):
+    recipe = bytearray(pack_recipe(RECIPE))
+    for _ in range(data.draw(st.integers(1, 4))):
+        recipe[data.draw(st.integers(0, len(recipe) - 1))] = data.draw(st.sampled_from((0, 1, 2, 127, 128, 255)))
+    directory = tmp_path_factory.mktemp("store")
+    (directory / "packs").mkdir()
+    write_pack(directory / "packs", BASIS)
+    with PackWriter(directory / "packs") as writer:
+        writer.add(Head(digest(MADE), None, 1, 2, 6, len(MADE), 0, (), bytes(recipe), DERIVED), ())
+        writer.publish()
+    with ObjectStore(directory, ONE_THREAD) as store:
+        try:
+            assert store.read(digest(MADE)) == MADE
+        except (IntegrityError, NotFoundError) as error:
+            assert error.kind in (
+                "payload-malformed",
+                "base-mismatch",
+                "object-wrong-id",
+                "object-missing",
+                "object-damaged",
+            )
+        check_store(store)

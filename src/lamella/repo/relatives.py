@@ -11,9 +11,9 @@ from lamella.repo.manifest import OPAQUE, Manifest
 from lamella.repo.objects import ObjectReader
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.worktree import model_entries
-from lamella.store.derivation import LEAST_NBYTES
 from lamella.store.kin import Family, Relative
 from lamella.store.objects import ObjectStore
+from lamella.store.proposals import LEAST_NBYTES
 
 MOST_MODELS = 64
 """Model files beside a new one that are looked at: the shards of a large model, or a handful of conversions."""
