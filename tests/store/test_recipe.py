@@ -6,7 +6,7 @@ import dataclasses
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamella.core.errors import IntegrityError
@@ -52,16 +52,19 @@ def refused(recipe: Recipe, nbytes: int, item_nbytes: int = 2) -> bool:
     return False
 
 
+@settings(deadline=None)
 @given(RECIPES)
 def test_a_recipe_comes_back_as_it_was_written(recipe):
     assert unpack_recipe(pack_recipe(recipe)) == recipe
 
 
+@settings(deadline=None)
 @given(RECIPES, st.integers(0, 1 << 62), st.sampled_from((1, 2, 4, 8)))
 def test_any_numbers_are_judged_at_once(recipe, nbytes, item_nbytes):
     refused(recipe, nbytes, item_nbytes)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_recipe_or_refused(data):
     try:
