@@ -129,6 +129,24 @@ def test_matrices_are_cast_cut_turned_and_joined_as_numpy_does(rows, columns, le
     assert_makes(upper, Block(columns, (Piece(0, 1, 0, rows, columns, 1),)), item_nbytes=2)
 
 
+def test_what_is_transposed_is_read_once_for_all_stripes():
+    class Counted(Lent):
+        reads = 0
+
+        def part(self, start: int, stop: int) -> bytearray:
+            self.reads += 1
+            return super().part(start, stop)
+
+    lent = [Counted(noise(80_000, number)) for number in range(2)]
+    pieces = tuple(Piece(number, COPY, 0, 100, 400, 1) for number in range(2))
+    recipe = Recipe(tuple(Ingredient(digest(one.data), 80_000) for one in lent), (Block(400, pieces),))
+    check_recipe(recipe, 160_000, 2)
+    tables = [numpy.frombuffer(one.data, "<u2").reshape(100, 400).T for one in lent]
+    expected = numpy.concatenate(tables, 1).tobytes()
+    made = b"".join(bytes(derive(recipe, 2, lent, start, start + 20_000)) for start in range(0, 160_000, 20_000))
+    assert (made == expected, [one.reads for one in lent]) == (True, [1, 1])
+
+
 def test_a_derived_object_is_read_like_any_other(packs):
     write_pack(packs, [*BASIS, DERIVATIVE])
     with ObjectStore(packs.parent, ONE_THREAD) as store:

@@ -146,6 +146,15 @@ def test_what_is_held_in_memory_is_bounded():
     assert refused(one(Piece(0, COPY, 0, rows, columns + 1, 1), columns + 1, large), 2 * rows * (columns + 1))
 
 
+def test_what_is_held_in_memory_is_bounded_for_all_pieces_together():
+    rows, columns = 2, MAX_TRANSPOSED_NBYTES // 8
+    large = Ingredient(digest(b"large"), 4 * rows * columns)
+    piece = Piece(0, COPY, 0, rows, columns, 1)
+    for count, accepted in ((2, True), (3, False)):
+        recipe = Recipe((large,), (Block(columns, (piece,)),) * count)
+        assert refused(recipe, 2 * rows * columns * count) is not accepted
+
+
 def test_sources_stand_once_and_are_used():
     piece = Piece(0, COPY, 0, 600, 1, 600)
     assert refused(one(piece, 1, SOURCE, Ingredient(digest(b"other"), 5)), 1200)

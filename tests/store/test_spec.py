@@ -112,7 +112,7 @@ def test_magics_are_those_of_the_page(table, magic):
         (r"at most (\d+); 0 where every", limits.MAX_PIECES),
         (r"of a row, from 1 to (\d+); of all", limits.MAX_ROW_PIECES),
         (r"an object of more than (\d+) GiB", limits.MAX_DERIVED_NBYTES / limits.MIB / 1024),
-        (r"or of more than (\d+) MiB from", limits.MAX_TRANSPOSED_NBYTES / limits.MIB),
+        (r"to more than (\d+) MiB: a transposition", limits.MAX_TRANSPOSED_NBYTES / limits.MIB),
         (r"to more than (\d+) times the object", limits.MAX_SPAN_FACTOR),
         (r"\*grace period\* \((\d+) days\)", DEFAULT.grace_seconds / DAY_SECONDS),
         (r"From (\d+) packs below", DEFAULT.roll_up_packs),

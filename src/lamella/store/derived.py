@@ -1,7 +1,7 @@
 """Making a derived object from its sources: any range, a bounded part of each source at a time.
 
-What is transposed needs its source as a whole; the one that was needed last is kept, so that the stripes of an object
-share it.
+What is transposed needs its source as a whole; those that were needed last are kept, so that the stripes of an object
+share them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from lamella.codec.casts import CASTS
-from lamella.core.limits import DERIVED_BATCH_NBYTES
+from lamella.core.limits import DERIVED_BATCH_NBYTES, MAX_TRANSPOSED_NBYTES
 from lamella.store.recipe import COPY, FILL, Block, Piece, Recipe
 
 if TYPE_CHECKING:
@@ -30,20 +30,23 @@ class Readable(Protocol):
 
 
 class _Whole:
-    """The source that was transposed last, as long as it is open: its size is bounded, and there is one a process."""
+    """Parts of sources that are transposed: those of one object, as long as they are open, and never more in all."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: WeakKeyDictionary[Readable, tuple[int, int, bytearray]] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[Readable, dict[tuple[int, int], bytearray]] = WeakKeyDictionary()
 
     def part(self, source: Readable, start: int, stop: int) -> bytearray:
-        """Return a part of a source, read unless it is the same as the last one; who comes meanwhile waits."""
+        """Return a part of a source, read unless it is kept; who comes meanwhile waits."""
         with self._lock:
-            kept = self._kept.get(source)
-            if kept is None or kept[:2] != (start, stop):
-                self._kept.clear()
-                kept = self._kept[source] = (start, stop, source.part(start, stop))
-            return kept[2]
+            found = self._kept.get(source, {}).get((start, stop))
+            if found is None:
+                held = sum(len(data) for kept in self._kept.values() for data in kept.values())
+                if held + stop - start > MAX_TRANSPOSED_NBYTES:
+                    self._kept.clear()
+                found = source.part(start, stop)
+                self._kept.setdefault(source, {})[start, stop] = found
+            return found
 
 
 _whole = _Whole()

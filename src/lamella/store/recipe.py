@@ -179,6 +179,8 @@ def check_recipe(recipe: Recipe, nbytes: int, item_nbytes: int) -> None:
             _check_piece(piece, block.rows, recipe.sources, item_nbytes)
     if sum(block.items for block in recipe.blocks) * item_nbytes != nbytes:
         raise malformed("its blocks do not add up to the object")
+    if sum(span for _, piece, span in recipe.spans(item_nbytes) if piece.step > 1) > MAX_TRANSPOSED_NBYTES:
+        raise malformed("what it transposes is too large")
     if sum(span for *_, span in recipe.spans(item_nbytes)) > MAX_SPAN_FACTOR * nbytes:
         raise malformed("it passes over far more than it takes")
     if {piece.source for _, piece, _ in recipe.spans(item_nbytes)} != set(range(len(recipe.sources))):
@@ -210,5 +212,3 @@ def _check_piece(piece: Piece, rows: int, sources: tuple[Ingredient, ...], item_
             raise malformed("the rows of a piece overlap")
     elif rows * piece.run > piece.stop(rows) - piece.start:
         raise malformed("a piece has more items than it spans")
-    elif (piece.stop(rows) - piece.start) * width > MAX_TRANSPOSED_NBYTES:
-        raise malformed("a transposed piece is too large")
