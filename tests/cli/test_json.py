@@ -36,7 +36,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
     },
     "show HEAD:model.safetensors": {
         "": {"revision", "path", "format", "model_id", "nbytes", "stored_nbytes", "missing", "tensors"},
-        "tensors": {"name", "dtype", "shape", "nbytes", "object", "stored_nbytes", "depth"},
+        "tensors": {"name", "dtype", "shape", "nbytes", "object", "stored_nbytes", "depth", "derived"},
     },
     "ls-files": {"": {"files"}, "files": {"path", "format", "tensors", "nbytes", "model_id", "filled"}},
     "gc": {

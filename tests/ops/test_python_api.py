@@ -133,6 +133,15 @@ def test_a_branch_that_is_not_there_starts_at_head(bench, repo):
     assert report.branch == "runs/1"
 
 
+def test_a_conversion_beside_the_model_of_a_branch_takes_next_to_nothing(repo):
+    wide = {"w": RANDOM.standard_normal((300, 300)).astype("f4")}
+    half = {"w": wide["w"].astype(ml_dtypes.bfloat16)}
+    repo.commit(wide, MODEL, "wide", branch="side")
+    report = repo.commit(half, "half.safetensors", "half", branch="side")
+    assert report.stored_nbytes < 1000
+    assert repo.snapshot("side", "half.safetensors")["w"].tobytes() == half["w"].tobytes()
+
+
 def test_the_first_commit_of_a_repository_may_come_from_here(make_repository):
     bench = Workbench(make_repository("fresh").root)
     bench.write(".gitattributes", b"*.safetensors filter=lamella\n")

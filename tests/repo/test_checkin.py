@@ -14,7 +14,7 @@ from lamella.core.config import StoreConfig
 from lamella.core.errors import ConflictError
 from lamella.formats.file import BytesFile
 from lamella.repo.checkin import check_in, identify_file
-from lamella.repo.manifest import OPAQUE, write_manifest
+from lamella.repo.manifest import OPAQUE, Manifest, write_manifest
 from lamella.store.objects import ObjectStore
 from lamella.testing.models import LAYERS, model, network, spec
 
@@ -66,6 +66,26 @@ def test_a_tensor_leans_on_its_own_earlier_version_only_where_the_dtype_is_the_s
     other[-4:] = b"more"
     third = check_in(store, BytesFile(bytes(other)), (first,)).manifest
     assert store.open(third.rows[0].object).bases == ()
+
+
+def test_other_models_are_looked_at_only_where_the_version_before_lacks_a_tensor_or_was_derived(store):
+    asked = []
+
+    def others() -> list[Manifest]:
+        asked.append(True)
+        return [first]
+
+    wide = [spec("wide", 30, 40)]
+    first = check_in(store, BytesFile(model(wide)), ()).manifest
+    check_in(store, BytesFile(model(wide, {"wide": 1})), (first,), others=others)
+    assert asked == []
+    turned = [spec("wide", 40, 30)]
+    data = model(wide)[-4800:]
+    items = (data[4 * (row * 40 + column) :][:4] for column in range(40) for row in range(30))
+    second = check_in(store, BytesFile(model(turned)[:-4800] + b"".join(items)), (), others=others)
+    assert (asked, store.open(second.manifest.rows[0].object).sources[0].head.id) == ([True], first.rows[0].object)
+    check_in(store, BytesFile(model(turned, {"wide": 2})), (second.manifest,), others=others)
+    assert asked == [True, True]
 
 
 def test_equal_tensors_are_stored_once(store):

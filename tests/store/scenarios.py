@@ -6,18 +6,21 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest import mock
 
 from lamella.core import fsio
 from lamella.core.config import StoreConfig
+from lamella.core.dtypes import DTYPES
 from lamella.core.errors import NotFoundError
 from lamella.core.ids import ObjectId, digest
 from lamella.core.limits import MIB
+from lamella.core.tensors import TensorSpec
 from lamella.store import repack as repacking
 from lamella.store.check import check_store, salvage
 from lamella.store.gc import collect
+from lamella.store.kin import Family, Relative
 from lamella.store.objects import ObjectStore
 from lamella.store.repack import Repacked, repack
 from lamella.store.rollup import roll_up
@@ -33,6 +36,7 @@ MERGING = StoreConfig(threads=1, grace_seconds=3600, roll_up_packs=2)
 
 BASE, TUNED, AGAIN = weights(900, 2, 1), changed(weights(900, 2, 1), 300), changed(weights(900, 2, 1), 200)
 WALK = tuple(itertools.accumulate(range(2, 9), lambda data, seed: nudged(data, 2, seed), initial=weights(900, 2, 9)))
+TURNED = b"".join(BASE[2 * item : 2 * item + 2] for row in range(30) for item in range(row, 900, 30))
 SINGLE, WIDE, LARGE = weights(500, 4, 2), weights(200, 8, 3), noise(3 * MIB + 5, 4)
 
 
@@ -40,6 +44,13 @@ def source(data: bytes, item_nbytes: int = 2, *bases: bytes) -> Source:
     """Return `data` as something to store."""
     candidates = tuple(digest(base) for base in bases)
     return Source(len(data), item_nbytes, lambda offset, nbytes: data[offset : offset + nbytes], candidates)
+
+
+def turned() -> Source:
+    """Return the transpose of BASE, a matrix of 30 rows, as something that is found to be that."""
+    matrix = TensorSpec("matrix", DTYPES["bf16"], (30, 30))
+    family = Family((), [Relative(matrix, digest(BASE))])
+    return replace(source(TURNED), spec=matrix, family=family)
 
 
 def add(root: Path, *sources: Source, config: StoreConfig = QUIET) -> list[ObjectId]:
@@ -102,6 +113,24 @@ def _several_packs(root: Path) -> None:
     add(root, source(TUNED, 2, BASE), source(SINGLE, 4))
     add(root, source(WIDE, 8))
     age(root)
+
+
+def _derived_pack(root: Path) -> None:
+    add(root, source(BASE), source(SINGLE, 4))
+    add(root, turned())
+    age(root)
+
+
+def _collect_derived(root: Path) -> object:
+    with ObjectStore(root / STORE, QUIET) as store:
+        return collect(store, lambda: {digest(TURNED)})
+
+
+def _add_turned(root: Path) -> object:
+    identities = add(root, turned(), source(TUNED, 2, BASE))
+    with ObjectStore(root / STORE, QUIET) as store:
+        assert store.open(identities[0]).sources
+    return identities
 
 
 def _roll_up(root: Path) -> object:
@@ -198,6 +227,8 @@ SCENARIOS = {
         _leaning_pack, _collect_what_another_replaced, (TUNED,), dropped=(BASE,), packs_after=1
     ),
     "add-large": Scenario(_add_first, _add_large, (BASE,), (LARGE, SINGLE)),
+    "add-derived": Scenario(_add_first, _add_turned, (BASE,), (TURNED, TUNED)),
+    "collect-derived": Scenario(_derived_pack, _collect_derived, (TURNED, BASE), dropped=(SINGLE,), packs_after=2),
     "roll-up": Scenario(_several_packs, _roll_up, (BASE, TUNED, SINGLE, WIDE), packs_after=1),
     "collect": Scenario(_several_packs, _collect, (BASE, TUNED), dropped=(SINGLE, WIDE), packs_after=2),
     "repack": Scenario(walk_in_a_chain, _repack, WALK, finished_by=_is_repacked),

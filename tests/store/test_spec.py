@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from lamella.codec.casts import CASTS, cast_code
 from lamella.core import limits
 from lamella.core.config import DAY_SECONDS, DEFAULT
 from lamella.core.errors import KINDS, IntegrityError
 from lamella.core.fsio import TEMPORARY_PREFIX
-from lamella.store import gc, grace, objects, pack, record, relatives, rollup, scan, sketch
+from lamella.store import gc, grace, objects, pack, recipe, record, relatives, rollup, scan, sketch
 
 SPEC = Path(__file__).parents[2] / "docs" / "spec" / "pack.md"
 TEXT = SPEC.read_text(encoding="utf-8")
@@ -40,6 +41,10 @@ STRUCTS = {
     "Header": pack.HEADER.format,
     "Record: the head": record.FIXED.format,
     "field of a row": record.ROW.format,
+    "field of a recipe": recipe.FIXED.format,
+    "field of a source": recipe.INGREDIENT.format,
+    "field of a block": recipe.BLOCK.format,
+    "field of a piece": recipe.PIECE.format,
     "field at the end": f"<{record.HEAD_CHECK_NBYTES}s",
     "Directory": pack.ENTRY.format,
     "Footer": pack.FOOTER.format,
@@ -76,7 +81,8 @@ def test_fields_have_the_names_that_the_code_gives_them():
     assert set(names("field of a row")) - {"padding"} == set(record.ChunkRow._fields) - {"offset"}
     assert set(names("Directory")) - {"padding"} == set(pack.Entry.__dataclass_fields__)
     head = set(record.Head.__dataclass_fields__) - {"rows"}
-    assert set(names("Record: the head")) - {"magic", "head_nbytes", "flags", "chunks"} == head - {"sketch"}
+    assert set(names("Record: the head")) - {"magic", "head_nbytes", "chunks"} == head - {"sketch"}
+    assert set(names("field of a piece")) == set(recipe.Piece._fields)
 
 
 @pytest.mark.parametrize(
@@ -100,9 +106,14 @@ def test_magics_are_those_of_the_page(table, magic):
         (r"at most 2\^(\d+)", limits.MAX_TENSOR_NBYTES.bit_length() - 1),
         (r"MUST NOT be longer than (\d+) MiB", limits.MAX_HEAD_NBYTES // limits.MIB),
         (r"MUST NOT have more than ([\d,]+) entries", limits.MAX_PACK_OBJECTS),
-        (r"MUST NOT write a depth above (\d+)", limits.MAX_WRITTEN_DEPTH),
-        (r"readers MUST read up to (\d+)", limits.MAX_READ_DEPTH),
+        (r"MUST NOT write more than (\d+) deltas", limits.MAX_WRITTEN_DEPTH),
+        (r"readers MUST read a depth up to (\d+)", limits.MAX_READ_DEPTH),
         (r"no chain has more than (\d+) objects", limits.MAX_READ_DEPTH + 1),
+        (r"at most (\d+); 0 where every", limits.MAX_PIECES),
+        (r"of a row, from 1 to (\d+); of all", limits.MAX_ROW_PIECES),
+        (r"an object of more than (\d+) GiB", limits.MAX_DERIVED_NBYTES / limits.MIB / 1024),
+        (r"to more than (\d+) MiB: a transposition", limits.MAX_TRANSPOSED_NBYTES / limits.MIB),
+        (r"to more than (\d+) times the object", limits.MAX_SPAN_FACTOR),
         (r"\*grace period\* \((\d+) days\)", DEFAULT.grace_seconds / DAY_SECONDS),
         (r"From (\d+) packs below", DEFAULT.roll_up_packs),
         (r"packs below (\d+) MiB on", rollup.SMALL_NBYTES / limits.MIB),
@@ -155,3 +166,12 @@ def test_the_paths_of_a_store_are_those_of_the_page(tmp_path):
         for path in (store.packs, store.temporary, store.quarantine):
             assert f"`{path.name}/" in TEXT
     assert f"`packs/{TEMPORARY_PREFIX}*`" in TEXT
+
+
+def test_the_page_lists_every_cast():
+    listed = re.findall(r"^\| (\d+) \| (\w+) \| (\w+) \|$", TEXT, re.M)
+    assert [(int(code), cast_code(source, target)) for code, source, target in listed] == [
+        (code, code) for code in CASTS
+    ]
+    assert re.search(rf"^\| {recipe.FILL} \| no source \|", TEXT, re.M)
+    assert re.search(rf"^\| {recipe.COPY} \| any \| the same \|", TEXT, re.M)

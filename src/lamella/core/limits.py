@@ -36,10 +36,28 @@ MAX_CHUNK_SHIFT = 20
 """A chunk that is read is at most 8 MiB, so that a stripe of a strange pack fits into memory."""
 
 MAX_WRITTEN_DEPTH = 2
-"""Bases below a newly written object; bounds the cost of reading it."""
+"""Deltas below a newly written object, down to one that is none; bounds the cost of reading it."""
 
 MAX_READ_DEPTH = 16
 """Bases below an object that is read; depth falls at every step, so a circle cannot pass."""
+
+MAX_DERIVED_NBYTES = 16 * 1024 * MIB
+"""An object that is derived from others: a few bytes that decode to more than this would be a bomb."""
+
+MAX_PIECES = 1024
+"""Pieces, and sources, of a derived object: the experts of a layer, fused, are some hundreds."""
+
+MAX_ROW_PIECES = 64
+"""Pieces in one row of a derived object: each of them costs a chunk of a source for every MiB that is read."""
+
+MAX_SPAN_FACTOR = 64
+"""Bytes of sources that a derived object may pass over for each of its own: a column shard of 64 takes one in 64."""
+
+MAX_TRANSPOSED_NBYTES = 64 * MIB
+"""What is transposed is held in memory as a whole; the largest matrices that are kept transposed stay below."""
+
+DERIVED_BATCH_NBYTES = 4 * MIB
+"""Bytes of a source that are held at once where a derived object takes something of each row."""
 
 MAX_PACK_OBJECTS = 16_000_000
 """Entries in one pack's directory; the directory is held in memory while the pack is indexed."""

@@ -15,8 +15,9 @@ from lamella.core.progress import SILENT, Progress
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import CheckedIn, check_in
 from lamella.repo.git import Git
-from lamella.repo.manifest import parse_for_git, write_manifest
+from lamella.repo.manifest import Manifest, parse_for_git, write_manifest
 from lamella.repo.objects import IndexEntry, ObjectReader, tracked, write_blob
+from lamella.repo.relatives import models_beside
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import EXECUTABLE, PLAIN, OpenedFile, open_file, put_entries, record_stat
 
@@ -57,6 +58,7 @@ class AddReport:
 @dataclass(frozen=True, slots=True)
 class _Staged:
     entry: IndexEntry
+    manifest: Manifest
     state: os.stat_result
     report: AddedFile
 
@@ -71,7 +73,7 @@ def add(repository: Repository, paths: Sequence[str], progress: Progress = SILEN
     models = set(filtered(repository.git, changed))
     direct = {path: None for path in changed if path in models and _has_content(repository, path)}
     others = [path for path in changed if path not in direct] + gone
-    staged = []
+    staged: list[_Staged] = []
     known_modes = _modes_where_files_have_none(repository, list(direct))
     with repository.reader() as reader:
         for path in direct:
@@ -79,7 +81,7 @@ def add(repository: Repository, paths: Sequence[str], progress: Progress = SILEN
                 mode = EXECUTABLE if opened.state.st_mode & stat.S_IXUSR else PLAIN
                 if known_modes is not None:
                     mode = known_modes.get(path, PLAIN)
-                staged.append(_stage(repository, reader, opened, mode, progress))
+                staged.append(_stage(repository, reader, opened, mode, [item.manifest for item in staged], progress))
     if others:
         repository.git.run(
             "add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul",
@@ -171,18 +173,32 @@ def _folders(path: str) -> Iterator[str]:
         yield path
 
 
-def _stage(repository: Repository, reader: ObjectReader, opened: OpenedFile, mode: int, progress: Progress) -> _Staged:
+def _stage(
+    repository: Repository,
+    reader: ObjectReader,
+    opened: OpenedFile,
+    mode: int,
+    fresh: Sequence[Manifest],
+    progress: Progress,
+) -> _Staged:
+    """Store one file and write its manifest; `fresh` are those of the files before, which the index lacks yet."""
     text = opened.manifest_text()
     if text is None:
-        checked = check_in(repository.store, opened.source, repository.parents(reader, opened.path), progress)
+        parents = repository.parents(reader, opened.path)
+
+        def others() -> list[Manifest]:
+            return [*fresh, *models_beside(repository, reader, opened.path)]
+
+        checked = check_in(repository.store, opened.source, parents, progress, others)
         opened.ensure_unchanged()
-        text = write_manifest(checked.manifest)
+        manifest = checked.manifest
+        text = write_manifest(manifest)
         report = _describe(opened, checked)
     else:
         manifest = parse_for_git(opened.path, text)
         report = AddedFile(opened.path, manifest.format, len(manifest.rows), len(text), 0, 0, None)
     oid = write_blob(repository.git, text)
-    return _Staged(IndexEntry(opened.path, mode, oid, 0), opened.state, report)
+    return _Staged(IndexEntry(opened.path, mode, oid, 0), manifest, opened.state, report)
 
 
 def _describe(opened: OpenedFile, checked: CheckedIn) -> AddedFile:

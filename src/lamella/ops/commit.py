@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -21,6 +22,7 @@ from lamella.repo.checkout import split_path
 from lamella.repo.git import GitOid
 from lamella.repo.manifest import PREFIX, Manifest, is_manifest, write_manifest
 from lamella.repo.objects import IndexEntry, TreeEntry, list_tree, tracked, write_blob
+from lamella.repo.relatives import manifests_beside
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.worktree import PLAIN, put_entries
 
@@ -67,13 +69,16 @@ def commit(
     start = tip or _tip(repository, "HEAD")
     kept = _kept(repository, start, path)
     parents = _parents(repository, kept)
+    others = partial(_models_beside, repository, start, path)
     if isinstance(source, Mapping):
-        checked = check_in(repository.store, ArrayFile(source, metadata), parents, progress)
+        checked = check_in(repository.store, ArrayFile(source, metadata), parents, progress, others)
     else:
         with _opened(source) as file:
             nbytes = os.fstat(file.fileno()).st_size
             _refuse_what_is_no_model(file, nbytes)
-            checked = check_in(repository.store, DescriptorFile(file.fileno(), nbytes, source), parents, progress)
+            checked = check_in(
+                repository.store, DescriptorFile(file.fileno(), nbytes, source), parents, progress, others
+            )
     manifest = write_manifest(checked.manifest)
     mode = kept.mode if kept and stat.S_ISREG(kept.mode) else PLAIN
     follows = repository.git.worktree is not None and reference == head
@@ -183,6 +188,15 @@ def _parents(repository: Repository, kept: TreeEntry | None) -> list[Manifest]:
         earlier = manifest_at(reader, kept.oid) if kept else None
         return [] if earlier is None else [earlier]
     return []
+
+
+def _models_beside(repository: Repository, revision: str | None, path: str) -> list[Manifest]:
+    """Return the manifests of the other files of that kind in a revision."""
+    suffix = Path(path).suffix
+    entries = [] if revision is None else list_tree(repository.git, revision)
+    blobs = {entry.path: entry.oid for entry in entries if entry.type == "blob" and Path(entry.path).suffix == suffix}
+    with repository.reader() as reader:
+        return manifests_beside(reader, blobs, path)
 
 
 def _write_commit(

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.repo.filling import unfilled
 from lamella.repo.manifest import Manifest
 from lamella.repo.repository import Repository, manifest_at, split_specification
 from lamella.repo.worktree import model_entries
 from lamella.store.objects import ObjectStore
+from lamella.store.record import DERIVED
 
 
 @dataclass(frozen=True, slots=True)
 class ShownTensor:
-    """One tensor. `stored_nbytes` is what its object takes in the store, None where it is not there."""
+    """One tensor. `stored_nbytes` is what its object takes in the store, None where it is not there.
+
+    `derived` says whether the object is made of others, or of one item again and again, and takes no more than that.
+    """
 
     name: str
     dtype: str
@@ -25,6 +31,7 @@ class ShownTensor:
     object: str
     stored_nbytes: int | None
     depth: int | None
+    derived: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +82,15 @@ def show(repository: Repository, specification: str) -> ShowReport:
     )
 
 
-def _stored(store: ObjectStore, identity: ObjectId) -> tuple[int | None, int | None]:
+def _stored(store: ObjectStore, identity: ObjectId) -> tuple[int | None, int | None, bool]:
     found = store.index.find(identity)
-    return (found[0][1].nbytes, found[0][1].depth) if found else (None, None)
+    if not found:
+        return None, None, False
+    name, entry = found[0]
+    derived = False
+    with contextlib.suppress(NotFoundError, IntegrityError):
+        derived = bool(store.pack(name).head(entry).flags & DERIVED)
+    return entry.nbytes, entry.depth, derived
 
 
 def list_files(repository: Repository, paths: Sequence[str] = ()) -> tuple[ListedFile, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from lamella.codec.delta import LAYOUT_OF_DTYPE
@@ -16,6 +16,7 @@ from lamella.formats.file import BytesFile
 from lamella.formats.skeleton import build_skeleton
 from lamella.formats.sniff import read_layout
 from lamella.repo.manifest import OPAQUE, Manifest, Row
+from lamella.repo.relatives import family_of, needs_family
 from lamella.store.objects import ObjectStore
 from lamella.store.writer import Added, Source, add_objects, identify
 
@@ -30,15 +31,28 @@ class CheckedIn:
 
 
 def check_in(
-    store: ObjectStore, file: RandomAccess, parents: Sequence[Manifest], progress: Progress = SILENT
+    store: ObjectStore,
+    file: RandomAccess,
+    parents: Sequence[Manifest],
+    progress: Progress = SILENT,
+    others: Callable[[], Iterable[Manifest]] = tuple,
 ) -> CheckedIn:
     """Store every tensor of `file` that is not stored yet and return its manifest.
 
-    Tensors lean on the tensors of the same name and dtype in `parents`, the first one first, where that saves. When
-    this returns, the objects are durable. Raises ConflictError (file-changed) where the file changes meanwhile.
+    Tensors lean on the tensors of the same name and dtype in `parents`, the first one first, where that saves. Where
+    `parents` have not all of them, or derived ones, tensors may also be made of those in `others`, which is called
+    only then. When this returns, the objects are durable. Raises ConflictError (file-changed) where the file changes
+    meanwhile.
     """
     layout, warning = read_layout(file)
     sources = _sources(file, layout, parents)
+    if layout.format != OPAQUE and needs_family(store, layout.tensors, parents):
+        family = family_of(parents, others())
+        first = len(sources) - len(layout.tensors)
+        sources[first:] = [
+            replace(source, spec=span.spec, family=family)
+            for source, span in zip(sources[first:], layout.tensors, strict=True)
+        ]
     ids, added = add_objects(store, sources, progress)
     return CheckedIn(_manifest(layout, ids), added, warning)
 

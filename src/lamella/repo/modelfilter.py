@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
+from functools import partial
 
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
@@ -16,6 +17,7 @@ from lamella.repo.checkin import check_in, identify_file
 from lamella.repo.checkout import file_pieces, load_skeleton
 from lamella.repo.manifest import PREFIX, is_manifest, parse_for_git, parse_manifest, write_manifest
 from lamella.repo.packetline import Content
+from lamella.repo.relatives import models_beside
 from lamella.repo.repository import Repository
 
 Warn = Callable[[str, str], None]
@@ -64,7 +66,9 @@ class ModelFilter:
                 yield write_manifest(identify_file(file, store.config.threads))
                 return
             with self._repository.reader() as reader:
-                checked = check_in(store, file, self._repository.parents(reader, path))
+                parents = self._repository.parents(reader, path)
+                others = partial(models_beside, self._repository, reader, path)
+                checked = check_in(store, file, parents, others=others)
         if checked.warning is not None:
             self._warn(path, f"{checked.warning.message}; it is kept as plain bytes")
         yield write_manifest(checked.manifest)

@@ -15,8 +15,8 @@ from lamella.codec.builtin import PALETTE, encode
 from lamella.codec.delta import Delta, fit_delta
 from lamella.codec.palette import Palette
 from lamella.core.buffers import Buffer
-from lamella.core.limits import MAX_WRITTEN_DEPTH
-from lamella.store.chain import Chain
+from lamella.core.limits import MAX_READ_DEPTH, MAX_WRITTEN_DEPTH
+from lamella.store.chain import Chain, resized
 from lamella.store.record import Head
 
 SAMPLE_ITEMS = 1 << 14
@@ -51,7 +51,8 @@ ALONE = Choice(None, 0, None)
 def _allowed(candidates: Iterable[Chain], head: Head) -> Iterator[Chain]:
     for chain in candidates:
         same_grid = chain.head.item_nbytes == head.item_nbytes and chain.head.chunk_shift == head.chunk_shift
-        if same_grid and chain.head.rows and chain.head.depth < MAX_WRITTEN_DEPTH:
+        shallow = chain.deltas < MAX_WRITTEN_DEPTH and chain.head.depth < MAX_READ_DEPTH
+        if same_grid and chain.head.chunks and shallow:
             yield chain
 
 
@@ -115,9 +116,10 @@ class Sampler(Fitter):
         for number in _spread(self._count, wanted):
             part = memoryview(self._read_chunk(number))[:limit]
             base = memoryview(b"")
-            if chain is not None and number < len(chain.head.rows):
-                base = memoryview(chain.decode(number, number + 1))[: len(part)]
-            found.append((part, base if len(base) == len(part) else None))
+            if chain is not None and number < chain.head.chunks:
+                base = memoryview(chain.decode(number, number + 1))
+            against = resized(base[:limit], len(part)) if base else None
+            found.append((part, None if against is None else memoryview(against)))
         return found
 
     def refitted(self, choice: Choice) -> Choice:

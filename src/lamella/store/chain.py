@@ -9,23 +9,26 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from lamella.codec.base import Codec
-from lamella.codec.builtin import codec_for
+from lamella.codec.builtin import RAW, codec_for
+from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError, UsageError
+from lamella.store.derived import derive
 from lamella.store.pack import Entry, PackReader
-from lamella.store.record import Head, stripes, verify_chunk
+from lamella.store.record import DERIVED, Head, stripes, verify_chunk
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One object of a chain and where its payload lies."""
+    """One object of a chain and where its payload lies; `sources` are the chains that a derived one is made of."""
 
     head: Head
     pack: PackReader
     entry: Entry
+    sources: tuple[tuple[Link, ...], ...] = ()
 
     def codec(self, number: int) -> Codec:
-        """Return what decodes the chunk of that number."""
-        return codec_for(self.head.rows[number].code, self.head.parameters)
+        """Return what decodes the chunk of that number; what is derived is made as it is."""
+        return RAW if self.head.flags & DERIVED else codec_for(self.head.rows[number].code, self.head.parameters)
 
     def payloads(self, numbers: Sequence[int]) -> dict[int, memoryview]:
         """Return the verified payloads of the chunks in `numbers`, which ascend, by number, in one read.
@@ -64,17 +67,42 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
+def resized(base: Buffer, nbytes: int) -> Buffer | None:
+    """Return what a chunk of `nbytes` is held against, given the base's chunk of the same number.
+
+    That is as much of the base as the chunk is long, with zeros behind its end; None where it has less than half.
+    """
+    if len(base) == nbytes:
+        return base
+    return bytes(base[:nbytes]) + bytes(max(0, nbytes - len(base))) if 2 * len(base) >= nbytes else None
+
+
 class Chain:
-    """Reads one object: `links` are the object and its bases, nearest first. Safe for several threads."""
+    """Reads one object: `links` are the object and its bases, nearest first. Safe for several threads.
+
+    `sources` are what the last of them is made of, where that is derived.
+    """
 
     def __init__(self, links: tuple[Link, ...]) -> None:
         self.links = links
         self.head = links[0].head
+        self.sources = tuple(map(Chain, links[-1].sources))
 
     @property
     def bases(self) -> tuple[Head, ...]:
         """The heads of the bases, nearest first."""
         return tuple(link.head for link in self.links[1:])
+
+    def every_link(self) -> Iterator[Link]:
+        """Yield every record that reading the object takes."""
+        yield from self.links
+        for source in self.sources:
+            yield from source.every_link()
+
+    @property
+    def deltas(self) -> int:
+        """How many deltas stand on each other above what is stored alone or derived, as depth counts them."""
+        return self.head.depth - self.links[-1].head.depth
 
     @property
     def delta_nbytes(self) -> int:
@@ -103,9 +131,20 @@ class Chain:
         layers = []
         needed = list(range(first, last))
         for link in self.links:
-            layers.append(link.payloads(needed))
+            layers.append(self._derived(link.head, needed) if link.head.flags & DERIVED else link.payloads(needed))
             needed = [number for number in layers[-1] if link.codec(number).needs_base]
         return layers
+
+    def _derived(self, head: Head, numbers: Sequence[int]) -> dict[int, memoryview]:
+        """Return the chunks in `numbers`, which ascend, made of the sources; those that are not there are left out."""
+        recipe = head.recipe
+        numbers = [number for number in numbers if number < head.chunks]
+        if recipe is None or not numbers:
+            return {}
+        size = head.chunk_nbytes
+        start, stop = numbers[0] * size, min((numbers[-1] + 1) * size, head.nbytes)
+        data = memoryview(derive(recipe, head.item_nbytes, self.sources, start, stop))
+        return {number: data[number * size - start : (number + 1) * size - start] for number in numbers}
 
     def _decode_chunk(self, layers: list[dict[int, memoryview]], level: int, number: int, out: memoryview) -> None:
         head = self.links[level].head
@@ -113,19 +152,22 @@ class Chain:
         base = None
         if codec.needs_base:
             below = level + 1
-            if below == len(layers) or not self.links[below].head.has_chunk(number, len(out)):
+            if below == len(layers) or not self.links[below].head.serves(number, head):
                 raise IntegrityError(
                     f"chunk {number} of object {head.id.hex()} leans on a base without that chunk",
                     kind="base-mismatch",
                     hint="run `lamella fsck`",
                 )
-            base = _scratch.lend(below, len(out))
-            self._decode_chunk(layers, below, number, base)
+            nbytes = self.links[below].head.decoded_nbytes(number)
+            room = _scratch.lend(below, max(nbytes, len(out)))
+            self._decode_chunk(layers, below, number, room[:nbytes])
+            room[nbytes:] = bytes(len(room) - nbytes)
+            base = room[: len(out)]
         codec.decode(layers[level][number], head.item_nbytes, base, out)
 
     def stripes(self) -> Iterator[tuple[int, int]]:
         """Yield the (first, last) chunk numbers of pieces that are worth a task each; one of no chunks where empty."""
-        return stripes(len(self.head.rows), self.head.chunk_nbytes)
+        return stripes(self.head.chunks, self.head.chunk_nbytes)
 
     def read(self, start: int = 0, stop: int | None = None) -> bytearray:
         """Return the decoded bytes from `start` to `stop`, decoding only the chunks they touch.
@@ -136,6 +178,13 @@ class Chain:
         if start < 0:
             raise UsageError(f"cannot read from byte {start}", kind="bad-argument")
         stop = self.head.nbytes if stop is None else min(stop, self.head.nbytes)
+        out = self.part(start, stop)
+        if start == 0 and stop == self.head.nbytes:
+            self.verify(blake3(out).digest())
+        return out
+
+    def part(self, start: int, stop: int) -> bytearray:
+        """Return the decoded bytes from `start` to `stop`, which lie within the object, checked by chunks alone."""
         out = bytearray()
         if start < stop:
             size = self.head.chunk_nbytes
@@ -144,8 +193,6 @@ class Chain:
                 out += self.decode(origin + first, origin + last)
             del out[: start - origin * size]
             del out[stop - start :]
-        if start == 0 and stop == self.head.nbytes:
-            self.verify(blake3(out).digest())
         return out
 
     def verify(self, digest: bytes) -> None:

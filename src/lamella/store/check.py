@@ -84,7 +84,7 @@ def _check(store: ObjectStore, decode: bool, progress: Progress) -> Checked:
         return verify_object(store, identity)
 
     def opened(identity: ObjectId) -> int | None:
-        links = store.open(identity).links
+        links = store.open(identity).every_link()
         return None if any((link.pack.name, link.entry.offset) in spoilt for link in links) else 0
 
     progress.start("decoding" if decode else "opening", 0)

@@ -5,12 +5,15 @@ Readers and `gc` both ask here, so what the one relies on is what the other keep
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 from lamella.core.errors import IntegrityError, LamellaError, NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.store.chain import Link
-from lamella.store.record import Head
+from lamella.store.record import DERIVED, Head
 
 Links = tuple[Link, ...]
 Copies = Callable[[ObjectId], Iterable[Link | IntegrityError]]
@@ -26,36 +29,39 @@ class Search:
 
     def __init__(self, copies: Copies) -> None:
         self._copies = copies
-        self._futile: set[tuple[ObjectId, int, int, int]] = set()
+        self._futile: set[_Need] = set()
         self.fault: LamellaError | None = None
 
     def chains(self, identity: ObjectId) -> Iterator[Links]:
         """Yield a chain for every copy of an object that has one, the best first."""
         return self._chains(identity, None)
 
-    def _chains(self, identity: ObjectId, above: Head | None) -> Iterator[Links]:
+    def _chains(self, identity: ObjectId, need: _Need | None) -> Iterator[Links]:
         known = False
         for link in self._copies(identity):
             known = True
             if isinstance(link, IntegrityError):
                 self._note(link)
-            elif above is not None and (misfit := _misfit(link.head, above)) is not None:
+            elif need is not None and (misfit := need.misfit(link.head)) is not None:
                 self._note(misfit)
-            elif (below := self._below(link.head)) is not None:
-                yield (link, *below)
+            elif (links := self._completed(link, plain=need is not None and need.plain)) is not None:
+                yield links
         if not known:
             self._note(missing(identity))
 
-    def _below(self, head: Head) -> Links | None:
-        if head.base is None:
-            return ()
-        place = (head.base, head.depth, head.item_nbytes, head.chunk_shift)
-        if place in self._futile:
-            return None
-        found = next(self._chains(head.base, head), None)
-        if found is None:
-            self._futile.add(place)
-        return found
+    def _completed(self, link: Link, *, plain: bool) -> Links | None:
+        """Return the chain of one copy, None where something that it leans on is not found."""
+        head = link.head
+        found: list[Links] = []
+        for need in _needs(head, plain=plain):
+            below = None if need in self._futile else next(self._chains(need.id, need), None)
+            if below is None:
+                self._futile.add(need)
+                return None
+            found.append(below)
+        if head.flags & DERIVED:
+            return (replace(link, sources=tuple(found)),)
+        return (link, *itertools.chain.from_iterable(found))
 
     def _note(self, fault: LamellaError) -> None:
         self.fault = self.fault or fault
@@ -70,11 +76,36 @@ def missing(identity: ObjectId) -> NotFoundError:
     )
 
 
-def _misfit(base: Head, above: Head) -> IntegrityError | None:
-    """Return why an object cannot lean on this copy of its base; None where it can."""
-    hint = "run `lamella fsck --repair`"
-    if (base.item_nbytes, base.chunk_shift) != (above.item_nbytes, above.chunk_shift):
-        return IntegrityError(f"object {above.id.hex()} has a base on another grid", kind="base-mismatch", hint=hint)
-    if base.depth >= above.depth:
-        return IntegrityError(f"the chain of object {above.id.hex()} does not end", kind="chain-too-deep", hint=hint)
-    return None
+class _Need(NamedTuple):
+    """What an object leans on: a base on its `grid`, or a source of `nbytes`, each less deep than `above`.
+
+    A `plain` chain is that of a source, which is not made of other objects itself.
+    """
+
+    id: ObjectId
+    above: int
+    grid: tuple[int, int] | None
+    nbytes: int | None
+    plain: bool
+
+    def misfit(self, head: Head) -> IntegrityError | None:
+        """Return why a copy cannot be leaned on; None where it can."""
+        hint = "run `lamella fsck --repair`"
+        name = self.id.hex()
+        if self.grid not in (None, (head.item_nbytes, head.chunk_shift)):
+            return IntegrityError(f"the base {name} is on another grid", kind="base-mismatch", hint=hint)
+        if self.nbytes not in (None, head.nbytes):
+            return IntegrityError(f"the source {name} has another length", kind="base-mismatch", hint=hint)
+        if self.plain and head.flags & DERIVED and head.leans_on:
+            return IntegrityError(f"the source {name} is derived itself", kind="base-mismatch", hint=hint)
+        if head.depth >= self.above:
+            return IntegrityError(f"a chain with object {name} does not end", kind="chain-too-deep", hint=hint)
+        return None
+
+
+def _needs(head: Head, *, plain: bool) -> Iterator[_Need]:
+    if head.recipe is not None:
+        for source in head.recipe.sources:
+            yield _Need(source.id, head.depth, None, source.nbytes, True)
+    elif head.base is not None:
+        yield _Need(head.base, head.depth, (head.item_nbytes, head.chunk_shift), None, plain)

@@ -18,7 +18,7 @@ from lamella.core.errors import IntegrityError
 from lamella.core.ids import ObjectId
 from lamella.core.progress import SILENT, Progress
 from lamella.store.chain import Link
-from lamella.store.copies import Search
+from lamella.store.copies import Links, Search
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackWriter
 from lamella.store.reader import verify_record
@@ -47,8 +47,8 @@ class Place(NamedTuple):
     entry: Entry
 
 
-Alive = dict[Place, Place | None]
-"""The copies that are kept, each with the copy of its base that its chain goes on with."""
+Alive = dict[Place, tuple[Place, ...]]
+"""The copies that are kept, each with the copies of what it leans on that readers go on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +157,9 @@ class Copies:
             links = next(search.chains(identity), None)
             if links is None:
                 for place in self._all_below(identity):
-                    alive.setdefault(place, None)
+                    alive.setdefault(place, ())
             else:
-                places = [Place(link.pack.name, link.entry) for link in links]
-                alive.update(zip(places, [*places[1:], None], strict=True))
+                _enter(links, alive)
         return alive
 
     def _all_below(self, identity: ObjectId) -> Iterator[Place]:
@@ -169,9 +168,18 @@ class Copies:
         while waiting:
             for link in self._links(waiting.pop()):
                 yield Place(link.pack.name, link.entry)
-                if link.head.base is not None and link.head.base not in seen:
-                    seen.add(link.head.base)
-                    waiting.append(link.head.base)
+                new = [below for below in link.head.leans_on if below not in seen]
+                seen.update(new)
+                waiting += new
+
+
+def _enter(links: Links, alive: Alive) -> None:
+    places = [Place(link.pack.name, link.entry) for link in links]
+    for number, place in enumerate(places):
+        alive[place] = tuple(places[number + 1 : number + 2])
+    for source in links[-1].sources:
+        alive[places[-1]] += (Place(source[0].pack.name, source[0].entry),)
+        _enter(source, alive)
 
 
 def plan_pack(name: str, entries: list[Entry], alive: Alive, *, young: bool = False) -> PackPlan:
@@ -187,10 +195,11 @@ def verify_survivors(store: ObjectStore, plans: list[PackPlan], alive: Alive) ->
     checked = {Place(plan.pack, entry) for plan in plans for entry in plan.live}
     losing = {entry.id for plan in plans for entry in plan.dead}
     for place in alive:
-        current: Place | None = place if place.entry.id in losing else None
-        while current is not None:
+        waiting = [place] if place.entry.id in losing else []
+        while waiting:
+            current = waiting.pop()
             checked.add(current)
-            current = alive[current]
+            waiting += alive[current]
     for name, entry in sorted(checked, key=lambda place: (place.pack, place.entry.offset)):
         verify_record(store.pack(name), entry)
 

@@ -215,7 +215,7 @@ class PackWriter:
         (bad-argument) for an object that no reader would accept.
         """
         start = self._position
-        count = record.chunk_count(head.nbytes, head.item_nbytes, head.chunk_shift)
+        count = 0 if head.flags & record.DERIVED else head.chunks
         head_nbytes = record.head_nbytes_for(count, len(head.parameters), len(head.sketch))
         if head_nbytes > MAX_HEAD_NBYTES:
             raise UsageError(f"an object of {head.nbytes} bytes is too large to be stored", kind="bad-argument")

@@ -15,6 +15,7 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import CHECK_NBYTES, ID_NBYTES, ObjectId, check
 from lamella.core.limits import MAX_CHUNK_SHIFT, MAX_HEAD_NBYTES, MAX_READ_DEPTH, MAX_TENSOR_NBYTES, STRIPE_NBYTES
+from lamella.store.recipe import Recipe, check_recipe, unpack_recipe
 from lamella.store.sketch import SKETCH, size_class
 
 MAGIC = b"\x93LamObj\n"
@@ -25,8 +26,13 @@ HEAD_LENGTH_END = 12
 """Where the magic and the head's length end: what a scanner reads first."""
 MIN_HEAD_NBYTES = FIXED.size + HEAD_CHECK_NBYTES
 NO_BASE = bytes(ID_NBYTES)
+DERIVED = 1
+"""The flag of a head whose parameters are a recipe: it has no rows and no payloads, and sources in place of a base."""
+RESIZED = 2
+"""The flag of a head whose base has another length: a chunk of that is cut, or filled up with zeros, to the length of
+the chunk that leans on it."""
 SKETCHED = 4
-"""The flag of a head that has a sketch."""
+"""The flag of a head that has a sketch; `Head.flags` does not have it."""
 
 
 class ChunkRow(NamedTuple):
@@ -44,8 +50,8 @@ class Head:
 
     `nbytes` is the decoded length, `payload_nbytes` the encoded one; a chunk has `1 << chunk_shift` items of
     `item_nbytes` bytes, the last one fewer. `depth` counts the bases below and falls by at least one at each of them.
-    `parameters` are what a codec has to know once an object, and `sketch` is what relatives are found by, empty where
-    there is none.
+    `parameters` are what a codec has to know once an object, or the recipe of a derived one; `sketch` is what relatives
+    are found by, empty where there is none.
     """
 
     id: ObjectId
@@ -58,6 +64,25 @@ class Head:
     rows: tuple[ChunkRow, ...]
     parameters: bytes = b""
     sketch: bytes = b""
+    flags: int = 0
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """How the object is made of others, None for one that has payloads."""
+        return unpack_recipe(self.parameters) if self.flags & DERIVED else None
+
+    @property
+    def leans_on(self) -> tuple[ObjectId, ...]:
+        """Every object that is needed to read this one: its base, or the sources of a derived one."""
+        recipe = self.recipe
+        if recipe is not None:
+            return tuple(source.id for source in recipe.sources)
+        return () if self.base is None else (self.base,)
+
+    @property
+    def chunks(self) -> int:
+        """The number of chunks; a derived object has them too, without rows."""
+        return chunk_count(self.nbytes, self.item_nbytes, self.chunk_shift)
 
     @property
     def chunk_nbytes(self) -> int:
@@ -74,9 +99,10 @@ class Head:
         """What objects have in common whose sketches can be compared."""
         return size_class(self.nbytes, self.item_nbytes)
 
-    def has_chunk(self, chunk: int, nbytes: int) -> bool:
-        """Say whether there is a chunk numbered `chunk` and it is `nbytes` long, decoded."""
-        return chunk < len(self.rows) and self.decoded_nbytes(chunk) == nbytes
+    def serves(self, chunk: int, above: Head) -> bool:
+        """Say whether this base has a chunk numbered `chunk` that the same chunk of `above` can lean on."""
+        same = chunk < self.chunks and self.decoded_nbytes(chunk) == above.decoded_nbytes(chunk)
+        return same or (chunk < self.chunks and bool(above.flags & RESIZED))
 
     def decoded_nbytes(self, chunk: int) -> int:
         """Return the decoded length of the chunk numbered `chunk`."""
@@ -104,7 +130,8 @@ def pack_head(head: Head) -> bytes:
     """Return the bytes of `head` as they stand on disk."""
     parts = [
         FIXED.pack(
-            MAGIC, head.head_nbytes, head.item_nbytes, head.depth, head.chunk_shift, SKETCHED if head.sketch else 0,
+            MAGIC, head.head_nbytes, head.item_nbytes, head.depth, head.chunk_shift,
+            head.flags | (SKETCHED if head.sketch else 0),
             head.nbytes, head.payload_nbytes, head.id, head.base or NO_BASE, len(head.rows),
             len(head.parameters),
         ),
@@ -147,16 +174,19 @@ def unpack_head(data: Buffer) -> Head:
         raise damaged("the checksum of its head does not match")
     fields = FIXED.unpack_from(view)
     _, _, item_nbytes, depth, chunk_shift, flags, nbytes, payload_nbytes, identity, base, chunks, parameters = fields
-    if flags & ~SKETCHED:
+    if flags & ~(DERIVED | RESIZED | SKETCHED):
         raise IntegrityError(
             "stored object uses a feature of a newer version", kind="payload-malformed", hint="upgrade lamella"
         )
     sane = item_nbytes in (1, 2, 4, 8) and chunk_shift <= MAX_CHUNK_SHIFT and nbytes <= MAX_TENSOR_NBYTES
-    if not sane or depth > MAX_READ_DEPTH or (depth > 0) != (base != NO_BASE):
+    derived = bool(flags & DERIVED)
+    if not sane or depth > MAX_READ_DEPTH or (depth > 0 and not derived) != (base != NO_BASE):
         raise damaged("its head contradicts itself")
-    sketch = SKETCH.size if flags & SKETCHED else 0
-    told_nbytes = head_nbytes_for(chunks, parameters, sketch)
-    if chunks != chunk_count(nbytes, item_nbytes, chunk_shift) or told_nbytes != len(data):
+    if flags & RESIZED and base == NO_BASE:
+        raise damaged("it resizes a base that it does not have")
+    expected = 0 if derived else chunk_count(nbytes, item_nbytes, chunk_shift)
+    told_nbytes = head_nbytes_for(chunks, parameters, SKETCH.size if flags & SKETCHED else 0)
+    if chunks != expected or told_nbytes != len(data):
         raise damaged("its chunk table does not fit its length")
     rows_end = FIXED.size + ROW.size * chunks
     parameters_end = rows_end + parameters
@@ -164,14 +194,24 @@ def unpack_head(data: Buffer) -> Head:
     if sum(row.nbytes for row in rows) != payload_nbytes:
         raise damaged("its chunk table does not add up")
     head = Head(
-        ObjectId(identity), ObjectId(base) if depth else None, depth, item_nbytes, chunk_shift, nbytes,
+        ObjectId(identity), ObjectId(base) if base != NO_BASE else None, depth, item_nbytes, chunk_shift, nbytes,
         payload_nbytes, rows, bytes(view[rows_end:parameters_end]), bytes(view[parameters_end:-HEAD_CHECK_NBYTES]),
+        flags & ~SKETCHED,
     )  # fmt: skip
     if max((row.nbytes for row in rows), default=0) > head.chunk_nbytes or (
         rows and rows[-1].nbytes > head.decoded_nbytes(chunks - 1)
     ):
         raise damaged("a payload is longer than its chunk")
+    _check_derived(head)
     return head
+
+
+def _check_derived(head: Head) -> None:
+    recipe = head.recipe
+    if recipe is not None:
+        check_recipe(recipe, head.nbytes, head.item_nbytes)
+        if (head.depth > 0) != bool(recipe.sources):
+            raise damaged("its head contradicts itself")
 
 
 def _unpack_rows(table: memoryview) -> tuple[ChunkRow, ...]:

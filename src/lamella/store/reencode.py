@@ -12,7 +12,7 @@ from lamella.core.errors import ConflictError, IntegrityError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import CHUNK_SHIFT
 from lamella.core.progress import Progress
-from lamella.store.bases import FITTED_CHUNKS, Sampler
+from lamella.store.bases import FITTED_CHUNKS, Choice, Sampler
 from lamella.store.chain import Chain, Link
 from lamella.store.gc import Place
 from lamella.store.objects import ObjectStore
@@ -22,7 +22,7 @@ from lamella.store.record import Head, stripes
 from lamella.store.series import Wish
 from lamella.store.shelf import Shelf
 from lamella.store.sketch import take_sketch
-from lamella.store.writer import Plan, Source, encode_objects
+from lamella.store.writer import Plan, Source, encode_objects, with_base
 
 
 def write_records(
@@ -86,12 +86,10 @@ def _plan(shelf: Shelf, item: tuple[ObjectId, Wish, int]) -> Plan:
     source = Source(chain.head.nbytes, wish.item_nbytes, partial(_read, chain))
     sketch = chain.head.sketch if chain.head.item_nbytes == source.item_nbytes else b""
     sketch = sketch or take_sketch(source.nbytes, source.item_nbytes, wish.layout, source.read_at)
-    head = Head(identity, wish.base, depth, wish.item_nbytes, CHUNK_SHIFT, source.nbytes, 0, (), sketch=sketch)
+    head = Head(identity, None, 0, wish.item_nbytes, CHUNK_SHIFT, source.nbytes, 0, (), sketch=sketch)
     sampler = Sampler(head, wish.layout, partial(_read_chunk, chain, head.chunk_nbytes))
     codec, _ = sampler.best(sampler.pairs(base, FITTED_CHUNKS), alone=base is None)
-    if codec is not None:
-        head = replace(head, parameters=codec.parameters)
-    return Plan(head, source, base, codec)
+    return Plan(with_base(head, Choice(base, depth, codec)), source, base, codec)
 
 
 def _read_chunk(chain: Chain, chunk_nbytes: int, number: int) -> Buffer:

@@ -197,10 +197,10 @@ class _Rounds:
         alive: Alive = {}
         for identity, place in settled.items():
             base = self._wished[identity].base
-            alive[place] = None if base is None else settled[base]
+            alive[place] = () if base is None else (settled[base],)
         rest = set(shelf.copies.identities()) - settled.keys()
         alive = shelf.copies.chains_of(rest, alive)
         for identity in rest:
             for place in shelf.copies.places(identity):
-                alive.setdefault(place, None)
+                alive.setdefault(place, ())
         return alive

@@ -23,13 +23,16 @@ from lamella.core.errors import ConflictError, IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES, OBJECT_COST_NBYTES, STRIPE_NBYTES
 from lamella.core.progress import SILENT, Progress
+from lamella.core.tensors import TensorSpec
 from lamella.store.bases import ALONE, Choice, choose
-from lamella.store.chain import Chain
+from lamella.store.chain import Chain, resized
+from lamella.store.derivation import find_derivation
 from lamella.store.grace import Found, keep
+from lamella.store.kin import Family
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackWriter
 from lamella.store.parallel import bundled, ordered_map
-from lamella.store.record import Head, chunk_count, stripes
+from lamella.store.record import DERIVED, RESIZED, Head, stripes
 from lamella.store.relatives import Relatives
 from lamella.store.rollup import roll_up
 from lamella.store.sketch import CLOSE_SHARED, shared, take_sketch
@@ -44,8 +47,9 @@ class Source:
     """Bytes to store: `read_at(offset, nbytes)` lends them, from any thread, and `item_nbytes` is their item's width.
 
     `candidates` are ids of objects that may serve as a base, the most likely first; unknown ones are passed over. Where
-    none of them is close, the store looks for relatives itself.
-    `layout` is that of floats in `codec.delta`, None for items that are none.
+    none of them is close, the store looks for relatives itself. `layout` is that of floats in `codec.delta`, None for
+    items that are none. `spec` says what the bytes are as a tensor, and `family` which stored tensors they may be made
+    of.
     """
 
     nbytes: int
@@ -53,6 +57,8 @@ class Source:
     read_at: ReadAt
     candidates: tuple[ObjectId, ...] = ()
     layout: int | None = None
+    spec: TensorSpec | None = None
+    family: Family | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ def _write(
         return _write_pack(store, missing, carried, progress, searching=not anew)
     except IntegrityError:
         # A base turned out to be damaged where it was not sampled: an old version must not keep a new one out.
-        alone = {identity: replace(source, candidates=()) for identity, source in missing.items()}
+        alone = {identity: replace(source, candidates=(), family=None) for identity, source in missing.items()}
         return _write_pack(store, alone, carried, progress, searching=False)
 
 
@@ -163,7 +169,7 @@ def _write_pack(
         for identity, source in missing.items()
     )
     # Closed at once where something fails: no task may read a source after that.
-    with PackWriter(store.packs) as pack, closing(ordered_map(_plan, candidates, threads)) as plans:
+    with PackWriter(store.packs) as pack, closing(ordered_map(partial(_plan, store), candidates, threads)) as plans:
         encode_objects(pack, plans, threads, progress)
         for name, entry in carried:
             pack.copy(store.pack(name), entry)
@@ -220,23 +226,28 @@ def _open(store: ObjectStore, target: ObjectId, candidates: Iterable[ObjectId]) 
     return chains
 
 
-def _plan(item: tuple[Head, Source, list[Chain]]) -> Plan:
+def _plan(store: ObjectStore, item: tuple[Head, Source, list[Chain]]) -> Plan:
     bare, source, candidates = item
 
     def read_chunk(number: int) -> Buffer:
         return source.read_at(number * bare.chunk_nbytes, bare.decoded_nbytes(number))
 
+    derivation = find_derivation(store, bare, source.read_at, source.spec, source.family)
+    if derivation is not None:
+        return Plan(derivation.finished(bare), source, None, None)
     try:
         choice = choose(bare, source.layout, read_chunk, candidates)
     except IntegrityError:
         choice = ALONE
-    return Plan(_with_base(bare, choice), source, choice.chain, choice.codec)
+    return Plan(with_base(bare, choice), source, choice.chain, choice.codec)
 
 
-def _with_base(head: Head, choice: Choice) -> Head:
+def with_base(head: Head, choice: Choice) -> Head:
+    """Return the head of an object that is stored as was chosen."""
     base = None if choice.chain is None else choice.chain.head.id
     parameters = b"" if choice.codec is None else choice.codec.parameters
-    return replace(head, base=base, depth=choice.depth, parameters=parameters)
+    flags = RESIZED if choice.chain is not None and choice.chain.head.nbytes != head.nbytes else 0
+    return replace(head, base=base, depth=choice.depth, parameters=parameters, flags=flags)
 
 
 def _bundles(plans: Iterable[Plan]) -> Iterator[list[_Stripe]]:
@@ -244,9 +255,7 @@ def _bundles(plans: Iterable[Plan]) -> Iterator[list[_Stripe]]:
     cut = (
         _Stripe(plan, first, last)
         for plan in plans
-        for first, last in stripes(
-            chunk_count(plan.head.nbytes, plan.head.item_nbytes, plan.head.chunk_shift), plan.head.chunk_nbytes
-        )
+        for first, last in stripes(0 if plan.head.flags & DERIVED else plan.head.chunks, plan.head.chunk_nbytes)
     )
     return bundled(cut, lambda stripe: stripe.cost_nbytes, STRIPE_NBYTES)
 
@@ -261,19 +270,24 @@ def _encode_stripe(stripe: _Stripe) -> _Encoded:
     stop = min(stripe.last * head.chunk_nbytes, head.nbytes)
     data = memoryview(source.read_at(start, stop - start))
     based = memoryview(b"")
-    if base is not None and stripe.first < len(base.head.rows):
-        based = memoryview(base.decode(stripe.first, min(stripe.last, len(base.head.rows))))
+    if base is not None and stripe.first < base.head.chunks:
+        based = memoryview(base.decode(stripe.first, min(stripe.last, base.head.chunks)))
     chunks = []
     for at in range(0, len(data), head.chunk_nbytes):
         chunk, against = data[at : at + head.chunk_nbytes], based[at : at + head.chunk_nbytes]
-        chunks.append(
-            encode(chunk, head.item_nbytes, against if len(against) == len(chunk) else None, stripe.plan.codec)
-        )
+        base_chunk = resized(against, len(chunk)) if against else None
+        chunks.append(encode(chunk, head.item_nbytes, base_chunk, stripe.plan.codec))
     return _Encoded(stripe.plan, data, chunks)
 
 
 def _checked_chunks(plan: Plan, stripes: Iterable[_Encoded], progress: Progress) -> Iterator[tuple[int, bytes]]:
-    """Yield one object's encoded chunks; raise at the end unless the bytes encoded are those that were identified."""
+    """Yield one object's encoded chunks; raise at the end unless the bytes encoded are those that were identified.
+
+    Nothing is encoded of a derived object, whose recipe was held against its id.
+    """
+    if plan.head.flags & DERIVED:
+        progress.advance(plan.head.nbytes)
+        return
     hasher = blake3()
     for stripe in stripes:
         hasher.update(stripe.data)

@@ -14,7 +14,8 @@ from lamella.core.ids import ObjectId, digest
 from lamella.store.check import check_store
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackReader, PackWriter
-from lamella.store.record import Head
+from lamella.store.recipe import COPY, FILL, Block, Ingredient, Piece, Recipe, pack_recipe
+from lamella.store.record import DERIVED, Head
 from lamella.testing.codecs import noise, weights
 
 ONE_THREAD = StoreConfig(threads=1)
@@ -22,7 +23,7 @@ ONE_THREAD = StoreConfig(threads=1)
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """An object to store: its bytes, the width of its items, and the bytes of its base.
+    """An object to store: its bytes, the width of its items, and the bytes of its base or the recipe that makes it.
 
     `identity`, `depth` and `sketch` are what its head claims; a hostile one lies. Chunks are of 64 items by default, so
     that a pack of a few KiB has objects of many chunks.
@@ -35,6 +36,7 @@ class Content:
     identity: ObjectId | None = None
     chunk_shift: int = 6
     sketch: bytes = b""
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,12 @@ class Sample:
     data: bytes
     entries: tuple[Entry, ...]
     contents: dict[ObjectId, bytes]
-    bases: dict[ObjectId, ObjectId]
+    leans_on: dict[ObjectId, tuple[ObjectId, ...]]
 
     def hit_by(self, offset: int) -> set[ObjectId]:
         """Return the objects that cannot be read where the byte at `offset` is damaged."""
         hit = {entry.id for entry in self.entries if entry.offset <= offset < entry.offset + entry.nbytes}
-        while leaning := {identity for identity, base in self.bases.items() if base in hit} - hit:
+        while leaning := {identity for identity, below in self.leans_on.items() if not hit.isdisjoint(below)} - hit:
             hit |= leaning
         return hit
 
@@ -63,9 +65,10 @@ def changed(data: bytes, step: int) -> bytes:
 
 
 def one_of_everything(seed: int = 0) -> list[Content]:
-    """Return some KiB of objects: alone, leaning once and twice, constant, odd, sketched, and every width of item."""
+    """Return some KiB of objects: alone, leaning, constant, derived, odd, sketched, and of every width of item."""
     half, single = weights(400, 2, seed), weights(150, 4, seed + 1) + b"\x01\x02\x03"
     tuned = changed(half[:256], 50) + half[256:]
+    made, recipe = derived_sample(half, tuned)
     return [
         Content(half, 2),
         Content(tuned, 2, half, 1),
@@ -74,29 +77,48 @@ def one_of_everything(seed: int = 0) -> list[Content]:
         Content(noise(77, seed + 2), 8, sketch=noise(64, seed + 3)),
         Content(single, 4),
         Content(changed(single, 200), 4, single, 1),
+        Content(made, 2, None, 2, recipe=recipe),
+        Content(changed(made, 60), 2, made, 3),
     ]
+
+
+def derived_sample(one: bytes, other: bytes) -> tuple[bytes, Recipe]:
+    """Return an object and how it is made of two others of 800 bytes: a slice, a fill, and rows of both.
+
+    Every chunk of both is read for it.
+    """
+    rows = (one[40 * row : 40 * row + 20] + other[40 * row : 40 * row + 10] for row in range(20))
+    pieces = Piece(0, COPY, 0, 10, 1, 20), Piece(1, COPY, 0, 5, 1, 20)
+    blocks = (
+        Block(1, (Piece(0, COPY, 100, 300, 1, 300),)),
+        Block(1, (Piece(0, FILL, 0x3F80, 20, 0, 0),)),
+        Block(20, pieces),
+    )
+    sources = Ingredient(digest(one), len(one)), Ingredient(digest(other), len(other))
+    return one[200:800] + b"\x80\x3f" * 20 + b"".join(rows), Recipe(sources, blocks)
 
 
 def write_pack(directory: Path, contents: Iterable[Content]) -> Sample:
     """Publish a pack of `contents` in `directory`, each encoded as the store would."""
     found: dict[ObjectId, bytes] = {}
-    bases: dict[ObjectId, ObjectId] = {}
+    leans_on: dict[ObjectId, tuple[ObjectId, ...]] = {}
     with PackWriter(directory) as writer:
         for content in contents:
             identity = content.identity or digest(content.data)
             base = None if content.base is None else digest(content.base)
             found[identity] = content.data
-            if base is not None:
-                bases[identity] = base
+            recipe = content.recipe
             head = Head(
                 identity, base, content.depth, content.item_nbytes, content.chunk_shift, len(content.data), 0, (),
-                sketch=content.sketch,
+                b"" if recipe is None else pack_recipe(recipe), content.sketch, 0 if recipe is None else DERIVED,
             )  # fmt: skip
-            writer.add(head, _encoded(content))
+            if head.leans_on:
+                leans_on[identity] = head.leans_on
+            writer.add(head, () if recipe is not None else _encoded(content))
         entries = writer.entries
         name = writer.publish()
     pack = PackReader(directory / name)
-    return Sample(name, pack.read_at(0, pack.nbytes), entries, found, bases)
+    return Sample(name, pack.read_at(0, pack.nbytes), entries, found, leans_on)
 
 
 def _encoded(content: Content) -> Iterator[tuple[int, bytes]]:

@@ -6,7 +6,7 @@ import click
 
 from lamella.cli import render
 from lamella.cli.session import json_option, open_repository
-from lamella.ops.show import ShowReport, show
+from lamella.ops.show import ShownTensor, ShowReport, show
 
 
 @click.command()
@@ -15,7 +15,8 @@ from lamella.ops.show import ShowReport, show
 def command(specification: str, as_json: bool) -> int:
     """Show what a model file consists of at a revision.
 
-    Lists every tensor with its dtype, shape and size, what it takes in the store, and how many bases it leans on.
+    Lists every tensor with its dtype, shape and size, what it takes in the store, and how many bases it leans on. A
+    derived tensor is made of others, as a conversion is.
     `:PATH` is the index. A REV without a path is left to `git show`.
     """
     with open_repository() as repository:
@@ -29,6 +30,11 @@ def command(specification: str, as_json: bool) -> int:
     return 0
 
 
+def _how(tensor: ShownTensor) -> str:
+    kind = "derived" if tensor.derived else "delta" if tensor.depth else ""
+    return f"{kind}, depth {tensor.depth}" if tensor.depth else kind
+
+
 def _show(report: ShowReport) -> None:
     label = f"{report.revision}:{report.path}"
     render.line(f"{label}  {report.format}, {render.counted(len(report.tensors), 'tensor')}", bold=True)
@@ -40,7 +46,7 @@ def _show(report: ShowReport) -> None:
         (
             tensor.name, tensor.dtype, f"[{', '.join(map(str, tensor.shape))}]", render.size(tensor.nbytes),
             "missing" if tensor.stored_nbytes is None else render.size(tensor.stored_nbytes),
-            "" if not tensor.depth else f"delta, depth {tensor.depth}",
+            _how(tensor),
         )
         for tensor in report.tensors
     ]  # fmt: skip
