@@ -63,8 +63,8 @@ class Head:
     payload_nbytes: int
     rows: tuple[ChunkRow, ...]
     parameters: bytes = b""
-    sketch: bytes = b""
     flags: int = 0
+    sketch: bytes = b""
 
     @property
     def recipe(self) -> Recipe | None:
@@ -195,8 +195,8 @@ def unpack_head(data: Buffer) -> Head:
         raise damaged("its chunk table does not add up")
     head = Head(
         ObjectId(identity), ObjectId(base) if base != NO_BASE else None, depth, item_nbytes, chunk_shift, nbytes,
-        payload_nbytes, rows, bytes(view[rows_end:parameters_end]), bytes(view[parameters_end:-HEAD_CHECK_NBYTES]),
-        flags & ~SKETCHED,
+        payload_nbytes, rows, bytes(view[rows_end:parameters_end]), flags & ~SKETCHED,
+        bytes(view[parameters_end:-HEAD_CHECK_NBYTES]),
     )  # fmt: skip
     if max((row.nbytes for row in rows), default=0) > head.chunk_nbytes or (
         rows and rows[-1].nbytes > head.decoded_nbytes(chunks - 1)

@@ -110,7 +110,7 @@ def write_pack(directory: Path, contents: Iterable[Content]) -> Sample:
             recipe = content.recipe
             head = Head(
                 identity, base, content.depth, content.item_nbytes, content.chunk_shift, len(content.data), 0, (),
-                b"" if recipe is None else pack_recipe(recipe), content.sketch, 0 if recipe is None else DERIVED,
+                b"" if recipe is None else pack_recipe(recipe), 0 if recipe is None else DERIVED, content.sketch,
             )  # fmt: skip
             if head.leans_on:
                 leans_on[identity] = head.leans_on
