@@ -15,7 +15,7 @@ from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.ids import digest
 from lamella.store.objects import ObjectStore
 from lamella.store.reader import stream_objects, verify_object
-from lamella.testing.codecs import noise
+from lamella.testing.codecs import noise, nudged, weights
 from lamella.testing.packs import Content, Sample, one_of_everything, write_pack
 
 
@@ -66,6 +66,24 @@ def test_an_object_that_decodes_to_other_bytes_is_refused_at_its_end(tmp_path, t
                 numbers.append(piece.number)
         assert caught.value.kind == "object-wrong-id"
         assert set(range(position)) <= set(numbers)
+
+
+@pytest.mark.parametrize("kind", ["alone", "against a base"])
+def test_a_stream_tells_which_chunk_is_damaged(tmp_path, kind):
+    (tmp_path / "packs").mkdir()
+    base = weights(300, 2, 1)
+    contents = [Content(base, 2), Content(nudged(base, 2, 1), 2, base, 1)]
+    sample = write_pack(tmp_path / "packs", contents)
+    path = tmp_path / "packs" / sample.name
+    hurt = sample.entries[0]
+    data = bytearray(path.read_bytes())
+    data[hurt.offset + hurt.head_nbytes + hurt.payload_nbytes // 2] ^= 1
+    path.write_bytes(data)
+    asked = contents[0 if kind == "alone" else 1].data
+    with ObjectStore(tmp_path) as store, pytest.raises(IntegrityError) as caught:
+        list(stream_objects(store, [digest(asked)]))
+    assert caught.value.kind == "chunk-damaged"
+    assert digest(base).hex() in caught.value.message
 
 
 def test_a_stream_that_is_abandoned_leaves_no_thread(sample):
