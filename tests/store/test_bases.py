@@ -11,7 +11,7 @@ import pytest
 
 from lamella.codec.alone import Alone
 from lamella.codec.builtin import PALETTE
-from lamella.codec.delta import Delta
+from lamella.codec.delta import LAYOUT_OF_DTYPE, Delta
 from lamella.core.config import StoreConfig
 from lamella.core.ids import digest
 from lamella.core.limits import CHUNK_SHIFT
@@ -159,3 +159,21 @@ def test_a_chain_whose_deltas_are_dearer_than_the_object_alone_is_not_continued(
             alone = chosen(store, data, item_nbytes=4)
             assert alone == ALONE
             assert chain.delta_nbytes <= len(data)
+
+
+def test_a_version_that_left_all_behind_that_may_be_leaned_on_is_stored_alone(tmp_path):
+    drawn = random.Random(5)
+    values = [drawn.gauss(0, 0.02) for _ in range(20_000)]
+    moving = [drawn.gauss(0, 1e-4) for _ in values]
+    versions: list[bytes] = []
+    depths = []
+    with ObjectStore(tmp_path / "store", StoreConfig(threads=1), create=True) as store:
+        for _ in range(12):
+            versions.append(b"".join(struct.pack("<f", value)[2:] for value in values))
+            given = replace(source(versions[-1], 2, *versions[-2:-1]), layout=LAYOUT_OF_DTYPE["bf16"])
+            add_objects(store, [given])
+            depths.append(store.open(digest(versions[-1])).head.depth)
+            values = [value + step for value, step in zip(values, moving, strict=True)]
+    assert depths[:3] == [0, 1, 2]
+    assert 2 <= depths.count(0) <= 6
+    assert max(depths) == 2

@@ -128,8 +128,11 @@ def test_what_nobody_calls_a_version_keeps_its_base_and_loses_nothing(root):
         assert [base.id for base in store.open(digest(TUNED)).bases] == [digest(BASE)]
 
 
-def test_what_only_served_as_a_base_is_dropped(root):
-    needed = WALK[1:]
+def test_what_only_served_as_a_base_is_dropped(tmp_path):
+    root, needed = tmp_path, WALK[1:]
+    for data in WALK:
+        add(root, source(data, 2, *WALK[:1]))
+    age(root)
     before = sum(len(data) for data, _ in packs(root).values())
     with ObjectStore(root / STORE, QUIET) as store:
         assert {base.id for data in needed for base in store.open(digest(data)).bases} == {digest(WALK[0])}

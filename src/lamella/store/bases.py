@@ -48,12 +48,15 @@ class Choice:
 ALONE = Choice(None, 0, None)
 
 
-def _allowed(candidates: Iterable[Chain], head: Head) -> Iterator[Chain]:
+def _on_grid(candidates: Iterable[Chain], head: Head) -> Iterator[Chain]:
     for chain in candidates:
         same_grid = chain.head.item_nbytes == head.item_nbytes and chain.head.chunk_shift == head.chunk_shift
-        shallow = chain.deltas < MAX_WRITTEN_DEPTH and chain.head.depth < MAX_READ_DEPTH
-        if same_grid and chain.head.chunks and shallow:
+        if same_grid and chain.head.chunks:
             yield chain
+
+
+def _is_shallow(chain: Chain) -> bool:
+    return chain.deltas < MAX_WRITTEN_DEPTH and chain.head.depth < MAX_READ_DEPTH
 
 
 def _spread(count: int, wanted: int) -> list[int]:
@@ -136,18 +139,25 @@ def choose(head: Head, layout: int | None, read_chunk: Callable[[int], Buffer], 
     `head` gives the object's lengths (it has no rows yet), `layout` that of its floats if it has any, and `read_chunk`
     its decoded chunks. Only a few chunks are read and encoded, so the choice costs little beside the encoding; ties go
     to the earlier candidate.
+
+    Versions move on, and the candidates that may still be leaned on stay behind. An object is stored alone as soon as
+    that is the cheaper when those that will lean on it, each as near to its base as this one is to its nearest, share
+    the cost.
     """
     if not head.nbytes:
         return ALONE
     sampler = Sampler(head, layout, read_chunk)
     pairs = sampler.pairs(None, COMPARED_CHUNKS)
     codec, alone_nbytes = sampler.best(pairs, alone=True)
-    best = Choice(None, 0, codec)
-    least = (1 - MIN_SAVING) * alone_nbytes
+    best = alone = Choice(None, 0, codec)
+    least, nearest = (1 - MIN_SAVING) * alone_nbytes, alone_nbytes
     raw_nbytes = sum(len(part) for part, _ in pairs)
-    for chain in _allowed(candidates, head):
+    for chain in _on_grid(candidates, head):
         codec, nbytes = sampler.best(sampler.pairs(chain, COMPARED_CHUNKS), alone=False)
+        nearest = min(nearest, nbytes)
         below = chain.delta_nbytes * raw_nbytes / head.nbytes
-        if nbytes < least and nbytes + below <= MAX_DELTA_SHARE * alone_nbytes:
+        if _is_shallow(chain) and nbytes < least and nbytes + below <= MAX_DELTA_SHARE * alone_nbytes:
             best, least = Choice(chain, chain.head.depth + 1, codec), nbytes
+    if least > (alone_nbytes + MAX_WRITTEN_DEPTH * nearest) / (1 + MAX_WRITTEN_DEPTH):
+        best = alone
     return sampler.refitted(best)
