@@ -191,3 +191,18 @@ def test_a_payload_is_refused_for_items_of_another_width(array):
     for item_nbytes in {1, 2, 4, 8} - {array.itemsize}:
         with pytest.raises(IntegrityError):
             decoded(PALETTE, payload, array.nbytes, item_nbytes, None)
+
+
+def test_the_arithmetic_errors_of_a_caller_are_not_ours():
+    integers = np.random.default_rng(1).integers(-8, 8, 65536)
+    tiny = (integers * np.float32(3.01e-5)).astype(np.float16)
+    with np.errstate(all="raise"):
+        assert form(tiny) == MULTIPLES or form(tiny) == LISTED
+        share(tiny)
+        spread = (integers.reshape(-1, 64) * np.linspace(2e-5, 4e-5, 1024, dtype=np.float32)[:, None]).astype(
+            np.float32
+        )
+        with np.errstate(under="ignore"):
+            halves = spread.astype(np.float16)
+        assert form(halves) == MULTIPLES
+        share(halves)

@@ -86,7 +86,8 @@ def _multiplied(factors: npt.NDArray[np.int8], steps: npt.NDArray[np.float32], l
 
     products = factors.astype(np.float32) * steps
     products[factors == MINUS_ZERO] = -0.0
-    with np.errstate(over="ignore"):
+    # Beyond fp16 lie infinity and its denormals; whoever has NumPy raise errors means his own arithmetic.
+    with np.errstate(over="ignore", under="ignore"):
         rounded = products.astype(_dtype(layout))
     return rounded.view(f"<u{LAYOUTS[layout].item_nbytes}")
 
