@@ -153,7 +153,7 @@ def zipnn() -> Coder | None:
         found = version("zipnn")
     except PackageNotFoundError:
         return None
-    from zipnn import ZipNN  # type: ignore[import-not-found, unused-ignore]
+    from zipnn import ZipNN  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     names = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
     coders = {dtype: ZipNN(input_format="byte", bytearray_dtype=name, threads=1) for dtype, name in names.items()}

@@ -100,7 +100,8 @@ def _steps(network: Callable[[Tensor], Tensor], optimizer: Any, images: Tensor, 
     for _ in range(count):
         batch = torch.randint(len(images), (BATCH,))
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(images[batch]), labels[batch]).backward()
+        loss = torch.nn.functional.cross_entropy(network(images[batch]), labels[batch])
+        loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
         optimizer.step()
 
 
