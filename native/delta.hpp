@@ -35,6 +35,9 @@ inline constexpr std::uint8_t kMostCode = 61;
 // The symbol of a block whose scale is that of the block before.
 inline constexpr std::size_t kNoStep = 128;
 
+// The symbol of a block that is the base's, in the table of the steps. Nothing else is coded of it.
+inline constexpr std::uint8_t kSameBlock = 255;
+
 // Sign, exponent and mantissa of an element, from its highest bit down.
 enum class Layout : std::uint8_t { kBfloat16 = 1, kFloat16, kFloat32, kFloat64, kFloat8E4M3, kFloat8E5M2 };
 

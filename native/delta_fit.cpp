@@ -44,7 +44,7 @@ std::int16_t median_growth(Bytes chunk, Bytes base) {
     return static_cast<std::int16_t>(std::clamp(std::nearbyint(*middle * (1 << 24)), -32768.0, 32767.0));
 }
 
-// log2 of a number from 1 up to 2**32, in units of 2**-16, a hundredth too small or large.
+// log2 of a number from 1 up to 2**47, in units of 2**-16, a hundredth too small or large.
 std::uint64_t logarithm(std::uint64_t number) noexcept {
     const auto exponent = static_cast<unsigned>(std::bit_width(number)) - 1;
     const std::uint64_t fraction = (number << 16 >> exponent) - 65536;
@@ -143,6 +143,7 @@ Fitted fit_contexts(const Counts& counts) {
     Histogram steps;
     std::copy_n(counts.begin() + static_cast<std::ptrdiff_t>(kClasses * kSymbols), kSymbols, steps.begin());
     for (std::size_t step = kNoStep - 8; step <= kNoStep + 8; ++step) ++steps[step];
+    ++steps[kSameBlock];
     append_frequencies(steps, fitted.frequencies);
     return fitted;
 }

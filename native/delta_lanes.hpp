@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <utility>
 
 #include "delta_passes.hpp"
 #include "delta_wide.hpp"
@@ -22,13 +23,20 @@ void count_items(std::int16_t growth, Bytes chunk_bytes, Bytes base_bytes, Count
     alignas(64) std::uint8_t symbols[kBlockItems];
     const std::size_t count = chunk_bytes.size() / sizeof(Item);
     int before = 0;
+    bool is_first = true;
     for (std::size_t at = 0; at < count; at += kBlockItems) {
         const std::size_t items = count - at < kBlockItems ? count - at : kBlockItems;
+        if (std::memcmp(chunk_bytes.data() + at * sizeof(Item), base_bytes.data() + at * sizeof(Item),
+                        items * sizeof(Item)) == 0) {
+            ++counts[kClasses * kSymbols + kSameBlock];
+            continue;
+        }
         block.load(base_bytes.data() + at * sizeof(Item), items, growth);
         const auto* const chunk = block_of(chunk_bytes.data() + at * sizeof(Item), items, room);
         const int scale = scale_of(block, chunk, items, before);
-        const int step = at == 0 ? 0 : at_least(at_most(scale - before, kMostScaleStep), -kMostScaleStep);
-        before = at == 0 ? scale : before + step;
+        const int step = is_first ? 0 : at_least(at_most(scale - before, kMostScaleStep), -kMostScaleStep);
+        before = is_first ? scale : before + step;
+        is_first = false;
         ++counts[kClasses * kSymbols + static_cast<std::size_t>(step + kScaleBias)];
         block.classify(before);
         find_symbols(block, chunk, items, symbols,
@@ -81,12 +89,22 @@ void encode_items(const DeltaModel& model, Bytes chunk_bytes, Bytes base_bytes, 
     BitWriter low_bits(room.low_bits);
     parts.first_scale = 0;
     std::size_t moved_count = 0;
+    const std::size_t step_context = model.bounds.size() + 1;
+    const bool may_be_same = model.tables.can_push(step_context, kSameBlock);
+    bool is_first = true;
     for (std::size_t at = 0; at < count; at += kBlockItems, ++blocks) {
         const std::size_t items = count - at < kBlockItems ? count - at : kBlockItems;
+        std::uint64_t* const moved = room.moved + at / 64;
+        if (may_be_same && std::memcmp(chunk_bytes.data() + at * sizeof(Item), base_bytes.data() + at * sizeof(Item),
+                                       items * sizeof(Item)) == 0) {
+            steps[blocks] = kSameBlock;
+            std::memset(moved, 0, kBlockItems / 8);
+            continue;
+        }
         block.load(base_bytes.data() + at * sizeof(Item), items, model.growth);
         const auto* const chunk = block_of(chunk_bytes.data() + at * sizeof(Item), items, room_of_block);
         const int wanted = scale_of(block, chunk, items, scale);
-        if (at == 0) {
+        if (std::exchange(is_first, false)) {
             scale = wanted;
             parts.first_scale = static_cast<std::int16_t>(scale);
         }
@@ -102,7 +120,6 @@ void encode_items(const DeltaModel& model, Bytes chunk_bytes, Bytes base_bytes, 
                          low_bits.put(bits, bit_count);
                          return true;
                      });
-        std::uint64_t* const moved = room.moved + at / 64;
         find_nonzero(symbols, items, moved);
         take(block.classes, moved, room.contexts + moved_count);
         moved_count += take(symbols, moved, room.symbols + moved_count);
@@ -114,8 +131,11 @@ void encode_items(const DeltaModel& model, Bytes chunk_bytes, Bytes base_bytes, 
     begin(pushing, room.words_end);
     look_up(model.contexts, room.contexts, moved_count);
     push(model.tables, room.contexts, room.symbols, moved_count, pushing);
-    push_flags(model.stays, room.classes, room.moved, count, pushing);
-    std::memset(step_contexts, static_cast<int>(model.bounds.size() + 1), blocks);
+    for (std::size_t i = blocks; i-- != 0;) {
+        const std::size_t at = i * kBlockItems, items = count - at < kBlockItems ? count - at : kBlockItems;
+        if (steps[i] != kSameBlock) push_flags(model.stays, room.classes + at, room.moved + at / 64, items, pushing);
+    }
+    std::memset(step_contexts, static_cast<int>(step_context), blocks);
     push(model.tables, step_contexts, steps, blocks, pushing);
     parts.words = pushing.words;
     std::memcpy(parts.states, pushing.states, sizeof parts.states);
@@ -123,10 +143,11 @@ void encode_items(const DeltaModel& model, Bytes chunk_bytes, Bytes base_bytes, 
 
 // Pop the steps of the scales, which items moved, and the symbols of those; leave the low bits of all.
 template <class F>
-bool pop_symbols(const DeltaModel& model, const DecodeParts& parts, Bytes base_bytes, const DecodeRoom& room) noexcept {
+bool pop_symbols(const DeltaModel& model, const DecodeParts& parts, Bytes base_bytes, const DecodeRoom& room,
+                 std::uint8_t* steps) noexcept {
     using Item = typename F::Item;
     Block<F> block;
-    std::uint8_t steps[kMaxBlocks], step_contexts[kMaxBlocks];
+    std::uint8_t step_contexts[kMaxBlocks];
     const std::size_t count = base_bytes.size() / sizeof(Item);
     const std::size_t blocks = (count + kBlockItems - 1) / kBlockItems;
     Popping popping;
@@ -137,6 +158,7 @@ bool pop_symbols(const DeltaModel& model, const DecodeParts& parts, Bytes base_b
     std::size_t moved_count = 0;
     for (std::size_t at = 0; at < count; at += kBlockItems) {
         const std::size_t items = count - at < kBlockItems ? count - at : kBlockItems;
+        if (steps[at / kBlockItems] == kSameBlock) continue;
         block.base = block_of(base_bytes.data() + at * sizeof(Item), items, block.room);
         scale += steps[at / kBlockItems] - kScaleBias;
         block.classify(scale);
@@ -154,7 +176,8 @@ template <class F>
 bool decode_items(const DeltaModel& model, const DecodeParts& parts, Bytes base_bytes, const DecodeRoom& room,
                   MutableBytes out) noexcept {
     using Item = typename F::Item;
-    if (!pop_symbols<F>(model, parts, base_bytes, room)) return false;
+    std::uint8_t steps[kMaxBlocks];
+    if (!pop_symbols<F>(model, parts, base_bytes, room, steps)) return false;
     Block<F> block;
     alignas(64) Item last[kBlockItems];
     alignas(64) std::uint8_t symbols[kBlockItems];
@@ -165,6 +188,10 @@ bool decode_items(const DeltaModel& model, const DecodeParts& parts, Bytes base_
     for (std::size_t at = 0; at < count; at += kBlockItems) {
         const std::size_t in_block = count - at < kBlockItems ? count - at : kBlockItems;
         std::uint8_t* const to = out.data() + at * sizeof(Item);
+        if (steps[at / kBlockItems] == kSameBlock) {
+            std::memcpy(to, base_bytes.data() + at * sizeof(Item), in_block * sizeof(Item));
+            continue;
+        }
         auto* const items = in_block == kBlockItems ? reinterpret_cast<Unaligned<Item>*>(to) : last;
         block.load(base_bytes.data() + at * sizeof(Item), in_block, model.growth);
         std::memset(symbols, 0, kBlockItems);

@@ -12,8 +12,10 @@ Tables::Tables(std::span<const std::uint16_t> frequencies) {
         std::uint32_t start = 0;
         for (std::uint32_t symbol = 0; symbol < kSymbols; ++symbol) {
             const std::uint32_t frequency = frequencies[context * kSymbols + symbol];
-            const std::uint64_t inverse = std::bit_cast<std::uint32_t>(inverse_of(frequency));
-            pushed_.push_back(frequency == 0 ? 0 : frequency | start << 16 | inverse << 32);
+            std::uint64_t entry = 0;
+            if (frequency != 0)
+                entry = frequency | start << 16 | std::uint64_t{std::bit_cast<std::uint32_t>(inverse_of(frequency))} << 32;
+            pushed_.push_back(entry);
             for (std::uint32_t i = 0; i < frequency; ++i) popped_.push_back(symbol | frequency << 8 | i << 20);
             start += frequency;
         }

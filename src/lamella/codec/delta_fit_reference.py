@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lamella.codec.delta_format import CLASSES, NO_STEP, Layout
+from lamella.codec.delta_format import CLASSES, NO_STEP, SAME_BLOCK, Layout
 from lamella.codec.delta_reference import checked_layout, items_of
 from lamella.codec.rans_reference import ESCAPE, FLAG_TOTAL, PROBABILITY_TOTAL, SYMBOLS
 from lamella.core.buffers import Buffer
@@ -122,7 +122,7 @@ def fit_contexts(counts: Buffer) -> tuple[bytes, bytes, bytes]:
     frequencies = array("H")
     for context in contexts:
         frequencies.extend(frequencies_of(context.histogram, 1))
-    steps = [count + (abs(step - NO_STEP) <= 8) for step, count in enumerate(rows[-1])]
+    steps = [count + (abs(step - NO_STEP) <= 8 or step == SAME_BLOCK) for step, count in enumerate(rows[-1])]
     frequencies.extend(_frequencies(steps))
     bounds = bytes(context.first_class for context in contexts if context.first_class)
     return bounds, stays.tobytes(), frequencies.tobytes()

@@ -16,6 +16,8 @@ FIRST_WIDE = 24
 CLASSES = FIRST_WIDE + 2
 NO_STEP = 128
 MOST_STEP = 126
+SAME_BLOCK = 255
+"""The symbol of a block that is the base's, in the table of the steps."""
 MOST_CODE = 61
 MEANINGLESS = tuple(symbol for symbol in range(ESCAPE) if symbol == 0 or symbol & 63 > MOST_CODE)
 """The symbol of items that stay, which their flags tell, and those of codes beyond the last."""

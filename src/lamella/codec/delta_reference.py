@@ -21,6 +21,7 @@ from lamella.codec.delta_format import (
     MOST_CODE,
     MOST_STEP,
     NO_STEP,
+    SAME_BLOCK,
     TRAILER,
     Layout,
 )
@@ -155,10 +156,10 @@ def _token(layout: Layout, item: int, known: _Expected, low_bits: int) -> _Token
 
 def _blocks(
     layout: Layout, growth: int, items: Sequence[int], base: Sequence[int]
-) -> Iterator[tuple[Sequence[int], list[_Expected]]]:
+) -> Iterator[tuple[Sequence[int], Sequence[int], list[_Expected]]]:
     for at in range(0, len(items), BLOCK_ITEMS):
-        expected = [_expected(layout, item, growth) for item in base[at : at + BLOCK_ITEMS]]
-        yield items[at : at + BLOCK_ITEMS], expected
+        bases = base[at : at + BLOCK_ITEMS]
+        yield items[at : at + BLOCK_ITEMS], bases, [_expected(layout, item, growth) for item in bases]
 
 
 def count_delta(layout: int, growth: int, chunk: Buffer, base: Buffer, counts: bytearray | memoryview) -> None:
@@ -168,7 +169,10 @@ def count_delta(layout: int, growth: int, chunk: Buffer, base: Buffer, counts: b
     if len(numbers) != (CLASSES + 1) * SYMBOLS:
         raise ValueError("counts must have room for every class")
     scale: int | None = None
-    for items, expected in _blocks(shape, growth, items_of(shape, chunk), items_of(shape, base)):
+    for items, bases, expected in _blocks(shape, growth, items_of(shape, chunk), items_of(shape, base)):
+        if items == bases:
+            numbers[CLASSES * SYMBOLS + SAME_BLOCK] += 1
+            continue
         wanted = _scale(shape, items, expected, scale or 0)
         step = 0 if scale is None else min(max(wanted - scale, -MOST_STEP), MOST_STEP)
         scale = wanted if scale is None else scale + step
@@ -227,7 +231,10 @@ class DeltaModel:
         low, low_bits_count = 0, 0
         scale: int | None = None
         first_scale = 0
-        for items, expected in _blocks(layout, self._growth, items_of(layout, chunk), items_of(layout, base)):
+        for items, bases, expected in _blocks(layout, self._growth, items_of(layout, chunk), items_of(layout, base)):
+            if items == bases and self._tables[-1].holds(SAME_BLOCK):
+                steps.append(SAME_BLOCK)
+                continue
             wanted = _scale(layout, items, expected, scale or 0)
             if scale is None:
                 scale = first_scale = wanted
@@ -272,8 +279,8 @@ class DeltaModel:
         if words_nbytes < 0 or words_nbytes % 2 or not are_states(states):
             return False
         reader = _Reader(
-            int.from_bytes(view[:low_nbytes], "little"),
-            8 * low_nbytes,
+            bytes(view[:low_nbytes]),
+            0,
             iter(struct.unpack_from(f"<{words_nbytes // 2}H", view, low_nbytes)),
             iter(items_of(layout, bytes(view[low_nbytes + words_nbytes : -TRAILER.size]))),
         )
@@ -287,23 +294,24 @@ class DeltaModel:
 
     def _decoded(self, layout: Layout, base: list[int], scale: int, states: list[int], reader: _Reader) -> list[int]:
         blocks = -(-len(base) // BLOCK_ITEMS)
-        steps = [pop(self._tables[-1], index, states, reader.words) - NO_STEP for index in range(blocks)]
-        scales = [scale + total for total in accumulate(steps)]
-        expected = [_expected(layout, item, self._growth) for item in base]
+        steps = [pop(self._tables[-1], index, states, reader.words) for index in range(blocks)]
+        coded = [index for index in range(len(base)) if steps[index // BLOCK_ITEMS] != SAME_BLOCK]
+        scales = [scale + total for total in accumulate(0 if step == SAME_BLOCK else step - NO_STEP for step in steps)]
+        expected = [_expected(layout, base[index], self._growth) for index in coded]
         classes = [
             _class_and_low_bits(layout, scales[index // BLOCK_ITEMS], known.exponent)
-            for index, known in enumerate(expected)
+            for index, known in zip(coded, expected, strict=True)
         ]
         moved = [
             pop_flag(self._stays[number], index, states, reader.words) for index, (number, _) in enumerate(classes)
         ]
         tables = [self._table(number) for (number, _), has_moved in zip(classes, moved, strict=True) if has_moved]
         symbols = iter([pop(table, index, states, reader.words) for index, table in enumerate(tables)])
-        found = []
-        for known, (_, low_bits), has_moved in zip(expected, classes, moved, strict=True):
+        found = list(base)
+        for index, known, (_, low_bits), has_moved in zip(coded, expected, classes, moved, strict=True):
             symbol = next(symbols) if has_moved else 0
             if symbol == ESCAPE:
-                found.append(next(reader.escapes))
+                found[index] = next(reader.escapes)
                 continue
             code = symbol & 63
             exact = code < _EXACT_CODES
@@ -311,7 +319,7 @@ class DeltaModel:
             size = (code if exact else 2 + (code & 1)) << bits | reader.take(bits)
             difference = ~size if symbol >> 6 & 1 else size
             magnitude = (known.magnitude + difference) & ((1 << (layout.bits - 1)) - 1)
-            found.append(magnitude | (known.sign ^ symbol >> 7) << (layout.bits - 1))
+            found[index] = magnitude | (known.sign ^ symbol >> 7) << (layout.bits - 1)
         return found
 
 
@@ -319,19 +327,19 @@ class DeltaModel:
 class _Reader:
     """What is left of the parts of a payload; taking more than there is raises StopIteration."""
 
-    low: int
-    low_bits: int
+    low: bytes
+    bit: int
     words: Iterator[int]
     escapes: Iterator[int]
 
     def take(self, bits: int) -> int:
-        if bits > self.low_bits:
+        first, self.bit = self.bit, self.bit + bits
+        if self.bit > 8 * len(self.low):
             raise StopIteration
-        found = self.low & ((1 << bits) - 1)
-        self.low >>= bits
-        self.low_bits -= bits
-        return found
+        window = int.from_bytes(self.low[first // 8 : (self.bit + 7) // 8], "little")
+        return window >> first % 8 & ((1 << bits) - 1)
 
     def is_empty(self) -> bool:
-        has_bits = self.low != 0 or self.low_bits >= 8
+        left = self.low[self.bit // 8 :]
+        has_bits = len(left) > (self.bit % 8 > 0) or any(byte >> self.bit % 8 for byte in left)
         return not has_bits and next(self.words, None) is None and next(self.escapes, None) is None

@@ -1,6 +1,6 @@
 """The tables of an object as bytes: frequencies of symbols for the entropy coder, in the parameters of its record.
 
-docs/spec/codecs.md describes them. A table is 256 frequencies that add up to 4096.
+docs/spec/codecs.md describes them. A table is 256 frequencies that add up to 2048.
 """
 
 from __future__ import annotations
