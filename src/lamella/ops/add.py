@@ -17,7 +17,7 @@ from lamella.repo.checkin import CheckedIn, check_in
 from lamella.repo.git import Git
 from lamella.repo.manifest import Manifest, parse_for_git, write_manifest
 from lamella.repo.objects import IndexEntry, ObjectReader, tracked, write_blob
-from lamella.repo.relatives import models_beside
+from lamella.repo.relatives import MOST_MODELS, models_beside
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import EXECUTABLE, PLAIN, OpenedFile, open_file, put_entries, record_stat
 
@@ -187,7 +187,7 @@ def _stage(
         parents = repository.parents(reader, opened.path)
 
         def others() -> list[Manifest]:
-            return [*fresh, *models_beside(repository, reader, opened.path)]
+            return [*fresh[-MOST_MODELS:], *models_beside(repository, reader, opened.path)]
 
         checked = check_in(repository.store, opened.source, parents, progress, others)
         opened.ensure_unchanged()

@@ -119,6 +119,11 @@ class Chain:
         decoder takes any, and what it makes of a damaged one is found out.
         """
         chunk_nbytes = self.head.chunk_nbytes
+        recipe = self.head.recipe
+        if recipe is not None:
+            # In one piece: without rows, nothing bounds the number of its chunks.
+            stop = min(last * chunk_nbytes, self.head.nbytes)
+            return derive(recipe, self.head.item_nbytes, self.sources, first * chunk_nbytes, stop)
         out = bytearray(max(0, min(last * chunk_nbytes, self.head.nbytes) - first * chunk_nbytes))
         layers = self._layers(first, last, verified=verified)
         with memoryview(out) as view:

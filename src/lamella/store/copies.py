@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from lamella.core.errors import IntegrityError, LamellaError, NotFoundError
 from lamella.core.ids import ObjectId
+from lamella.core.limits import CHUNK_SHIFT
 from lamella.store.chain import Link
 from lamella.store.record import DERIVED, Head
 
@@ -53,8 +54,11 @@ class Search:
         """Return the chain of one copy, None where something that it leans on is not found."""
         head = link.head
         found: list[Links] = []
-        for need in _needs(head, plain=plain):
-            below = None if need in self._futile else next(self._chains(need.id, need), None)
+        needs = tuple(_needs(head, plain=plain))
+        if not self._futile.isdisjoint(needs):
+            return None
+        for need in needs:
+            below = next(self._chains(need.id, need), None)
             if below is None:
                 self._futile.add(need)
                 return None
@@ -96,6 +100,9 @@ class _Need(NamedTuple):
             return IntegrityError(f"the base {name} is on another grid", kind="base-mismatch", hint=hint)
         if self.nbytes not in (None, head.nbytes):
             return IntegrityError(f"the source {name} has another length", kind="base-mismatch", hint=hint)
+        if self.nbytes is not None and head.chunk_shift > CHUNK_SHIFT:
+            # Every piece of a recipe may cost a chunk of each link.
+            return IntegrityError(f"the source {name} is on a strange grid", kind="base-mismatch", hint=hint)
         if self.plain and head.flags & DERIVED and head.leans_on:
             return IntegrityError(f"the source {name} is derived itself", kind="base-mismatch", hint=hint)
         if head.depth >= self.above:

@@ -207,6 +207,8 @@ def _check_piece(piece: Piece, rows: int, sources: tuple[Ingredient, ...], item_
         raise malformed("a piece lies outside of its source")
     if not piece.step or not piece.stride:
         raise malformed("a piece repeats an item")
+    if max(piece.step, piece.stride) > MAX_TENSOR_NBYTES // 8:
+        raise malformed("its items lie impossibly far apart")
     if piece.step == 1:
         if rows > 1 and piece.stride < piece.run:
             raise malformed("the rows of a piece overlap")

@@ -75,8 +75,12 @@ def repack(
             shelf = Shelf(store)
             standings = dict(shelf.standings())
             limit = time.time() - store.config.grace_seconds
-            needless = {identity for identity in standings.keys() - keep() if shelf.youth(identity) <= limit}
-            wished = wishes(standings, series(), needless, shelf.open, store.config.threads, progress)
+            # What is not planned keeps the very copies that it leans on, so these stay whatever is planned.
+            unplanned = set(shelf.copies.identities()) - standings.keys()
+            pinned = {place.entry.id for place in shelf.copies.chains_of(unplanned, {})} & standings.keys()
+            unneeded = standings.keys() - keep() - pinned
+            needless = {identity for identity in unneeded if shelf.youth(identity) <= limit}
+            wished = wishes(standings, series(), needless, pinned, shelf.open, store.config.threads, progress)
         before = _costliest((one.cost, one.nbytes) for one in standings.values())
         after = _costliest((wish.cost, standings[identity].nbytes) for identity, wish in wished.items())
         changed = {identity: wish for identity, wish in wished.items() if wish.is_new}

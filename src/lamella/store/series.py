@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from lamella.codec.delta_format import LAYOUTS
 from lamella.core.ids import ObjectId
-from lamella.core.limits import MAX_WRITTEN_DEPTH
+from lamella.core.limits import MAX_READ_DEPTH, MAX_TENSOR_NBYTES, MAX_WRITTEN_DEPTH
 from lamella.core.progress import SILENT, Progress
 from lamella.store.chain import Chain
 from lamella.store.parallel import ordered_map
@@ -27,6 +27,9 @@ REACH = 2
 """How many neighbours on either side a version of a longer series is compared with."""
 MOST_PIVOTS = 8
 """How many of the versions that are spread over a series each version is compared with, the nearest ones."""
+
+_NEVER = MAX_TENSOR_NBYTES
+"""More bytes than any plan saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +64,18 @@ def wishes(
     standings: Mapping[ObjectId, Standing],
     series: Iterable[Series],
     needless: Set[ObjectId],
+    pinned: Set[ObjectId],
     open_chain: Callable[[ObjectId], Chain],
     threads: int = 1,
     progress: Progress = SILENT,
 ) -> dict[ObjectId, Wish]:
     """Return how each object of `standings` should be stored, every base before what leans on it.
 
-    What is `needless` serves as a base only where that pays. `open_chain` opens objects, from several threads. Raises
-    IntegrityError where what is sampled is damaged.
+    What is `needless` serves as a base only where that pays; what is `pinned` stays as it is. `open_chain` opens
+    objects, from several threads. Raises IntegrityError where what is sampled is damaged.
     """
     known = [Series(tuple(one for one in found.objects if one in standings), found.layout) for found in series]
-    groups = _groups(standings, known, needless)
+    groups = _groups(standings, known, needless, pinned)
     progress.start("planning", sum(standings[identity].nbytes for group in groups for identity in group.members))
     found: dict[ObjectId, Wish] = {}
     predictor = Predictor(open_chain)
@@ -87,9 +91,12 @@ class _Group:
     members: list[ObjectId]
     series: list[Series]
     needless: Set[ObjectId]
+    pinned: Set[ObjectId]
 
 
-def _groups(standings: Mapping[ObjectId, Standing], series: Sequence[Series], needless: Set[ObjectId]) -> list[_Group]:
+def _groups(
+    standings: Mapping[ObjectId, Standing], series: Sequence[Series], needless: Set[ObjectId], pinned: Set[ObjectId]
+) -> list[_Group]:
     """Return the objects in groups that have nothing to do with each other."""
     leader = {identity: identity for identity in standings}
 
@@ -107,7 +114,7 @@ def _groups(standings: Mapping[ObjectId, Standing], series: Sequence[Series], ne
             leader[find(identity)] = find(one.objects[0])
     groups: dict[ObjectId, _Group] = {}
     for identity in sorted(standings):
-        groups.setdefault(find(identity), _Group([], [], needless)).members.append(identity)
+        groups.setdefault(find(identity), _Group([], [], needless, pinned)).members.append(identity)
     for one in series:
         if one.objects:
             groups[find(one.objects[0])].series.append(one)
@@ -168,14 +175,17 @@ def _solved(
     numbers = {identity: number for number, identity in enumerate(group.members)}
     newest = {one.objects[0] for one in group.series if one.objects}
     vertices = tuple(
+        # What is pinned and leans on something never pays alone, and is within all bounds.
+        Vertex(roots[one].nbytes if present[one] is None else _NEVER, _NEVER, MAX_READ_DEPTH)
+        if one in group.pinned
         # One level is left to the version that is to come, which will lean on the newest.
-        Vertex(roots[one].nbytes, slack(standings[one].nbytes), MAX_WRITTEN_DEPTH - (one in newest))
+        else Vertex(roots[one].nbytes, slack(standings[one].nbytes), MAX_WRITTEN_DEPTH - (one in newest))
         for one in group.members
     )
     edges = tuple(
         Edge(numbers[one], numbers[base], delta.nbytes, delta.cost)
         for (one, base), delta in deltas.items()
-        if present[one] == base or is_worthwhile(delta, roots[one])
+        if present[one] == base or (one not in group.pinned and is_worthwhile(delta, roots[one]))
     )
     current = tuple(None if (base := present[one]) is None else numbers[base] for one in group.members)
     needless = {number for one, number in numbers.items() if one in group.needless}

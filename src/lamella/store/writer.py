@@ -219,7 +219,7 @@ def _open(store: ObjectStore, target: ObjectId, candidates: Iterable[ObjectId]) 
         try:
             chain = store.open(candidate)
             found = (candidate, *(head.id for head in chain.bases))
-            if target not in found:
+            if all(link.head.id != target for link in chain.every_link()):
                 chains.update((identity, store.open(identity)) for identity in found if identity not in chains)
         except (NotFoundError, IntegrityError):
             continue
