@@ -319,3 +319,14 @@ def test_a_piece_of_what_is_not_there_is_never_proposed(shelf):
         shelf.put(spec("a", *shape), noise(4 * math.prod(shape), number))
     assert all(not is_derived(shelf.store.open(relative.id)) for relative in shelf.relatives)
     assert FILL not in CASTS
+
+
+def test_a_second_copy_of_an_object_does_not_lean_on_what_is_made_of_it(store):
+    shelf = Shelf(store)
+    data = noise(4 * 300 * 256, 1)
+    shelf.put(spec("w", 300, 256), data)
+    made = shelf.put(spec("w", 200, 256), data[: 4 * 200 * 256])
+    assert made.sources
+    again = Source(len(data), 4, lambda at, nbytes: data[at : at + nbytes], (made.head.id,))
+    add_objects(store, [again], anew=True)
+    assert {entry.depth for _, entry in store.index.find(digest(data))} == {0}

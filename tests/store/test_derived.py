@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lamella.core.config import StoreConfig
 from lamella.core.errors import IntegrityError, LamellaError, NotFoundError
 from lamella.core.ids import ObjectId, digest
-from lamella.core.limits import MIB
-from lamella.store import rollup
+from lamella.core.limits import CHUNK_SHIFT, MIB
+from lamella.store import chain, rollup
 from lamella.store.check import check_store, salvage
 from lamella.store.derived import derive
 from lamella.store.gc import collect
@@ -340,3 +340,25 @@ def test_a_recipe_with_any_bytes_changed_gives_what_the_id_says_or_is_refused(tm
                 "object-damaged",
             )
         check_store(store)
+
+
+def test_an_impossible_step_is_refused(packs):
+    recipe = Recipe((Ingredient(digest(ONE), len(ONE)),), (Block(1, (Piece(0, COPY, 0, 1, 1 << 63, 1),)),))
+    write_pack(packs, [*BASIS, Content(ONE[:2], 2, None, 1, recipe=recipe)])
+    assert kind_of(packs, digest(ONE[:2])) == "payload-malformed"
+
+
+def test_the_smallest_chunks_cost_no_more_than_the_largest(packs, monkeypatch):
+    calls = []
+    monkeypatch.setattr(chain, "derive", lambda *args: calls.append(args) or derive(*args))
+    data = b"\7" * MIB
+    recipe = Recipe((), (Block(1, (Piece(0, FILL, 7, MIB, 0, 0),)),))
+    write_pack(packs, [Content(data, 1, recipe=recipe, chunk_shift=0)])
+    assert read(packs, data) == data
+    assert len(calls) == 1
+
+
+def test_a_source_with_chunks_larger_than_any_writer_makes_is_refused(packs):
+    large = Content(ONE, 2, chunk_shift=CHUNK_SHIFT + 1)
+    write_pack(packs, [large, Content(OTHER, 2), DERIVATIVE])
+    assert kind_of(packs, digest(MADE)) == "base-mismatch"

@@ -6,15 +6,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamella.codec.builtin import encode
+from lamella.codec.casts import CASTS, cast_code
 from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import ObjectId, digest
@@ -22,6 +25,7 @@ from lamella.store import repack as repacking
 from lamella.store import writer as writing
 from lamella.store.check import check_store
 from lamella.store.gc import collect
+from lamella.store.kin import Family, Relative
 from lamella.store.objects import ObjectStore
 from lamella.store.repack import Repacked, repack
 from lamella.store.series import Wish
@@ -29,6 +33,7 @@ from lamella.store.shelf import Standing
 from lamella.store.writer import add_objects
 from lamella.testing.codecs import nudged, weights
 from lamella.testing.faults import power_cut
+from lamella.testing.models import spec
 from lamella.testing.packs import Content, changed, write_pack
 from tests.store.scenarios import (
     BASE,
@@ -324,3 +329,27 @@ def test_any_plan_can_follow_any_other_whatever_interrupts_it(before, after, rou
         with ObjectStore(root / STORE, QUIET) as store:
             for data, base in zip(WALK, parents, strict=True):
                 assert store.open(digest(data)).head.base == (None if base is None else digest(WALK[base]))
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["all needed", "first version gone"])
+def test_what_others_are_derived_from_stays_where_it_is(tmp_path, gone):
+    drawn = numpy.random.default_rng(1)
+    values = [drawn.normal(0, 0.02, 20_000).astype("<f4")]
+    while len(values) < 5:
+        values.append((values[-1] + drawn.normal(0, 2e-6, 20_000)).astype("<f4"))
+    narrowed = CASTS[cast_code("f32", "bf16")].convert(values[0].view("<u4")).tobytes()
+    versions_of = [value.tobytes() for value in values]
+    for number, data in enumerate(versions_of):
+        add(tmp_path, source(data, 4, *versions_of[max(0, number - 1) : number]))
+    family = Family((), [Relative(spec("w", 20_000), digest(versions_of[0]))])
+    add(tmp_path, replace(source(narrowed), spec=spec("w", 20_000, dtype="bf16"), family=family))
+    age(tmp_path)
+    kept = versions_of[gone:]
+    needed = {digest(data) for data in (*kept, narrowed)}
+    with ObjectStore(tmp_path / STORE, QUIET) as store:
+        assert store.open(digest(narrowed)).sources
+        first = repack(store, lambda: [versions(*kept, layout=3)], lambda: needed)
+        second = repack(store, lambda: [versions(*kept, layout=3)], lambda: needed)
+    assert first.after_nbytes <= first.before_nbytes
+    assert (second.repacked_objects, second.after_nbytes) == (0, first.after_nbytes)
+    assert_all_there(tmp_path, *kept, narrowed, copies=None)
