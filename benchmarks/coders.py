@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,6 +14,7 @@ import zstandard
 
 from lamella.codec import kernels
 from lamella.codec.alone import Alone, fit_alone
+from lamella.codec.base import Codec
 from lamella.codec.builtin import codec_for, encode
 from lamella.codec.delta import LAYOUT_OF_DTYPE, Delta, fit_delta
 from lamella.core.buffers import Buffer
@@ -96,6 +98,25 @@ def lamella(*, alone: bool) -> Coder:
     return Coder("lamella alone" if alone else "lamella", "", encoded, decoded)
 
 
+def in_chunks(codec: Codec) -> Coder:
+    """Return a codec of this project that is the same for all objects and needs no base."""
+
+    def parts(tensor: Tensor) -> Iterator[slice]:
+        size = CHUNK_ITEMS * tensor.item_nbytes
+        return (slice(at, at + size) for at in range(0, len(tensor.data), size))
+
+    def encoded(tensor: Tensor) -> tuple[Any, int]:
+        payloads = [codec.encode(tensor.data[part], tensor.item_nbytes, None) for part in parts(tensor)]
+        return payloads, sum(len(payload) + ROW_NBYTES for payload in payloads)
+
+    def decoded(tensor: Tensor, payloads: Any, out: memoryview) -> memoryview:
+        for part, payload in zip(parts(tensor), payloads, strict=True):
+            codec.decode(payload, tensor.item_nbytes, None, out[part])
+        return out
+
+    return Coder(f"lamella {codec.name}", "", encoded, decoded)
+
+
 def xor_planes(level: int, *, rotated: bool = False) -> Coder:
     """Return XOR with the base, split into byte planes by this project's kernels, each plane under zstd.
 
@@ -153,7 +174,10 @@ def zipnn() -> Coder | None:
         found = version("zipnn")
     except PackageNotFoundError:
         return None
-    from zipnn import ZipNN  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    with warnings.catch_warnings():
+        # What it imports warns of itself.
+        warnings.simplefilter("ignore")
+        from zipnn import ZipNN  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     names = {"bf16": "bfloat16", "f16": "float16", "f32": "float32"}
     coders = {dtype: ZipNN(input_format="byte", bytearray_dtype=name, threads=1) for dtype, name in names.items()}

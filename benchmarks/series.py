@@ -1,4 +1,4 @@
-"""Whole series: the moments of Adam, a network and an adapter trained here, and fifty checkpoints by the commands."""
+"""Whole series: Adam's moments, a network and an adapter trained here, quantised weights, and 50 checkpoints kept."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import ml_dtypes
+import numpy
+
 from benchmarks import codec, coders, measure, models, moments, peers, report, training
 from benchmarks.coders import Coder, Tensor
 from benchmarks.foundation import IDENTITY, MEGABYTE
 from benchmarks.peers import MODEL, Contender
 from benchmarks.report import Row
 from benchmarks.trials import Workplace, workplace
+from lamella.codec.builtin import PALETTE, PLANES
 
 PAIRS = ((0, 1), (24, 25), (48, 49), (0, 49))
 """Checkpoints that are measured against each other: neighbours early, midway and late, and the two ends."""
 MOST_RESTORE_RATIO = 2.0
+QUANTISED_SHAPE = (2048, 1024)
+QUANTISED = ((8, 1 << 21, "f32"), (8, 1024, "f32"), (8, 1024, "bf16"), (4, 64, "f32"), (4, 64, "bf16"), (4, 64, "f16"))
+"""The bits of the integers, how many items share a scale, and what they are widened to."""
+DTYPE_OF = {"f32": numpy.float32, "f16": numpy.float16, "bf16": ml_dtypes.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,21 @@ def adapter(setting: Setting) -> list[Row]:
     ]
 
 
+def quantised(setting: Setting) -> list[Row]:
+    """Measure the palette on a Gaussian matrix, quantised symmetrically and widened again."""
+    found = []
+    weight = numpy.random.default_rng(1).normal(0, 0.05, QUANTISED_SHAPE).astype(numpy.float32)
+    for bits, group, dtype in QUANTISED:
+        groups = weight.reshape(-1, group)
+        steps = abs(groups).max(axis=1, keepdims=True) / numpy.float32(2 ** (bits - 1) - 1)
+        data = (numpy.rint(groups / steps) * steps).astype(DTYPE_OF[dtype])
+        tensor = Tensor(dtype, data.itemsize, memoryview(data.tobytes()), memoryview(bytes(data.nbytes)))
+        contenders = [coders.in_chunks(PALETTE), coders.in_chunks(PLANES), *coders.by_themselves()]
+        section = f"int{bits}, a scale for {group} items, as {dtype}"
+        found += codec.rows(section, contenders, [tensor], setting.rounds, None)
+    return found
+
+
 def _compared(section: str, contenders: Sequence[Coder], old: Path, new: Path, rounds: int) -> list[Row]:
     return codec.rows(section, contenders, codec.tensors(old, new), rounds, None)
 
@@ -74,39 +97,55 @@ def checkpoints(setting: Setting) -> list[Row]:
         versions = [training.vision_path(setting.trained, dtype, number) for number in range(training.CHECKPOINTS)]
         section = f"{len(versions)} checkpoints {dtype}"
         print(f"  {section}", flush=True)
-        with workplace(setting.work) as place:
-            stored, seconds = _kept(place, setting, versions)
-        sizes = {"lamella": stored} | _encoded(versions)
+        kept = _kept(setting, versions)
+        sizes = {name: one.stored_nbytes for name, one in kept.items()} | _encoded(versions)
         given = sum(path.stat().st_size for path in versions)
         for name, nbytes in sizes.items():
             found.append(Row(section, name, "stored", nbytes / MEGABYTE, "MB"))
             found.append(Row(section, name, "stored", nbytes / given, "of original"))
-        slowest, first = max(seconds), seconds[0]
-        found += [
-            Row(section, "lamella", "restore the first", first, "s"),
-            Row(section, "lamella", "restore the slowest", slowest, "s"),
-            Row(section, "lamella", "slowest / first", slowest / first, "x", MOST_RESTORE_RATIO),
-        ]
+        for name, one in kept.items():
+            slowest, first = max(one.seconds), one.seconds[0]
+            found += [
+                Row(section, name, "restore the first", first, "s"),
+                Row(section, name, "restore the slowest", slowest, "s"),
+                Row(section, name, "slowest / first", slowest / first, "x", MOST_RESTORE_RATIO),
+            ]
     return found
 
 
-def _kept(place: Workplace, setting: Setting, versions: Sequence[Path]) -> tuple[int, list[float]]:
-    """Commit every version; return what the store takes, and the least seconds that each took to come back."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a store takes, and the least seconds that each version took to come back from it."""
+
+    stored_nbytes: int
+    seconds: tuple[float, ...]
+
+
+def _kept(setting: Setting, versions: Sequence[Path]) -> dict[str, Kept]:
+    """Commit every version, bring all back, repack the store, and bring all back again."""
     ours = setting.lamella
-    place.run((*ours.prepare, *IDENTITY), 0)
-    for number, source in enumerate(versions):
-        place.store(ours, source, number)
+    with workplace(setting.work) as place:
+        place.run((*ours.prepare, *IDENTITY), 0)
+        for number, source in enumerate(versions):
+            place.store(ours, source, number)
+        added = _restored(place, setting, versions)
+        place.run(((ours.add[0][0], "gc", "--repack"),), 0)
+        return {"lamella": added, "lamella, repacked": _restored(place, setting, versions)}
+
+
+def _restored(place: Workplace, setting: Setting, versions: Sequence[Path]) -> Kept:
+    program = setting.lamella.add[0][0]
     os.sync()
     stored = measure.stored_nbytes(place.directory / ".git" / "lamella", without=MODEL)
     seconds = [float("inf")] * len(versions)
     for _ in range(setting.rounds):
         for number, source in enumerate(versions):
-            checkout = (ours.add[0][0], "checkout", f"main~{len(versions) - 1 - number}")
+            checkout = (program, "checkout", f"main~{len(versions) - 1 - number}")
             # Another version stands there before: the first one comes back after the last.
             seconds[number] = min(seconds[number], place.run((checkout,), 0).wall_seconds)
             if not filecmp.cmp(source, place.model, shallow=False):
                 raise measure.CommandError(f"version {number} came back as another file")
-    return stored, seconds
+    return Kept(stored, tuple(seconds))
 
 
 def _encoded(versions: Sequence[Path]) -> dict[str, int]:
@@ -131,6 +170,7 @@ SECTIONS: dict[str, Callable[[Setting], list[Row]]] = {
     "moments": of_moments,
     "vision": vision,
     "adapter": adapter,
+    "quantised": quantised,
     "checkpoints": checkpoints,
 }
 
@@ -151,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     program = os.path.abspath(given.lamella)
     ours = peers.lamella(program, peers.version_of(program))
     setting = Setting(ours, given.work / "trained", given.series, given.work, given.rounds)
-    if set(chosen) != {"moments"} and not training.adapter_path(setting.trained, merged=True).exists():
+    if not set(chosen) <= {"moments", "quantised"} and not training.adapter_path(setting.trained, merged=True).exists():
         print("training")
         training.make(setting.trained)
     found: list[Row] = []

@@ -74,3 +74,5 @@ def test_every_checkpoint_is_kept_and_restored_by_the_commands(
         assert 0.3 < found[section, "XOR planes zstd-3, in a row", "stored", "of original"] < 0.9
         assert found[section, "lamella", "restore the first", "s"] > 0
         assert found[section, "lamella", "slowest / first", "x"] >= 1
+        repacked = found[section, "lamella, repacked", "stored", "MB"]
+        assert 0 < repacked <= found[section, "lamella", "stored", "MB"]
