@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +26,9 @@ _MODEL_SUFFIXES = (".safetensors",)
 
 _MOST_PATHS = 1000
 """What is named to one command."""
+
+_MOST_FRESH_ROWS = 1 << 16
+"""Tensors of files added by the same command that are remembered, some 40 MB of them."""
 
 _EXCLUSIONS = (":!", ":^", ":(exclude")
 """How a pathspec begins that takes away from what the others name."""
@@ -58,7 +62,6 @@ class AddReport:
 @dataclass(frozen=True, slots=True)
 class _Staged:
     entry: IndexEntry
-    manifest: Manifest
     state: os.stat_result
     report: AddedFile
 
@@ -74,6 +77,7 @@ def add(repository: Repository, paths: Sequence[str], progress: Progress = SILEN
     direct = {path: None for path in changed if path in models and _has_content(repository, path)}
     others = [path for path in changed if path not in direct] + gone
     staged: list[_Staged] = []
+    fresh: deque[Manifest] = deque()
     known_modes = _modes_where_files_have_none(repository, list(direct))
     with repository.reader() as reader:
         for path in direct:
@@ -81,7 +85,7 @@ def add(repository: Repository, paths: Sequence[str], progress: Progress = SILEN
                 mode = EXECUTABLE if opened.state.st_mode & stat.S_IXUSR else PLAIN
                 if known_modes is not None:
                     mode = known_modes.get(path, PLAIN)
-                staged.append(_stage(repository, reader, opened, mode, [item.manifest for item in staged], progress))
+                staged.append(_stage(repository, reader, opened, mode, fresh, progress))
     if others:
         repository.git.run(
             "add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul",
@@ -178,16 +182,18 @@ def _stage(
     reader: ObjectReader,
     opened: OpenedFile,
     mode: int,
-    fresh: Sequence[Manifest],
+    fresh: deque[Manifest],
     progress: Progress,
 ) -> _Staged:
-    """Store one file and write its manifest; `fresh` are those of the files before, which the index lacks yet."""
+    """Store one file, write its manifest and put it into `fresh`: those of the files before, the newest first."""
     text = opened.manifest_text()
     if text is None:
         parents = repository.parents(reader, opened.path)
 
-        def others() -> list[Manifest]:
-            return [*fresh[-MOST_MODELS:], *models_beside(repository, reader, opened.path)]
+        def others() -> Iterator[Manifest]:
+            # What this command adds is not in the index yet.
+            yield from fresh
+            yield from models_beside(repository, reader, opened.path)
 
         checked = check_in(repository.store, opened.source, parents, progress, others)
         opened.ensure_unchanged()
@@ -198,7 +204,15 @@ def _stage(
         manifest = parse_for_git(opened.path, text)
         report = AddedFile(opened.path, manifest.format, len(manifest.rows), len(text), 0, 0, None)
     oid = write_blob(repository.git, text)
-    return _Staged(IndexEntry(opened.path, mode, oid, 0), manifest, opened.state, report)
+    _remember(fresh, manifest)
+    return _Staged(IndexEntry(opened.path, mode, oid, 0), opened.state, report)
+
+
+def _remember(fresh: deque[Manifest], manifest: Manifest) -> None:
+    """Put a manifest first, and let go of the oldest: what is kept does not grow with the number of files."""
+    fresh.appendleft(manifest)
+    while len(fresh) > 1 and (len(fresh) > MOST_MODELS or sum(len(one.rows) for one in fresh) > _MOST_FRESH_ROWS):
+        fresh.pop()
 
 
 def _describe(opened: OpenedFile, checked: CheckedIn) -> AddedFile:

@@ -190,13 +190,13 @@ def _parents(repository: Repository, kept: TreeEntry | None) -> list[Manifest]:
     return []
 
 
-def _models_beside(repository: Repository, revision: str | None, path: str) -> list[Manifest]:
-    """Return the manifests of the other files of that kind in a revision."""
+def _models_beside(repository: Repository, revision: str | None, path: str) -> Iterator[Manifest]:
+    """Yield the manifests of the other files of that kind in a revision."""
     suffix = Path(path).suffix
     entries = [] if revision is None else list_tree(repository.git, revision)
     blobs = {entry.path: entry.oid for entry in entries if entry.type == "blob" and Path(entry.path).suffix == suffix}
     with repository.reader() as reader:
-        return manifests_beside(reader, blobs, path)
+        yield from manifests_beside(reader, blobs, path)
 
 
 def _write_commit(

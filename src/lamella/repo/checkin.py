@@ -41,13 +41,13 @@ def check_in(
 
     Tensors lean on the tensors of the same name and dtype in `parents`, the first one first, where that saves. Where
     `parents` have not all of them, or derived ones, tensors may also be made of those in `others`, which is called
-    only then. When this returns, the objects are durable. Raises ConflictError (file-changed) where the file changes
-    meanwhile.
+    only then, and from which no more is taken than is looked at. When this returns, the objects are durable. Raises
+    ConflictError (file-changed) where the file changes meanwhile.
     """
     layout, warning = read_layout(file)
     sources = _sources(file, layout, parents)
     if layout.format != OPAQUE and needs_family(store, layout.tensors, parents):
-        family = family_of(parents, others())
+        family = family_of(layout.tensors, parents, others())
         first = len(sources) - len(layout.tensors)
         sources[first:] = [
             replace(source, spec=span.spec, family=family)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from lamella.core.errors import FormatError, IntegrityError, NotFoundError
 from lamella.formats.base import TensorSpan
@@ -17,6 +18,10 @@ from lamella.store.proposals import LEAST_NBYTES
 
 MOST_MODELS = 64
 """Model files beside a new one that are looked at: the shards of a large model, or a handful of conversions."""
+LEAST_ROWS = 1024
+"""Tensors beside a new model that are looked at however small it is, and"""
+MOST_ROWS_PER_TENSOR = 8
+"""how many more for each tensor of it, so that what is taken up grows with what is added."""
 MOST_ASKED = 3
 """Tensors of a version before that are asked whether they were derived: what was converted once is so again."""
 
@@ -34,9 +39,14 @@ def needs_family(store: ObjectStore, spans: Sequence[TensorSpan], parents: Seque
         return False
 
 
-def family_of(parents: Iterable[Manifest], others: Iterable[Manifest]) -> Family:
-    """Return the tensors of the versions before and of the models beside."""
-    return Family(_relatives(parents), _relatives(others))
+def family_of(spans: Sequence[TensorSpan], parents: Iterable[Manifest], others: Iterable[Manifest]) -> Family:
+    """Return the tensors of the versions before, and of the models beside as many as suit a file with such tensors.
+
+    Of `others`, the likeliest first, no more are taken than it needs for that.
+    """
+    most = LEAST_ROWS + MOST_ROWS_PER_TENSOR * len(spans)
+    nbytes = sum(span.spec.nbytes for span in spans)
+    return Family(_relatives(parents), islice(_relatives(others), most), tensors=len(spans), nbytes=nbytes)
 
 
 def _relatives(manifests: Iterable[Manifest]) -> Iterator[Relative]:
@@ -45,29 +55,26 @@ def _relatives(manifests: Iterable[Manifest]) -> Iterator[Relative]:
     )
 
 
-def models_beside(repository: Repository, reader: ObjectReader, path: str) -> list[Manifest]:
-    """Return the manifests of other models in the index, as `manifests_beside` does."""
-    if repository.git.worktree is None:
-        return []
-    blobs = {entry.path: entry.oid for entry in model_entries(repository) if entry.stage == 0}
-    return manifests_beside(reader, blobs, path)
+def models_beside(repository: Repository, reader: ObjectReader, path: str) -> Iterator[Manifest]:
+    """Yield the manifests of other models in the index, as `manifests_beside` does."""
+    if repository.git.worktree is not None:
+        blobs = {entry.path: entry.oid for entry in model_entries(repository) if entry.stage == 0}
+        yield from manifests_beside(reader, blobs, path)
 
 
-def manifests_beside(reader: ObjectReader, blobs: Mapping[str, GitOid], path: str) -> list[Manifest]:
-    """Return the manifests among some files but `path`, those first whose paths begin most alike.
+def manifests_beside(reader: ObjectReader, blobs: Mapping[str, GitOid], path: str) -> Iterator[Manifest]:
+    """Yield the manifests among some files but `path`, those first whose paths begin most alike.
 
-    A manifest that is malformed is passed over.
+    Each is read when it is asked for. One that is malformed is passed over.
     """
     others = sorted((other for other in blobs if other != path), key=lambda other: -_shared(other, path))
-    found = []
     for other in others[:MOST_MODELS]:
         try:
             manifest = manifest_at(reader, blobs[other])
         except FormatError:
             continue
         if manifest is not None:
-            found.append(manifest)
-    return found
+            yield manifest
 
 
 def _shared(path: str, other: str) -> int:

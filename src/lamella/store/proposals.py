@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Set
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from lamella.codec.casts import CASTS, cast_code
 from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
-from lamella.core.limits import MAX_PIECES, MAX_ROW_PIECES
+from lamella.core.limits import MAX_PIECES, MAX_ROW_PIECES, OBJECT_COST_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.store.chain import Chain
-from lamella.store.kin import Beginnings, Family, Place, Relative, key_along
+from lamella.store.kin import Allowance, Beginnings, Family, Place, Relative, Shape, key_along
 from lamella.store.recipe import COPY, FILL, Block, Piece
 from lamella.store.record import Head
 
@@ -25,8 +26,6 @@ LOOKED_AT_ITEMS = 16
 """Items that are compared to find a source: floats that agree in so many agree in all, or have to be read anyway."""
 MOST_ALIKE = 8
 """Sources that begin alike, with zeros perhaps, of which each is tried."""
-MOST_RELATIVES = 4096
-"""Tensors of which the beginning is read, one chunk each."""
 MOST_OFFSETS = 64
 """Places in a source at which a part of it is looked for: the shards of one matrix."""
 
@@ -80,11 +79,12 @@ class Proposals:
     def _casts(self, spec: TensorSpec, family: Family) -> Iterator[Proposal]:
         """Propose to cast a tensor of the same shape: that of the same name, or one that begins alike."""
         items = math.prod(spec.shape)
-        named = family.named(spec)
-        places = [Place(relative, 0) for relative in named if relative.spec.dtype != spec.dtype]
+        named = [one for one in family.named(spec.name) if one.spec.shape == spec.shape]
+        places = [Place(one, 0) for one in named if one.spec.dtype != spec.dtype][:MOST_ALIKE]
         if not named:
             places = self._beginning(spec, family.beginnings(*self._shaped(spec, family, spec.shape)), self._start(0))
-        for source, _ in self._sources(places, spec):
+        # Whatever was spent: these are few for each tensor, and hardly larger.
+        for source, _ in self._sources(places, spec, Allowance(nbytes=spec.nbytes)):
             yield Proposal((Block(1, (source.piece(0, 0, items),)),), (source.chain,))
 
     def _transposed(self, spec: TensorSpec, family: Family) -> Iterator[Proposal]:
@@ -93,7 +93,7 @@ class Proposals:
         rows, columns = spec.shape
         column = b"".join(self._items(row * columns, 1) for row in range(LOOKED_AT_ITEMS))
         beginnings = family.beginnings(*self._shaped(spec, family, (columns, rows)))
-        for source, _ in self._sources(self._beginning(spec, beginnings, column), spec):
+        for source, _ in self._sources(self._beginning(spec, beginnings, column), spec, family.near):
             yield Proposal((Block(rows, (Piece(0, source.code, source.first, columns, rows, 1),)),), (source.chain,))
 
     def _parts(self, spec: TensorSpec, family: Family) -> Iterator[Proposal]:
@@ -102,15 +102,28 @@ class Proposals:
             for axis, extent in enumerate(shape):
                 inner, rows = math.prod(shape[axis + 1 :]), math.prod(shape[:axis])
                 longest = MOST_OFFSETS * extent
-                wider = [one for one in family.along(shape, axis) if extent < one.spec.shape[axis] <= longest]
+                wider = {whole for whole in family.extents(shape, axis) if extent < whole <= longest}
                 if not wider or extent * inner < LOOKED_AT_ITEMS:
                     continue
-                places = partial(self._places, spec, wider, axis, extent)
-                beginnings = family.beginnings(("part", spec.dtype, extent, key_along(shape, axis)), places)
-                for source, at in self._sources(self._beginning(spec, beginnings, self._start(0)), spec):
+                for source, at in self._wider(spec, family, shape, axis, wider):
                     stride = source.relative.spec.shape[axis] * inner
                     piece = source.piece(0, at * inner, extent * inner, stride)
                     yield Proposal((Block(rows, (piece,)),), (source.chain,))
+
+    def _wider(
+        self, spec: TensorSpec, family: Family, shape: Shape, axis: int, wider: Set[int]
+    ) -> Iterator[tuple[_Source, int]]:
+        """Yield where a part begins as the tensor does: in tensors of the same name, which may do, then in others."""
+        extent, start, key = shape[axis], self._start(0), key_along(shape, axis)
+        named = (one for one in family.named(spec.name) if len(one.spec.shape) == len(shape))
+        named = (one for one in named if key_along(one.spec.shape, axis) == key and one.spec.shape[axis] in wider)
+        found = (place for first, place in self._places(spec, named, family.near, axis, extent) if first == start)
+        yield from self._sources(islice(found, MOST_ALIKE), spec, family.near)
+        others = (one for one in family.along(shape, axis) if one.spec.shape[axis] in wider)
+        beginnings = family.beginnings(
+            ("part", spec.dtype, extent, key), partial(self._places, spec, others, family.far, axis, extent)
+        )
+        yield from self._sources(self._beginning(spec, beginnings, start), spec, family.near)
 
     def _joined(self, spec: TensorSpec, family: Family) -> Iterator[Proposal]:
         """Propose to put the tensor together of shorter ones, along any axis; the end may be one item repeated."""
@@ -118,13 +131,14 @@ class Proposals:
             inner, rows = math.prod(spec.shape[axis + 1 :]), math.prod(spec.shape[:axis])
             alike = family.along(spec.shape, axis)
             keys: list[tuple[Hashable, Places]] = [
-                (("start", spec.dtype, key_along(spec.shape, axis)), partial(self._places, spec, alike))
+                (("start", spec.dtype, key_along(spec.shape, axis)), partial(self._places, spec, alike, family.far))
             ]
             if axis == 0:
                 keys.append(self._shaped(spec, family, spec.shape[1:]))
             if rows * inner == 0 or not (alike or family.shaped(spec.shape[1:])):
                 continue
-            pieces, chains, at = self._covered(spec, extent * inner, rows, [family.beginnings(*key) for key in keys])
+            beginnings = [family.beginnings(*key) for key in keys]
+            pieces, chains, at = self._covered(spec, extent * inner, rows, beginnings, family.near)
             if not chains:
                 continue
             if at < extent * inner:
@@ -136,7 +150,7 @@ class Proposals:
                 yield Proposal((Block(rows, tuple(pieces)),), tuple(chains))
 
     def _covered(
-        self, spec: TensorSpec, width: int, rows: int, beginnings: Sequence[Beginnings]
+        self, spec: TensorSpec, width: int, rows: int, beginnings: Sequence[Beginnings], allowance: Allowance
     ) -> tuple[list[Piece], list[Chain], int]:
         """Cover a row of so many items with whole tensors, by how they begin, as far as that goes."""
         pieces: list[Piece] = []
@@ -145,7 +159,7 @@ class Proposals:
         while at + LOOKED_AT_ITEMS <= width and len(pieces) < MAX_PIECES:
             start = self._start(at)
             places = [place for one in beginnings for place in self._beginning(spec, one, start)]
-            for source, _ in self._sources(places, spec):
+            for source, _ in self._sources(places, spec, allowance):
                 run = math.prod(source.relative.spec.shape) // rows
                 if run <= min(width - at, width - 1):
                     pieces.append(source.piece(len(chains), 0, run))
@@ -160,16 +174,21 @@ class Proposals:
         return self._items(at, LOOKED_AT_ITEMS)
 
     def _shaped(self, spec: TensorSpec, family: Family, shape: tuple[int, ...]) -> tuple[Hashable, Places]:
-        return ("shape", spec.dtype, shape), partial(self._places, spec, family.shaped(shape))
+        return ("shape", spec.dtype, shape), partial(self._places, spec, family.shaped(shape), family.far)
 
     def _places(
-        self, spec: TensorSpec, relatives: Sequence[Relative], axis: int = 0, extent: int = 0
+        self, spec: TensorSpec, relatives: Iterable[Relative], allowance: Allowance, axis: int = 0, extent: int = 0
     ) -> Iterator[tuple[bytes, Place]]:
-        """Yield how relatives begin; with an `extent`, also how parts of theirs do that are so long along an axis."""
-        for source, _ in self._sources([Place(relative, 0) for relative in relatives[:MOST_RELATIVES]], spec):
+        """Yield how relatives begin, as far as the allowance goes.
+
+        With an `extent`, yield also how parts of theirs do that are so long along an axis.
+        """
+        for source, _ in self._sources((Place(relative, 0) for relative in relatives), spec, allowance):
             shape = source.relative.spec.shape
             inner = math.prod(shape[axis + 1 :])
             for at in _offsets(extent, shape[axis]) if extent else (0,):
+                if not allowance.spend(source.cost_nbytes(at * inner)):
+                    return
                 try:
                     start = source.items(at * inner, LOOKED_AT_ITEMS)
                 except IntegrityError:
@@ -182,12 +201,18 @@ class Proposals:
         found = beginnings.get(start, ())
         return sorted(found, key=lambda place: place.relative.spec.name != spec.name)[:MOST_ALIKE]
 
-    def _sources(self, places: Iterable[Place], spec: TensorSpec) -> Iterator[tuple[_Source, int]]:
-        """Open what can be read and has or can be cast to the dtype of the tensor."""
+    def _sources(
+        self, places: Iterable[Place], spec: TensorSpec, allowance: Allowance
+    ) -> Iterator[tuple[_Source, int]]:
+        """Open what can be read and has or can be cast to the dtype of the tensor, as far as the allowance goes."""
         for relative, at in places:
             code = cast_code(relative.spec.dtype.name, spec.dtype.name)
-            chain = None if code is None else self._opened(relative)
-            origin = None if code is None or chain is None else _origin(chain, code)
+            if code is None:
+                continue
+            if not allowance.spend(OBJECT_COST_NBYTES):
+                return
+            chain = self._opened(relative)
+            origin = None if chain is None else _origin(chain, code)
             if origin is not None:
                 yield _Source(relative, *origin, self._head.item_nbytes), at
 
@@ -216,6 +241,12 @@ class _Source:
         self.relative, self.chain, self.code, self.first = relative, chain, code, first
         self._width = item_nbytes if code == COPY else CASTS[code].source
         self._chunk, self._number = bytearray(), -1
+
+    def cost_nbytes(self, first: int) -> int:
+        """Return how many bytes are decoded to read a few items from the one numbered `first`."""
+        head = self.chain.head
+        kept = (self.first + first) * self._width // head.chunk_nbytes == self._number
+        return 0 if kept else min(head.nbytes, head.chunk_nbytes) * len(self.chain.links)
 
     def items(self, first: int, count: int) -> bytes:
         """Return `count` items from the one numbered `first`, fewer at the end of the source, cast."""
