@@ -100,3 +100,15 @@ def test_a_cast_of_the_same_name_is_found_whatever_was_spent(store, monkeypatch)
     source = Source(600, 2, lambda at, nbytes: narrow[at : at + nbytes], (), None, spec("a", 300, dtype="bf16"), family)
     ids, _ = add_objects(store, [source])
     assert is_derived(store.open(ids[0]))
+
+
+def test_a_recipe_that_is_no_shorter_than_what_it_makes_is_not_taken(store):
+    shelf = Shelf(store)
+    ones = (0x3F800000).to_bytes(4, "little") * 4096
+    shelf.put(spec("norm", 4096), ones)
+    chain = shelf.put(spec("norm", 4096, dtype="bf16"), cast(ones, "f32", "bf16"))
+    assert (is_derived(chain), chain.head.leans_on) == (False, ())
+    many = [noise(64, number) for number in range(40)]
+    for number, one in enumerate(many):
+        shelf.put(spec(f"bias.{number}", 16), one)
+    assert not is_derived(shelf.put(spec("biases", 640), b"".join(many)))

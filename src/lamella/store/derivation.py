@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
+from lamella.codec.builtin import encode
 from lamella.codec.raw import equal
 from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError, NotFoundError
@@ -23,7 +24,7 @@ from lamella.store.kin import Family, Relative
 from lamella.store.objects import ObjectStore
 from lamella.store.proposals import Proposal, Proposals
 from lamella.store.recipe import FILL, Block, Ingredient, Recipe, check_recipe, pack_recipe
-from lamella.store.record import DERIVED, Head
+from lamella.store.record import DERIVED, ROW, Head
 
 SAMPLE_ITEMS = 1 << 12
 """Items that are made and compared at the beginning, the middle and the end before all are."""
@@ -82,7 +83,7 @@ def _proved(head: Head, read_at: ReadAt, proposal: Proposal) -> Derivation | Non
         check_recipe(recipe, head.nbytes, head.item_nbytes)
     except IntegrityError:
         return None  # larger or more scattered than recipes may be
-    if depth > MAX_READ_DEPTH or not _agrees(head, read_at, recipe, sources):
+    if depth > MAX_READ_DEPTH or not _agrees(head, read_at, recipe, sources) or not _saves(head, read_at, recipe):
         return None
     hasher = blake3()
     for start in range(0, head.nbytes, STRIPE_NBYTES):
@@ -100,6 +101,17 @@ def _agrees(head: Head, read_at: ReadAt, recipe: Recipe, sources: Sequence[Chain
         if not equal(memoryview(read_at(start, stop - start)), derive(recipe, item_nbytes, sources, start, stop)):
             return False
     return True
+
+
+def _saves(head: Head, read_at: ReadAt, recipe: Recipe) -> bool:
+    """Say whether a recipe is shorter than what the object takes alone, of which no more is encoded than tells."""
+    left = len(pack_recipe(recipe))
+    for number in range(head.chunks):
+        chunk = read_at(number * head.chunk_nbytes, head.decoded_nbytes(number))
+        left -= ROW.size + len(encode(chunk, head.item_nbytes, None)[1])
+        if left < 0:
+            return True
+    return False
 
 
 def _renumbered(block: Block, order: Sequence[int]) -> Block:
