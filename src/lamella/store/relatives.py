@@ -20,9 +20,12 @@ from lamella.store.sketch import LEAST_SHARED, PLACES, SKETCH
 MOST_FOUND = 3
 """Relatives of one object that are compared further, on samples: sketches cannot tell close ones apart."""
 MOST_COMPARED = 1 << 18
-"""Sketches that one pass looks at, the newest first: half a second's work."""
-ASKED_AT_ONCE = 2048
-"""Objects that one pass serves; more would meet too many by chance."""
+"""Sketches that one pass looks at, the newest first, where few are alike: a second's work.
+
+What shares something by chance with what is asked for uses up a part: with `ASKED_AT_ONCE` objects, 110,000 are seen.
+"""
+ASKED_AT_ONCE = 512
+"""Objects that one pass serves; more would meet too many by chance, and so look less far back."""
 MEETINGS_A_SKETCH = 8
 """Objects that share something with a sketch and cost as much as to look at another one."""
 
