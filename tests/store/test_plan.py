@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lamella.store import plan
 from lamella.store.plan import Edge, Parents, Problem, Vertex, solve, solve_without, total_nbytes
 
 
@@ -149,6 +150,40 @@ def test_a_needless_root_gives_way_to_one_that_is_needed():
     problem = Problem((Vertex(100, 9, 1),) * 3, tuple(Edge(*pair, nbytes, 1) for pair, nbytes in sizes.items()))
     assert solve_without(problem, (None, 0, 0), set()) == (None, 0, 0)
     assert 0 not in solve_without(problem, (None, 0, 0), {0})
+
+
+def around_a_hub(count: int) -> Problem:
+    """Return `count` series of five versions each, which have their first one in common."""
+    drawn = random.Random(count)
+    edges = []
+    for one in range(count):
+        versions = (0, *range(5 * one + 1, 5 * one + 6))
+        for vertex, base in itertools.permutations(versions, 2):
+            nbytes = drawn.randrange(400, 600)
+            edges.append(Edge(vertex, base, nbytes, 500 + nbytes // 2))
+    return Problem((Vertex(1000, 950, 2),) * (5 * count + 1), tuple(edges))
+
+
+def test_a_version_that_is_everywhere_makes_no_plan_slow(monkeypatch):
+    looks = 0
+    stored = plan._Forest._stored
+
+    def counted(forest: plan._Forest, vertex: int) -> int:
+        nonlocal looks
+        looks += 1
+        return stored(forest, vertex)
+
+    monkeypatch.setattr(plan._Forest, "_stored", counted)
+    needed = []
+    for count in (100, 200, 400):
+        looks = 0
+        problem = around_a_hub(count)
+        parents = solve(problem, (None,) * len(problem.vertices))
+        assert is_within_bounds(problem, parents)
+        assert total_nbytes(problem, parents) < 0.6 * 1000 * len(parents)
+        needed.append(looks)
+    assert needed[1] < 3 * needed[0]
+    assert needed[2] < 3 * needed[1]
 
 
 def test_nothing_is_planned_for_nothing():

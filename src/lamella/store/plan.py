@@ -10,9 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 LEAST_GAIN = 0.01
 """The share of its bytes that a plan must save over what there is, so that a store is not rewritten for nothing."""
+
+MOST_MOVED = 256
+"""Vertices that are moved together at most, since a root that so many lean on would be tried below each of them."""
+MOST_EVICTED = 1 << 16
+"""Vertices that a pass drives away from one root to put others in its place: all that 256 can be tried with."""
 
 Parents = tuple[int | None, ...]
 """A plan: for each vertex the one that it leans on, None where it stands alone."""
@@ -79,10 +85,24 @@ class _Forest:
         self._above: list[list[Edge]] = [[] for _ in range(count)]
         self._options: list[list[Edge]] = [[] for _ in range(count)]
         self._undo: list[tuple[int, Edge | None]] = []
+        self._evicted = [0] * count
+        self._before = 0
         self.nbytes = sum(vertex.alone_nbytes for vertex in problem.vertices)
         for edge in sorted(problem.edges, key=lambda edge: (edge.nbytes, edge.base)):
             self._options[edge.vertex].append(edge)
             self._above[edge.base].append(edge)
+
+    def options(self, vertex: int) -> list[Edge]:
+        """Return what a vertex may lean on, the smallest first."""
+        return self._options[vertex]
+
+    def cost_of_opening(self, vertex: int) -> int:
+        """Return the bytes that a vertex takes more where it stands alone."""
+        return self._vertices[vertex].alone_nbytes - self._stored(vertex)
+
+    def most_worthwhile(self, vertex: int) -> int:
+        """Return the size below which a delta would make a vertex smaller, 0 where others lean on it."""
+        return 0 if self._children[vertex] else self._stored(vertex)
 
     def parents(self) -> Parents:
         return tuple(None if edge is None else edge.base for edge in self._edge)
@@ -109,29 +129,29 @@ class _Forest:
 
     def open_greedily(self) -> None:
         """Make roots of those that save most where all others stand alone or lean on the cheapest root so far."""
-        closed = set(range(len(self._vertices)))
-        while closed:
-            gain, vertex = max(((self._gain_of_opening(vertex), vertex) for vertex in closed), default=(0, 0))
-            if gain <= 0:
-                break
-            closed.remove(vertex)
-            self._attempt(self._open, vertex)
+        gains = _Gains(self, len(self._vertices))
+        while (vertex := gains.pop()) is not None:
+            self._attempt(self.open, vertex)
+            changed = {moved for moved, _ in self._undo}
+            bases = {edge.base for moved, before in self._undo for edge in (before, self._edge[moved]) if edge}
+            gains.update(changed | bases)
 
     def improve(self) -> None:
         """Move as long as anything is saved."""
-        moves: tuple[Callable[[int], None], ...] = (self._settle, self._open, self._close, self._replace)
+        moves: tuple[Callable[[int], None], ...] = (self._settle, self.open, self._close, self._replace)
         before = self.nbytes + 1
         while self.nbytes < before:
             before = self.nbytes
+            self._evicted = [0] * len(self._vertices)
             for move in moves:
                 for vertex in range(len(self._vertices)):
                     self._attempt(move, vertex)
 
     def _attempt(self, move: Callable[[int], None], vertex: int) -> None:
-        before = self.nbytes
+        self._before = self.nbytes
         self._undo.clear()
         move(vertex)
-        if self.nbytes >= before:
+        if self.nbytes >= self._before:
             changes, self._undo = self._undo, []
             for changed, edge in reversed(changes):
                 self._move(changed, edge)
@@ -145,7 +165,7 @@ class _Forest:
                 self._move(vertex, edge)
                 break
 
-    def _open(self, vertex: int) -> None:
+    def open(self, vertex: int) -> None:
         """Store a vertex alone, and let lean on it whatever is smaller then."""
         self._move(vertex, None)
         for edge in self._above[vertex]:
@@ -153,18 +173,23 @@ class _Forest:
                 self._move(edge.vertex, edge)
 
     def _close(self, vertex: int) -> None:
-        """Let nothing lean on a vertex, and let it lean on something."""
+        """Let nothing lean on a vertex, and let it lean on something; stop halfway where that can hardly pay."""
+        least = min([self._stored(vertex), *(edge.nbytes for edge in self._options[vertex][:1])])
+        enough = self._before + self._stored(vertex) - least
         for child in list(self._children[vertex]):
+            if self.nbytes >= enough:
+                return
             self._evict(child)
         self._settle(vertex)
 
     def _replace(self, vertex: int) -> None:
-        """Store a vertex alone in place of the root that it leans on."""
+        """Store a vertex alone in place of the root that it leans on, as long as that root is not tried too often."""
         root = vertex
         while (edge := self._edge[root]) is not None:
             root = edge.base
-        if root != vertex:
-            self._open(vertex)
+        self._evicted[root] += len(self._children[root])
+        if root != vertex and self._evicted[root] <= MOST_EVICTED:
+            self.open(vertex)
             self._close(root)
 
     def _evict(self, vertex: int) -> None:
@@ -176,22 +201,21 @@ class _Forest:
                 self._move(vertex, other)
                 break
 
-    def _gain_of_opening(self, vertex: int) -> int:
-        lost = self._vertices[vertex].alone_nbytes - self._stored(vertex)
-        slack = ((edge, self._stored(edge.vertex) - edge.nbytes) for edge in self._above[vertex])
-        return sum(saved for edge, saved in slack if saved > 0 and not self._children[edge.vertex]) - lost
-
     def _stored(self, vertex: int) -> int:
         edge = self._edge[vertex]
         return self._vertices[vertex].alone_nbytes if edge is None else edge.nbytes
 
     def _fits(self, edge: Edge) -> bool:
-        """Say whether a vertex and all above it stay within their bounds where it leans as `edge` says."""
+        """Say whether a vertex and all above it, few enough, stay within their bounds where it leans as `edge` says."""
         more_cost = self._below[edge.base] + edge.cost - self._below[edge.vertex]
         more_bases = self._bases[edge.base] + 1 - self._bases[edge.vertex]
-        for vertex in self._tree(edge.vertex):
+        for moved, vertex in enumerate(self._tree(edge.vertex)):
             bound = self._vertices[vertex]
-            if vertex == edge.base or self._below[vertex] + more_cost > bound.slack:
+            if (
+                moved + len(self._children[vertex]) >= MOST_MOVED
+                or vertex == edge.base
+                or self._below[vertex] + more_cost > bound.slack
+            ):
                 return False
             if self._bases[vertex] + more_bases > bound.most_bases:
                 return False
@@ -220,6 +244,48 @@ class _Forest:
         for moved in self._tree(vertex):
             self._below[moved] += below
             self._bases[moved] += bases
+
+
+class _Gains:
+    """What each vertex of a forest saves as a root, the most first; kept up at the cost of what changes."""
+
+    def __init__(self, forest: _Forest, count: int) -> None:
+        self._forest = forest
+        self._limits = [0] * count
+        self._saved = [0] * count
+        self._closed = set(range(count))
+        self._heap: list[tuple[int, int]] = []
+        self.update(self._closed)
+
+    def pop(self) -> int | None:
+        """Take out the vertex that saves most, and return it; None where nothing is saved any more."""
+        while self._heap:
+            loss, number = heappop(self._heap)
+            if -number in self._closed and -loss == self._gain(-number):
+                self._closed.remove(-number)
+                return -number
+        return None
+
+    def update(self, changed: Iterable[int]) -> None:
+        """Take notice of vertices that lean on something else, or that others have come to lean on or ceased to."""
+        touched = set(changed)
+        for vertex in list(touched):
+            before, now = self._limits[vertex], self._forest.most_worthwhile(vertex)
+            self._limits[vertex] = now
+            if before == now:
+                continue
+            for edge in self._forest.options(vertex):
+                if edge.nbytes >= max(before, now):
+                    break
+                self._saved[edge.base] += max(0, now - edge.nbytes) - max(0, before - edge.nbytes)
+                touched.add(edge.base)
+        for vertex in touched & self._closed:
+            gain = self._gain(vertex)
+            if gain > 0:
+                heappush(self._heap, (-gain, -vertex))
+
+    def _gain(self, vertex: int) -> int:
+        return self._saved[vertex] - self._forest.cost_of_opening(vertex)
 
 
 def total_nbytes(problem: Problem, parents: Parents, needed: Iterable[int] | None = None) -> int:
