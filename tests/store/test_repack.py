@@ -22,6 +22,7 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import ObjectId, digest
 from lamella.store import repack as repacking
+from lamella.store import series as planning
 from lamella.store import writer as writing
 from lamella.store.check import check_store
 from lamella.store.gc import collect
@@ -114,6 +115,29 @@ def test_a_repacked_store_is_left_as_it_is(root):
     with ObjectStore(root / STORE, QUIET) as store:
         assert collect(store, lambda: {digest(data) for data in WALK}).dropped_objects == 0
     assert packs(root) == before
+
+
+def test_a_version_that_many_tensors_have_connects_none(tmp_path, monkeypatch):
+    nothing = bytes(4000)
+    tensors = [[nothing, one := weights(2000, 2, seed), nudged(one, 2, seed)] for seed in range(1, 9)]
+    add(tmp_path, source(nothing), *(source(data) for tensor in tensors for data in tensor[1:]))
+    sizes, steps, totals = [], [], []
+    solved = planning.solve_without
+
+    def watched(problem: Any, *rest: Any) -> Any:
+        sizes.append(len(problem.vertices))
+        return solved(problem, *rest)
+
+    progress = mock.Mock()
+    progress.start.side_effect = lambda label, nbytes: totals.append(nbytes)
+    progress.advance.side_effect = steps.append
+    monkeypatch.setattr(planning, "solve_without", watched)
+    with ObjectStore(tmp_path / STORE, QUIET) as store:
+        series = [versions(*tensor) for tensor in tensors]
+        report = repack(store, lambda: series, set, dry_run=True, progress=progress)
+    assert sizes == [2] * 8
+    assert report.repacked_objects == 8
+    assert sum(steps) == totals[0] == 4000 * 17
 
 
 def test_a_dry_run_changes_nothing(root):

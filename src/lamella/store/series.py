@@ -1,7 +1,7 @@
 """Which base every stored object should have: versions of one tensor are compared by sample, and a plan is made of it.
 
-Objects that share a version or lean on each other are planned together. Not every pair of a long series is compared:
-each version with its neighbours, and with versions spread over the series, one of which is a good root for it.
+Objects that lean on each other, or would do so with profit, are planned together. Not every pair of a long series is
+compared: each version with its neighbours, and with versions spread over the series, one of which is a good root.
 """
 
 from __future__ import annotations
@@ -75,30 +75,41 @@ def wishes(
     objects, from several threads. Raises IntegrityError where what is sampled is damaged.
     """
     known = [Series(tuple(one for one in found.objects if one in standings), found.layout) for found in series]
-    groups = _groups(standings, known, needless, pinned)
-    progress.start("planning", sum(standings[identity].nbytes for group in groups for identity in group.members))
+    clans = _clans(standings, known, needless, pinned)
+    progress.start("planning", sum(standing.nbytes for standing in standings.values()))
     found: dict[ObjectId, Wish] = {}
     predictor = Predictor(open_chain)
-    for group in groups:
-        found.update(_planned(predictor, standings, group, threads))
-        progress.advance(sum(standings[identity].nbytes for identity in group.members))
+    for clan in clans:
+        found.update(_planned(predictor, standings, clan, threads, progress))
     progress.finish()
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _Clan:
     members: list[ObjectId]
     series: list[Series]
     needless: Set[ObjectId]
     pinned: Set[ObjectId]
 
 
-def _groups(
+def _clans(
     standings: Mapping[ObjectId, Standing], series: Sequence[Series], needless: Set[ObjectId], pinned: Set[ObjectId]
-) -> list[_Group]:
-    """Return the objects in groups that have nothing to do with each other."""
-    leader = {identity: identity for identity in standings}
+) -> list[_Clan]:
+    """Return the objects in clans, of which none is compared with another, nor leans on it."""
+    links = [(one, standing.form.base) for one, standing in standings.items() if standing.form.base in standings]
+    links += [(identity, one.objects[0]) for one in series for identity in one.objects[1:]]
+    clans = [_Clan(members, [], needless, pinned) for members in _joined(sorted(standings), links)]
+    clan_of = {identity: clan for clan in clans for identity in clan.members}
+    for one in series:
+        if one.objects:
+            clan_of[one.objects[0]].series.append(one)
+    return clans
+
+
+def _joined(members: Sequence[ObjectId], links: Iterable[tuple[ObjectId, ObjectId | None]]) -> Iterable[list[ObjectId]]:
+    """Return the members in groups that no link connects, each in their order."""
+    leader = {identity: identity for identity in members}
 
     def find(identity: ObjectId) -> ObjectId:
         while leader[identity] != identity:
@@ -106,33 +117,73 @@ def _groups(
             identity = leader[identity]
         return identity
 
-    for identity, standing in standings.items():
-        if standing.form.base in leader:
-            leader[find(identity)] = find(standing.form.base)
-    for one in series:
-        for identity in one.objects[1:]:
-            leader[find(identity)] = find(one.objects[0])
-    groups: dict[ObjectId, _Group] = {}
-    for identity in sorted(standings):
-        groups.setdefault(find(identity), _Group([], [], needless, pinned)).members.append(identity)
-    for one in series:
-        if one.objects:
-            groups[find(one.objects[0])].series.append(one)
-    return list(groups.values())
+    for one, other in links:
+        if other is not None:
+            leader[find(one)] = find(other)
+    groups: dict[ObjectId, list[ObjectId]] = {}
+    for identity in members:
+        groups.setdefault(find(identity), []).append(identity)
+    return groups.values()
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What samples say of a clan: of objects alone, and of the pairs of which one may lean on the other."""
+
+    roots: dict[ObjectId, Predicted]
+    deltas: dict[tuple[ObjectId, ObjectId], Predicted]
+    layouts: dict[ObjectId, int]
+    newest: set[ObjectId]
 
 
 def _planned(
-    predictor: Predictor, standings: Mapping[ObjectId, Standing], group: _Group, threads: int
+    predictor: Predictor,
+    standings: Mapping[ObjectId, Standing],
+    clan: _Clan,
+    threads: int,
+    progress: Progress,
 ) -> Iterator[tuple[ObjectId, Wish]]:
-    """Yield what is wished for each member of a group, every base before what leans on it."""
-    present = {identity: _present_base(standings, identity) for identity in group.members}
+    """Yield what is wished for each member of a clan, every base before what leans on it."""
+    present = {identity: _present_base(standings, identity) for identity in clan.members}
+    measured = _measured(predictor, standings, clan, present, threads, progress)
+    bases: dict[ObjectId, ObjectId | None] = {}
+    above: dict[ObjectId, list[ObjectId]] = {}
+    for upper, lower in measured.deltas:
+        above.setdefault(lower, []).append(upper)
+    for group in _joined(clan.members, measured.deltas):
+        pairs = [(upper, lower) for lower in group for upper in above.get(lower, ())]
+        bases.update(_solved(standings, clan, group, pairs, present, measured) if pairs else dict.fromkeys(group))
+    below: dict[ObjectId, int] = {}
+    for identity in _from_the_roots(bases):
+        base, standing = bases[identity], standings[identity]
+        is_new = base != standing.form.base
+        predicted = (
+            None if not is_new else measured.roots[identity] if base is None else measured.deltas[identity, base]
+        )
+        stored_nbytes = standing.stored_nbytes if predicted is None else predicted.nbytes
+        link = 0 if base is None else standing.link_cost if predicted is None else predicted.cost
+        below[identity] = link + (0 if base is None else below[base])
+        cost = standing.nbytes + below[identity]
+        layout = measured.layouts.get(identity)
+        yield identity, Wish(base, standing.form.item_nbytes, layout, is_new, stored_nbytes, cost)
+
+
+def _measured(
+    predictor: Predictor,
+    standings: Mapping[ObjectId, Standing],
+    clan: _Clan,
+    present: Mapping[ObjectId, ObjectId | None],
+    threads: int,
+    progress: Progress,
+) -> _Measured:
+    """Compare the versions of each series, and then what leans on each other; keep the pairs that save something."""
     layouts = {
         identity: one.layout
-        for one in group.series
+        for one in clan.series
         for identity in one.objects
         if one.layout is not None and LAYOUTS[one.layout].item_nbytes == standings[identity].form.item_nbytes
     }
-    pairs = list(_pairs(standings, group, present))
+    measured = _Measured({}, {}, layouts, {one.objects[0] for one in clan.series if one.objects})
 
     def alone(identity: ObjectId) -> Predicted:
         return predictor.alone(identity, layouts.get(identity))
@@ -140,23 +191,21 @@ def _planned(
     def against(pair: tuple[ObjectId, ObjectId]) -> Predicted:
         return predictor.against(*pair, layouts.get(pair[0]))
 
-    compared = group.members if pairs or any(standings[one].form.base for one in group.members) else []
-    roots = dict(zip(compared, ordered_map(alone, compared, threads), strict=True))
-    deltas = dict(zip(pairs, ordered_map(against, pairs, threads), strict=True))
-    for (one, other), delta in list(deltas.items()):
-        if standings[one].nbytes == standings[other].nbytes:
-            deltas.setdefault((other, one), delta)
-    bases = _solved(standings, group, present, roots, deltas) if compared else dict.fromkeys(group.members)
-    below: dict[ObjectId, int] = {}
-    for identity in _from_the_roots(bases):
-        base, standing = bases[identity], standings[identity]
-        is_new = base != standing.form.base
-        predicted = None if not is_new else roots[identity] if base is None else deltas[identity, base]
-        stored_nbytes = standing.stored_nbytes if predicted is None else predicted.nbytes
-        link = 0 if base is None else standing.link_cost if predicted is None else predicted.cost
-        below[identity] = link + (0 if base is None else below[base])
-        cost = standing.nbytes + below[identity]
-        yield identity, Wish(base, standing.form.item_nbytes, layouts.get(identity), is_new, stored_nbytes, cost)
+    passed: set[ObjectId] = set()
+    leaning = [identity for identity in clan.members if standings[identity].form.base is not None]
+    for members, pairs in _comparisons(standings, clan, present):
+        lonely = () if members is not clan.members else leaning
+        compared = [one for one in dict.fromkeys((*itertools.chain(*pairs), *lonely)) if one not in measured.roots]
+        measured.roots.update(zip(compared, ordered_map(alone, compared, threads), strict=True))
+        for (one, base), delta in zip(pairs, ordered_map(against, pairs, threads), strict=True):
+            is_mutual = standings[one].nbytes == standings[base].nbytes
+            for upper, lower in ((one, base), (base, one))[: 1 + is_mutual]:
+                is_free = upper not in clan.pinned and is_worthwhile(delta, measured.roots[upper])
+                if is_free or present[upper] == lower:
+                    measured.deltas.setdefault((upper, lower), delta)
+        progress.advance(sum(standings[one].nbytes for one in set(members) - passed))
+        passed.update(members)
+    return measured
 
 
 def _present_base(standings: Mapping[ObjectId, Standing], identity: ObjectId) -> ObjectId | None:
@@ -167,51 +216,53 @@ def _present_base(standings: Mapping[ObjectId, Standing], identity: ObjectId) ->
 
 def _solved(
     standings: Mapping[ObjectId, Standing],
-    group: _Group,
+    clan: _Clan,
+    group: Sequence[ObjectId],
+    pairs: Iterable[tuple[ObjectId, ObjectId]],
     present: Mapping[ObjectId, ObjectId | None],
-    roots: Mapping[ObjectId, Predicted],
-    deltas: Mapping[tuple[ObjectId, ObjectId], Predicted],
+    measured: _Measured,
 ) -> dict[ObjectId, ObjectId | None]:
-    numbers = {identity: number for number, identity in enumerate(group.members)}
-    newest = {one.objects[0] for one in group.series if one.objects}
+    numbers = {identity: number for number, identity in enumerate(group)}
     vertices = tuple(
         # What is pinned and leans on something never pays alone, and is within all bounds.
-        Vertex(roots[one].nbytes if present[one] is None else _NEVER, _NEVER, MAX_READ_DEPTH)
-        if one in group.pinned
+        Vertex(measured.roots[one].nbytes if present[one] is None else _NEVER, _NEVER, MAX_READ_DEPTH)
+        if one in clan.pinned
         # One level is left to the version that is to come, which will lean on the newest.
-        else Vertex(roots[one].nbytes, slack(standings[one].nbytes), MAX_WRITTEN_DEPTH - (one in newest))
-        for one in group.members
+        else Vertex(
+            measured.roots[one].nbytes, slack(standings[one].nbytes), MAX_WRITTEN_DEPTH - (one in measured.newest)
+        )
+        for one in group
     )
-    edges = tuple(
-        Edge(numbers[one], numbers[base], delta.nbytes, delta.cost)
-        for (one, base), delta in deltas.items()
-        if present[one] == base or (one not in group.pinned and is_worthwhile(delta, roots[one]))
-    )
-    current = tuple(None if (base := present[one]) is None else numbers[base] for one in group.members)
-    needless = {number for one, number in numbers.items() if one in group.needless}
+    deltas = ((one, base, measured.deltas[one, base]) for one, base in pairs)
+    edges = tuple(Edge(numbers[one], numbers[base], delta.nbytes, delta.cost) for one, base, delta in deltas)
+    current = tuple(None if (base := present[one]) is None else numbers[base] for one in group)
+    needless = {number for one, number in numbers.items() if one in clan.needless}
     parents = solve_without(Problem(vertices, edges), current, needless)
-    return {
-        one: None if parent is None else group.members[parent]
-        for one, parent in zip(group.members, parents, strict=True)
-    }
+    return {one: None if parent is None else group[parent] for one, parent in zip(group, parents, strict=True)}
 
 
-def _pairs(
-    standings: Mapping[ObjectId, Standing], group: _Group, present: Mapping[ObjectId, ObjectId | None]
-) -> Iterator[tuple[ObjectId, ObjectId]]:
-    """Yield the pairs to compare, once: (object, base), in both orders only where the lengths differ."""
-    found: dict[tuple[ObjectId, ObjectId], None] = {}
-    for one in group.series:
-        for first, second in _compared(len(one.objects)):
-            found[one.objects[first], one.objects[second]] = None
-            found[one.objects[second], one.objects[first]] = None
-    found.update(((identity, base), None) for identity, base in present.items() if base is not None)
-    for identity, base in found:
-        above, below = standings[identity], standings[base]
+def _comparisons(
+    standings: Mapping[ObjectId, Standing], clan: _Clan, present: Mapping[ObjectId, ObjectId | None]
+) -> Iterator[tuple[Sequence[ObjectId], list[tuple[ObjectId, ObjectId]]]]:
+    """Yield each series, and at last all members, with the pairs (object, base) to compare.
+
+    Each pair comes once, in both orders only where the lengths differ.
+    """
+    known: set[tuple[ObjectId, ObjectId]] = set()
+
+    def is_new(one: ObjectId, base: ObjectId) -> bool:
+        above, below = standings[one], standings[base]
         is_possible = above.form.item_nbytes == below.form.item_nbytes and above.nbytes and below.nbytes
-        is_told_by_the_other = above.nbytes == below.nbytes and identity > base and (base, identity) in found
-        if is_possible and not is_told_by_the_other:
-            yield identity, base
+        is_told_by_the_other = above.nbytes == below.nbytes and (base, one) in known
+        if not is_possible or is_told_by_the_other or (one, base) in known:
+            return False
+        known.add((one, base))
+        return True
+
+    for series in clan.series:
+        ways = ((series.objects[first], series.objects[second]) for first, second in _compared(len(series.objects)))
+        yield series.objects, [pair for one, base in ways for pair in ((one, base), (base, one)) if is_new(*pair)]
+    yield clan.members, [(one, base) for one, base in present.items() if base is not None and is_new(one, base)]
 
 
 def _compared(count: int) -> Iterator[tuple[int, int]]:
