@@ -173,9 +173,9 @@ class _Forest:
                 self._move(edge.vertex, edge)
 
     def _close(self, vertex: int) -> None:
-        """Let nothing lean on a vertex, and let it lean on something; stop halfway where that can hardly pay."""
+        """Let nothing lean on a vertex, and let it lean on something; stop where twice what that saves is lost."""
         least = min([self._stored(vertex), *(edge.nbytes for edge in self._options[vertex][:1])])
-        enough = self._before + self._stored(vertex) - least
+        enough = self._before + 2 * (self._stored(vertex) - least)
         for child in list(self._children[vertex]):
             if self.nbytes >= enough:
                 return
