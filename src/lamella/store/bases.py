@@ -97,11 +97,20 @@ class Fitter:
             if nbytes <= best[1] * (1 + MOST_LOSS if alone else 1):
                 best = codec, nbytes
         if alone:
-            # A palette tells at once where it does not suit.
-            nbytes = sum(len(PALETTE.encode(part, self._head.item_nbytes, None)) for part, _ in pairs)
-            if nbytes < (1 - MIN_SAVING) * best[1]:
-                best = PALETTE, nbytes
+            listed_nbytes = self._palette_nbytes(pairs)
+            if listed_nbytes is not None and listed_nbytes < (1 - MIN_SAVING) * best[1]:
+                best = PALETTE, listed_nbytes
         return best
+
+    def _palette_nbytes(self, pairs: Sequence[Pair]) -> int | None:
+        """Return what a palette makes of the parts, None as soon as one of them does not suit it: it is slow to try."""
+        total = 0
+        for part, _ in pairs:
+            nbytes = len(PALETTE.encode(part, self._head.item_nbytes, None))
+            if nbytes == len(part):
+                return None
+            total += nbytes
+        return total
 
 
 class Sampler(Fitter):
