@@ -19,7 +19,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
     "untrack *.pt": {"": {"changed", "patterns", "file", "affected"}},
     "add .": {
         "": {"files", "others", "whole"},
-        "files": {"path", "format", "tensors", "nbytes", "new_objects", "stored_nbytes", "warning"},
+        "files": {"path", "format", "tensors", "nbytes", "new_objects", "stored_nbytes", "warning", "foreign"},
     },
     "status": {
         "": {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,12 +13,14 @@ from safetensors.numpy import save
 
 from lamella.core.dtypes import dtype_named
 from lamella.core.errors import FormatError
-from lamella.core.limits import MAX_SKELETON_NBYTES
+from lamella.core.limits import MAX_SKELETON_NBYTES, OPAQUE_AVERAGE_NBYTES
 from lamella.core.tensors import TensorSpec
-from lamella.formats.base import Layout, TensorSpan
+from lamella.formats.base import Beside, Layout, TensorSpan
 from lamella.formats.builtin import FORMATS, OPAQUE
 from lamella.formats.file import BytesFile
+from lamella.formats.neighbours import FolderNeighbours
 from lamella.formats.sniff import read_layout
+from lamella.testing.formats import reassembled
 
 MODEL = save({"a": np.zeros(3, np.float32), "b": np.ones((2, 2), np.int8)})
 
@@ -64,18 +69,59 @@ def test_a_malformed_file_is_opaque_and_the_error_says_why(data):
 
 
 def test_a_file_with_too_large_a_skeleton_is_opaque():
-    layout = Layout("claimant", MAX_SKELETON_NBYTES + 1, ())
-    found, error = read_layout(BytesFile(b"data"), [Claimant(layout)])
+    nothing = TensorSpec("", dtype_named("u8"), (0,))
+    gaps = MAX_SKELETON_NBYTES // OPAQUE_AVERAGE_NBYTES + 1
+    spans = tuple(TensorSpan(nothing, n * OPAQUE_AVERAGE_NBYTES) for n in range(gaps))
+    layout = Layout("claimant", gaps * OPAQUE_AVERAGE_NBYTES, spans)
+    found, error = read_layout(BytesFile(b"data"), formats=[Claimant(layout)])
     assert found == OPAQUE.layout(BytesFile(b"data"))
     assert error is not None
     assert error.kind == "skeleton-too-large"
+
+
+def test_long_runs_that_belong_to_no_tensor_are_parts_cut_by_their_content():
+    data = random.Random(0).randbytes(8 << 20)
+    one = TensorSpan(TensorSpec("one", dtype_named("u8"), (100,)), 4 << 20)
+    found, error = read_layout(BytesFile(data), formats=[Claimant(Layout("claimant", len(data), (one,)))])
+    assert error is None
+    assert [span for span in found.tensors if not span.part] == [one]
+    parts = [span for span in found.tensors if span.part]
+    assert len(parts) >= 2
+    assert {span.spec.name for span in parts} == {"bytes"}
+    assert sum(span.spec.nbytes for span in found.tensors) == len(data)
+    assert reassembled(data, found) == data
+
+
+class Described:
+    """A format whose files are described by a file called `names`, which says how many bytes the one tensor has."""
+
+    name = "described"
+
+    def layout(self, file, beside):
+        names = beside.neighbours.open("names")
+        if names is None:
+            return None
+        nbytes = int(bytes(names.read_at(0, names.nbytes)))
+        return Layout(self.name, file.nbytes, (TensorSpan(TensorSpec(beside.name, dtype_named("u8"), (nbytes,)), 0),))
+
+
+def test_a_file_that_no_format_claims_may_be_described_by_another(tmp_path):
+    (tmp_path / "names").write_text("5")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with FolderNeighbours(folder) as neighbours:
+        beside = Beside("data", neighbours)
+        layout, error = read_layout(BytesFile(b"12345678"), beside, described=[Described()])
+    os.close(folder)
+    assert error is None
+    assert [(span.spec.name, span.spec.nbytes) for span in layout.tensors] == [("data", 5)]
+    assert read_layout(BytesFile(b"12345678"), None, described=[Described()])[0].format == "opaque"
 
 
 def test_the_first_format_that_claims_a_file_has_it():
     data = bytes(5000)
     layout = Layout("claimant", 5000, (TensorSpan(TensorSpec("x", dtype_named("u8"), (5000,)), 0),))
     first, second = Claimant(layout), Claimant(error=FormatError("no", kind="header-malformed"))
-    assert read_layout(BytesFile(data), [first, second]) == (layout, None)
+    assert read_layout(BytesFile(data), formats=[first, second]) == (layout, None)
     assert first.seen == (data[:4096], 5000)
     assert second.seen is None
 
@@ -88,7 +134,7 @@ def test_a_file_that_shrinks_under_every_format_is_an_error():
             return BytesFile(MODEL[:-1]).read_at(offset, nbytes)
 
     with pytest.raises(FormatError) as caught:
-        read_layout(Shrunk(), [])
+        read_layout(Shrunk(), formats=[])
     assert caught.value.kind == "file-truncated"
 
 

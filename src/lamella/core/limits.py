@@ -79,6 +79,22 @@ OPAQUE_AVERAGE_NBYTES = 1 * MIB
 OPAQUE_MAX_NBYTES = 4 * MIB
 """Content-defined chunk sizes of files that no format claims: a row of the manifest for each MiB."""
 
+MAX_METADATA_NBYTES = 4 * KIB
+"""What is shown and compared of one value that a file has beside its tensors."""
+
+LEAST_PART_NBYTES = 64 * KIB
+"""Bytes of a file that no tensor has and views point at become an object of their own from here on."""
+
+LEAST_VIEWS_NBYTES = 64 * MIB
+MAX_VIEW_FACTOR = 16
+"""What all views of a file may hold together: this much, or so many times the file. A view repeats at no cost."""
+
+GATHER_NBYTES = 16 * MIB
+"""Elements that lie apart are gathered in pieces of this length."""
+
+MAX_NEIGHBOURS = 10_000
+"""Files of one folder in which the description of a file of tensors is looked for."""
+
 MAX_GIT_INDEX_NBYTES = 512 * MIB
 """Git's index is held in memory; 512 MiB list 5 million paths."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,21 +23,81 @@ class RandomAccess(Protocol):
         ...
 
 
+class Neighbours(Protocol):
+    """The other files in the folder of a file, for containers that take several."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the regular files, sorted, the file itself among them."""
+        ...
+
+    def open(self, name: str) -> RandomAccess | None:
+        """Return the file of that name, readable as long as this is; None where there is none to be read.
+
+        `name` comes from files that are not trusted: what is no plain name, a link or hard-linked is not opened.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Where a file lies: its name, and the other files of its folder."""
+
+    name: str
+    neighbours: Neighbours
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpan:
-    """A tensor and the offset of its first byte in the file; it takes `spec.nbytes` bytes from there."""
+    """A run of the file that is kept as an object: `spec.nbytes` bytes from `offset`.
+
+    It holds the elements of one tensor in row-major order, little-endian. A `part` is no tensor of the model: bytes
+    that tensors are views of, or that nobody understands. Names of parts may repeat.
+    """
 
     spec: TensorSpec
     offset: int
+    part: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Elements of a tensor that lie evenly: `shape` of them on each axis, from `origin` on.
+
+    The first lies at byte `offset` of the file, its neighbours on each axis `strides` bytes behind, which is never
+    negative.
+    """
+
+    origin: tuple[int, ...]
+    shape: tuple[int, ...]
+    offset: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorView:
+    """A tensor without bytes of its own: tied to another, transposed, a slice, cut into tiles, in the other byte order.
+
+    `boxes` are disjoint and make up the tensor. Where `swapped`, the most significant byte of each item comes first.
+    """
+
+    spec: TensorSpec
+    boxes: tuple[Box, ...]
+    swapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A file as spans. `tensors` are in file order, inside the file, and do not overlap; the rest is the skeleton."""
+    """A file as spans. `tensors` are in file order, inside the file, and do not overlap; the rest is the skeleton.
+
+    The tensors of the model are the spans that are no parts and the `views`; no two have one name. `foreign` are names
+    of code that the file would have its own framework run, for people to read.
+    """
 
     format: str
     nbytes: int
     tensors: tuple[TensorSpan, ...]
+    views: tuple[TensorView, ...] = ()
+    foreign: tuple[str, ...] = ()
 
 
 class Format(Protocol):
@@ -44,7 +105,8 @@ class Format(Protocol):
 
     Whatever the reader does not fully understand stays in the skeleton, so every file that `layout` accepts is
     restored bit for bit. Readers run nothing that a file contains, check every length before they believe it, and take
-    memory of at most 64 MB and twice the header.
+    memory of at most 64 MB and twice the header. They read only bytes that belong to no tensor: a file is read again
+    when of its tensors only the names are at hand.
     """
 
     name: str
@@ -56,4 +118,25 @@ class Format(Protocol):
 
     def layout(self, file: RandomAccess) -> Layout:
         """Return where the tensors lie; raise FormatError, and nothing else, where the file is not what it claims."""
+        ...
+
+    def metadata(self, file: RandomAccess) -> Mapping[str, str]:
+        """Return what the file says beside its tensors, by key, for people to read and to compare.
+
+        Raises FormatError as `layout` does. Values are cut to a line or two; there are at most some thousand.
+        """
+        ...
+
+
+class DescribedFormat(Protocol):
+    """A container whose files of tensors say nothing of themselves: a neighbour says where the tensors lie."""
+
+    name: str
+    """Written in manifests; never reused."""
+
+    def layout(self, file: RandomAccess, beside: Beside) -> Layout | None:
+        """Return where the tensors of a file lie, None where nothing beside it describes it.
+
+        Raises FormatError, and nothing else, where one does and the file is not what it says.
+        """
         ...

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from lamella.formats.base import Format
+from lamella.formats.base import DescribedFormat, Format
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors import SafetensorsFormat
 
 FORMATS: tuple[Format, ...] = (SafetensorsFormat(),)
 """Every format that claims files by their content. The first that claims a file has it."""
 
-OPAQUE: Format = OpaqueFormat()
-"""The format of every file that none of `FORMATS` claims, or that is not what it claims."""
+DESCRIBED: tuple[DescribedFormat, ...] = ()
+"""Every format whose files of tensors are described by a file beside them."""
+
+OPAQUE = OpaqueFormat()
+"""The format of every file that none of these claims, or that is not what it claims."""

@@ -1,29 +1,47 @@
-"""A file of which only the skeleton is at hand: enough for a format to say which tensors the file would have."""
+"""A file that is put together from skeleton and tensors, as far as these are at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.core.tensors import TensorSpec
-from lamella.formats.base import TensorSpan
-from lamella.formats.builtin import FORMATS, OPAQUE
+from lamella.formats.base import Layout, TensorSpan
+from lamella.formats.builtin import FORMATS
 from lamella.formats.skeleton import Skeleton
+
+ReadTensor = Callable[[int, int, int], Buffer]
+"""Returns the bytes of the tensor of that number from the second number to the third."""
 
 
 class HollowFile:
-    """The file that `skeleton` and tensors of these lengths make; reading what a tensor holds raises FormatError."""
+    """The file that `skeleton` and tensors of these lengths make.
 
-    def __init__(self, skeleton: Skeleton, tensor_nbytes: Sequence[int]) -> None:
+    What a tensor holds is read by `read_tensor`, for the numbers in `at_hand`; reading of others raises FormatError
+    (file-truncated).
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        tensor_nbytes: Sequence[int],
+        read_tensor: ReadTensor | None = None,
+        at_hand: Callable[[int], bool] = lambda _number: True,
+    ) -> None:
         self._nbytes = skeleton.file_nbytes(tensor_nbytes)
+        self._read_tensor = read_tensor
+        self._at_hand = at_hand
         self.tensor_offsets: list[int] = []
-        self._literals: list[tuple[int, memoryview]] = []
+        self._starts: list[int] = []
+        self._pieces: list[memoryview | int] = []
         for offset, part in skeleton.pieces(tensor_nbytes):
             if isinstance(part, int):
                 self.tensor_offsets.append(offset)
-            else:
-                self._literals.append((offset, part))
+            if not isinstance(part, int) or tensor_nbytes[part]:
+                self._starts.append(offset)
+                self._pieces.append(part)
 
     @property
     def nbytes(self) -> int:
@@ -31,27 +49,55 @@ class HollowFile:
         return self._nbytes
 
     def read_at(self, offset: int, nbytes: int) -> Buffer:
-        """Return exactly `nbytes` bytes that belong to no tensor; raise FormatError (file-truncated) for others."""
-        data = b""
-        for start, literal in self._literals:
-            if start <= offset + len(data) < start + len(literal):
-                data += literal[offset + len(data) - start : offset + nbytes - start]
-        if len(data) != nbytes:
-            raise FormatError(f"the {nbytes} bytes at byte {offset} belong to tensors", kind="file-truncated")
-        return data
+        """Return exactly `nbytes` bytes; raise FormatError (file-truncated) for those that are not at hand."""
+        if not 0 <= offset <= offset + nbytes <= self._nbytes:
+            raise _beyond(offset, nbytes)
+        stop = offset + nbytes
+        number = max(0, bisect_right(self._starts, offset) - 1)
+        found: list[Buffer] = []
+        while offset < stop:
+            end = self._starts[number + 1] if number + 1 < len(self._starts) else self._nbytes
+            until = min(stop, end)
+            start = self._starts[number]
+            found.append(self._read(self._pieces[number], offset - start, until - start))
+            offset, number = until, number + 1
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def _read(self, piece: memoryview | int, start: int, stop: int) -> Buffer:
+        if not isinstance(piece, int):
+            return piece[start:stop]
+        if self._read_tensor is None or not self._at_hand(piece):
+            raise _beyond(start, stop - start)
+        return self._read_tensor(piece, start, stop)
 
 
-def agrees(container: str, skeleton: Skeleton, specs: Sequence[TensorSpec]) -> bool:
-    """Say whether a file of the format `container`, put together so, has exactly these tensors where they are put.
+def _beyond(offset: int, nbytes: int) -> FormatError:
+    return FormatError(f"the {nbytes} bytes at byte {offset} are not at hand", kind="file-truncated")
 
-    Of a format that this version cannot read, only the number of tensors is compared.
+
+def layout_of(container: str, file: HollowFile) -> Layout | None:
+    """Return what the reader of the format `container` finds in a file; None where this version has no such reader.
+
+    Raises FormatError where it finds that the file is no such file.
     """
     reader = next((one for one in FORMATS if one.name == container), None)
+    return None if reader is None else reader.layout(file)
+
+
+def agrees(container: str, file: HollowFile, spans: Sequence[TensorSpan], views: Sequence[TensorSpec]) -> bool:
+    """Say whether a file of the format `container` has exactly these tensors, where they are put.
+
+    Parts that only divide the skeleton are passed over. Of a format that this version cannot read, nothing is compared.
+    """
     try:
-        file = HollowFile(skeleton, [spec.nbytes for spec in specs])
-        if reader is None:
-            return container != OPAQUE.name or skeleton == Skeleton.plain(len(specs))
-        spans = (TensorSpan(spec, offset) for spec, offset in zip(specs, file.tensor_offsets, strict=True))
-        return reader.layout(file).tensors == tuple(spans)
+        found = layout_of(container, file)
     except FormatError:
         return False
+    if found is None:
+        return True
+    here = {span for span in spans if span.part}
+    return (
+        tuple(span for span in spans if not span.part) == tuple(span for span in found.tensors if not span.part)
+        and all(span in here for span in found.tensors if span.part)
+        and list(views) == [view.spec for view in found.views]
+    )

@@ -11,7 +11,7 @@ from operator import mul
 
 from lamella.core.dtypes import DTYPES, DType
 from lamella.core.errors import FormatError
-from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES, MIB
+from lamella.core.limits import MAX_DIMENSIONS, MAX_METADATA_NBYTES, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES, MIB
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import TensorSpan
 from lamella.formats.safetensors_header import METADATA
@@ -32,7 +32,7 @@ refused. The rest of the 64 MB that a format may take is for the interpreter."""
 _TENSOR_NBYTES = 264
 _EXTENT_NBYTES = 48
 _SHAPE_NBYTES = 256
-_KEY_NBYTES = 192
+_KEY_NBYTES = 384
 """What a tensor, an extent, a shape and a key of the metadata take in memory, beside their text. Fixed numbers: which
 file is refused must not depend on the version of Python."""
 
@@ -54,7 +54,7 @@ _ENTRY = re.compile(_BLANK + rb"(" + _STRING + rb")" + _COLON + rb"\{")
 _FIELD = re.compile(
     _BLANK + rb'"(dtype|shape|data_offsets)"' + _COLON + rb'("[^"\\\x00-\x1f]{0,64}+"|' + _SIZES + rb")"
 )
-_PAIR = re.compile(_BLANK + rb"(" + _STRING + rb")" + _COLON + _STRING)
+_PAIR = re.compile(_BLANK + rb"(" + _STRING + rb")" + _COLON + rb"(" + _STRING + rb")")
 _SEPARATOR = re.compile(_BLANK + rb"([,}])")
 _CLOSE = re.compile(_BLANK + rb"\}")
 _END = re.compile(_BLANK + rb"\Z")
@@ -78,6 +78,13 @@ def read_header(text: bytes, data_start: int) -> list[TensorSpan]:
     return tensors
 
 
+def read_metadata(text: bytes) -> dict[str, str]:
+    """Return the metadata of a header, values cut to what a person reads; raise FormatError as `read_header` does."""
+    header = _Header(text, 0)
+    header.tensors()
+    return {key: header.value(span) for key, span in header.metadata.items()}
+
+
 class _Header:
     """A reader that goes through the text once, from front to back."""
 
@@ -87,6 +94,7 @@ class _Header:
         self._at = 0
         self._memory_nbytes = _MEMORY_NBYTES + len(text)
         self._shapes: dict[bytes, tuple[int, ...]] = {}
+        self.metadata: dict[str, tuple[int, int]] = {}
 
     def tensors(self) -> list[TensorSpan]:
         """Return the tensors in the order in which they are listed."""
@@ -128,13 +136,20 @@ class _Header:
             more = separator[1] == b","
 
     def _check_metadata(self) -> None:
-        keys: set[str] = set()
         for pair in self._members(_PAIR):
             key = self._string(pair[1])
             self._charge(_KEY_NBYTES + _text_nbytes(key))
-            if key in keys:
+            if key in self.metadata:
                 raise _duplicate(key)
-            keys.add(key)
+            self.metadata[key] = pair.span(2)
+
+    def value(self, span: tuple[int, int]) -> str:
+        """Return a value of the metadata, cut where it is long: what is shown of it is never loaded again."""
+        start, stop = span
+        if stop - start <= MAX_METADATA_NBYTES:
+            string: str = json.loads(self._text[start:stop].decode())
+            return string
+        return self._text[start + 1 : start + MAX_METADATA_NBYTES].decode(errors="ignore") + "..."
 
     def _tensor(self, name: str) -> TensorSpan:
         fields: dict[bytes, bytes] = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 
 from lamella.core.errors import FormatError
 from lamella.core.limits import IO_NBYTES, MAX_SAFETENSORS_HEADER_NBYTES
 from lamella.formats.base import Layout, RandomAccess, TensorSpan
-from lamella.formats.json_header import malformed, read_header, shown
+from lamella.formats.json_header import malformed, read_header, read_metadata, shown
 
 _LENGTH_NBYTES = 8
 """The length of the header, little-endian, stands before the header."""
@@ -34,6 +35,10 @@ class SafetensorsFormat:
         tensors = read_header(text, data_start)
         _check_cover(tensors, data_start, file.nbytes)
         return Layout(self.name, file.nbytes, tuple(tensors))
+
+    def metadata(self, file: RandomAccess) -> Mapping[str, str]:
+        """Return what the header says under `__metadata__`."""
+        return read_metadata(_read_text(file))
 
 
 def _read_text(file: RandomAccess) -> bytes:

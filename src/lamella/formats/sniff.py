@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from lamella.core.errors import FormatError
-from lamella.formats.base import Format, Layout, RandomAccess
-from lamella.formats.builtin import FORMATS, OPAQUE
+from lamella.core.limits import OPAQUE_AVERAGE_NBYTES
+from lamella.formats.base import Beside, DescribedFormat, Format, Layout, RandomAccess, TensorSpan
+from lamella.formats.builtin import DESCRIBED, FORMATS, OPAQUE
 from lamella.formats.skeleton import check_size
 
 HEAD_NBYTES = 4096
 """What a format sees of a file before it claims it."""
 
 
-def read_layout(file: RandomAccess, formats: Sequence[Format] = FORMATS) -> tuple[Layout, FormatError | None]:
+def read_layout(
+    file: RandomAccess,
+    beside: Beside | None = None,
+    formats: Sequence[Format] = FORMATS,
+    described: Sequence[DescribedFormat] = DESCRIBED,
+) -> tuple[Layout, FormatError | None]:
     """Return the layout of any file, and what is wrong with a file that is not the format it claims to be.
 
-    A file that no format claims is opaque. A file that is malformed, or whose skeleton would be too large, is opaque
-    too, and the error says why. Raises FormatError only where no layout can be had: the file shrank while it was read,
-    or has more chunks than a manifest can list.
+    Where no format claims a file, another `beside` it may describe it; else it is opaque. A file that is
+    malformed, or whose skeleton would be too large, is opaque too, and the error says why. Long runs of bytes that
+    belong to no tensor become parts. Raises FormatError only where no layout can be had: the file shrank while it was
+    read, or has more chunks than a manifest can list.
     """
+    try:
+        found = _claimed(file, formats)
+        if found is None and beside is not None:
+            layouts = (one.layout(file, beside) for one in described)
+            found = next((layout for layout in layouts if layout is not None), None)
+        if found is not None:
+            found = _with_parts(file, found)
+            check_size(found)
+    except FormatError as error:
+        return OPAQUE.layout(file), error
+    return found or OPAQUE.layout(file), None
+
+
+def _claimed(file: RandomAccess, formats: Sequence[Format]) -> Layout | None:
     head = bytes(file.read_at(0, min(HEAD_NBYTES, file.nbytes)))
-    for candidate in formats:
-        if candidate.sniff(head, file.nbytes):
-            try:
-                layout = candidate.layout(file)
-                check_size(layout)
-            except FormatError as error:
-                return OPAQUE.layout(file), error
-            return layout, None
-    return OPAQUE.layout(file), None
+    reader = next((one for one in formats if one.sniff(head, file.nbytes)), None)
+    return None if reader is None else reader.layout(file)
+
+
+def _with_parts(file: RandomAccess, layout: Layout) -> Layout:
+    """Return a layout whose skeleton has no long runs: they are cut by their content, as files of no format are."""
+    tensors = tuple(_filled(file, layout))
+    return layout if len(tensors) == len(layout.tensors) else replace(layout, tensors=tensors)
+
+
+def _filled(file: RandomAccess, layout: Layout) -> Iterator[TensorSpan]:
+    end = 0
+    for span in layout.tensors:
+        yield from _cut(file, end, span.offset)
+        yield span
+        end = span.offset + span.spec.nbytes
+    yield from _cut(file, end, layout.nbytes)
+
+
+def _cut(file: RandomAccess, start: int, stop: int) -> Iterator[TensorSpan]:
+    if stop - start > OPAQUE_AVERAGE_NBYTES:
+        yield from OPAQUE.chunks(file, start, stop)

@@ -36,7 +36,10 @@ _EXCLUSIONS = (":!", ":^", ":(exclude")
 
 @dataclass(frozen=True, slots=True)
 class AddedFile:
-    """One model file that was added. `stored_nbytes` is what the store grew by, `warning` why it is kept as bytes."""
+    """One model file that was added. `stored_nbytes` is what the store grew by, `warning` why it is kept as bytes.
+
+    `foreign` are names of code that its framework would run to load it; nothing of it was run.
+    """
 
     path: str
     format: str
@@ -45,6 +48,7 @@ class AddedFile:
     new_objects: int
     stored_nbytes: int
     warning: str | None
+    foreign: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +199,14 @@ def _stage(
             yield from fresh
             yield from models_beside(repository, reader, opened.path)
 
-        checked = check_in(repository.store, opened.source, parents, progress, others)
+        checked = check_in(repository.store, opened.source, parents, progress, others, opened.beside)
         opened.ensure_unchanged()
         manifest = checked.manifest
         text = write_manifest(manifest)
         report = _describe(opened, checked)
     else:
         manifest = parse_for_git(opened.path, text)
-        report = AddedFile(opened.path, manifest.format, len(manifest.rows), len(text), 0, 0, None)
+        report = AddedFile(opened.path, manifest.format, len(manifest.tensors), len(text), 0, 0, None, ())
     oid = write_blob(repository.git, text)
     _remember(fresh, manifest)
     return _Staged(IndexEntry(opened.path, mode, oid, 0), opened.state, report)
@@ -219,8 +223,8 @@ def _describe(opened: OpenedFile, checked: CheckedIn) -> AddedFile:
     warning = None if checked.warning is None else checked.warning.message
     manifest, added = checked.manifest, checked.added
     return AddedFile(
-        opened.path, manifest.format, len(manifest.rows), opened.state.st_size, added.objects, added.stored_nbytes,
-        warning,
+        opened.path, manifest.format, len(manifest.tensors), opened.state.st_size, added.objects, added.stored_nbytes,
+        warning, checked.foreign,
     )  # fmt: skip
 
 

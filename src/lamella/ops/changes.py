@@ -46,7 +46,7 @@ def compare(path: str, before: Manifest | None, after: Manifest | None) -> FileC
     assert newest is not None
     what = "added" if before is None else "removed" if after is None else "changed"
     changes = _tensor_changes(before, after)
-    return FileChange(path, what, newest.format, len(newest.rows), changes, not changes and what == "changed")
+    return FileChange(path, what, newest.format, len(newest.tensors), changes, not changes and what == "changed")
 
 
 def _tensor_changes(before: Manifest | None, after: Manifest | None) -> tuple[TensorChange, ...]:
@@ -68,7 +68,7 @@ def _by_name(manifest: Manifest | None) -> dict[str, Row]:
     if manifest is None:
         return {}
     if manifest.format != OPAQUE:
-        return {row.spec.name: row for row in manifest.rows}
+        return {row.spec.name: row for row in manifest.tensors}
     # The parts of an opaque file have no names of their own; what they hold tells them apart.
     return {f"part {row.object.hex()[:12]}": row for row in manifest.rows}
 

@@ -14,7 +14,9 @@ from typing import IO, Any
 from lamella.core import fsio
 from lamella.core.errors import ConflictError, FormatError, LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
+from lamella.formats.base import Beside
 from lamella.formats.file import DescriptorFile
+from lamella.formats.neighbours import FolderNeighbours
 from lamella.repo.arrayfile import ArrayFile
 from lamella.repo.attributes import filtered
 from lamella.repo.checkin import check_in
@@ -76,9 +78,9 @@ def commit(
         with _opened(source) as file:
             nbytes = os.fstat(file.fileno()).st_size
             _refuse_what_is_no_model(file, nbytes)
-            checked = check_in(
-                repository.store, DescriptorFile(file.fileno(), nbytes, source), parents, progress, others
-            )
+            model = DescriptorFile(file.fileno(), nbytes, source)
+            with _beside(Path(source)) as beside:
+                checked = check_in(repository.store, model, parents, progress, others, beside)
     manifest = write_manifest(checked.manifest)
     mode = kept.mode if kept and stat.S_ISREG(kept.mode) else PLAIN
     follows = repository.git.worktree is not None and reference == head
@@ -129,6 +131,16 @@ def _opened(source: str | Path) -> IO[bytes]:
         raise NotFoundError(f"there is no file {source}", kind="path-unknown", hint="check the spelling") from exc
     except OSError as exc:
         raise fsio.backend_error(exc, source) from exc
+
+
+@contextlib.contextmanager
+def _beside(source: Path) -> Iterator[Beside]:
+    folder = os.open(source.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with FolderNeighbours(folder, source.parent) as neighbours:
+            yield Beside(source.name, neighbours)
+    finally:
+        os.close(folder)
 
 
 def _head(repository: Repository) -> str:

@@ -143,4 +143,5 @@ def identify(repository: Repository, path: str, progress: Progress = SILENT) -> 
         text = opened.manifest_text()
         if text is not None:
             return Identified(parse_for_git(path, text), opened.state)
-        return Identified(identify_file(opened.source, repository.config.threads, progress), opened.state)
+        manifest = identify_file(opened.source, repository.config.threads, progress, opened.beside)
+        return Identified(manifest, opened.state)

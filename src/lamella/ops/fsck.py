@@ -138,7 +138,7 @@ class _Structures:
 
     def fault(self, manifest: Manifest) -> LamellaError | None:
         """Return what keeps a manifest whose skeleton can be read from being that of a file."""
-        key, specs = (manifest.format, manifest.skeleton), [row.spec for row in manifest.rows]
+        key, specs = (manifest.format, manifest.skeleton), [row.spec for row in (*manifest.rows, *manifest.views)]
         if self._agreed.get(key) == specs:
             return None
         try:
@@ -219,4 +219,4 @@ class _Copies:
             if opened.manifest_text() is not None:
                 return []
             nbytes = opened.state.st_size
-        return file_sources(_ClosedFile(worktree, path, nbytes))
+            return file_sources(_ClosedFile(worktree, path, nbytes), opened.beside)

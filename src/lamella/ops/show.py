@@ -73,7 +73,7 @@ def show(repository: Repository, specification: str) -> ShowReport:
     store = repository.store
     tensors = tuple(
         ShownTensor(row.spec.name, row.spec.dtype.name, row.spec.shape, row.spec.nbytes, row.object.hex(), *stored)
-        for row, stored in ((row, _stored(store, row.object)) for row in manifest.rows)
+        for row, stored in ((row, _stored(store, row.object)) for row in (*manifest.rows, *manifest.views))
     )
     distinct = {tensor.object: tensor.stored_nbytes or 0 for tensor in tensors}
     missing = sum(tensor.stored_nbytes is None for tensor in tensors)
@@ -113,5 +113,5 @@ def list_files(repository: Repository, paths: Sequence[str] = ()) -> tuple[Liste
 
 
 def _listed(path: str, manifest: Manifest, filled: bool) -> ListedFile:
-    tensors = len(manifest.rows)
+    tensors = len(manifest.tensors)
     return ListedFile(path, manifest.format, tensors, manifest.nbytes, manifest.model_id(), filled)

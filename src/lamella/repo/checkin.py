@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+
+from blake3 import blake3
 
 from lamella.codec.delta import LAYOUT_OF_DTYPE
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.core.ids import ObjectId
 from lamella.core.progress import SILENT, Progress
-from lamella.formats.base import Layout, RandomAccess, TensorSpan
+from lamella.formats.arrange import strided
+from lamella.formats.base import Beside, Layout, RandomAccess, TensorSpan, TensorView
 from lamella.formats.file import BytesFile
 from lamella.formats.skeleton import build_skeleton
 from lamella.formats.sniff import read_layout
+from lamella.formats.strided import read_view
 from lamella.repo.manifest import OPAQUE, Manifest, Row
 from lamella.repo.relatives import family_of, needs_family
 from lamella.store.objects import ObjectStore
@@ -23,11 +27,15 @@ from lamella.store.writer import Added, Source, add_objects, identify
 
 @dataclass(frozen=True, slots=True)
 class CheckedIn:
-    """A file's manifest, what storing it added, and why it is opaque although it claims a format."""
+    """A file's manifest, what storing it added, and why it is opaque although it claims a format.
+
+    `foreign` are names of code that the file would have its framework run.
+    """
 
     manifest: Manifest
     added: Added
     warning: FormatError | None
+    foreign: tuple[str, ...]
 
 
 def check_in(
@@ -36,6 +44,7 @@ def check_in(
     parents: Sequence[Manifest],
     progress: Progress = SILENT,
     others: Callable[[], Iterable[Manifest]] = tuple,
+    beside: Beside | None = None,
 ) -> CheckedIn:
     """Store every tensor of `file` that is not stored yet and return its manifest.
 
@@ -44,7 +53,7 @@ def check_in(
     only then, and from which no more is taken than is looked at. When this returns, the objects are durable. Raises
     ConflictError (file-changed) where the file changes meanwhile.
     """
-    layout, warning = read_layout(file)
+    layout, warning = read_layout(file, beside)
     sources = _sources(file, layout, parents)
     if layout.format != OPAQUE and needs_family(store, layout.tensors, parents):
         family = family_of(layout.tensors, parents, others())
@@ -54,18 +63,20 @@ def check_in(
             for source, span in zip(sources[first:], layout.tensors, strict=True)
         ]
     ids, added = add_objects(store, sources, progress)
-    return CheckedIn(_manifest(layout, ids), added, warning)
+    return CheckedIn(_manifest(file, layout, ids), added, warning, layout.foreign)
 
 
-def identify_file(file: RandomAccess, threads: int, progress: Progress = SILENT) -> Manifest:
+def identify_file(
+    file: RandomAccess, threads: int, progress: Progress = SILENT, beside: Beside | None = None
+) -> Manifest:
     """Return the manifest of `file` without storing anything."""
-    layout, _ = read_layout(file)
-    return _manifest(layout, identify(_sources(file, layout, ()), threads, progress))
+    layout, _ = read_layout(file, beside)
+    return _manifest(file, layout, identify(_sources(file, layout, ()), threads, progress))
 
 
-def file_sources(file: RandomAccess) -> list[Source]:
+def file_sources(file: RandomAccess, beside: Beside | None = None) -> list[Source]:
     """Return the objects that `file` consists of, ready to be stored alone."""
-    layout, _ = read_layout(file)
+    layout, _ = read_layout(file, beside)
     return _sources(file, layout, ())
 
 
@@ -75,7 +86,7 @@ def _is_plain(layout: Layout) -> bool:
 
 
 def _sources(file: RandomAccess, layout: Layout, parents: Sequence[Manifest]) -> list[Source]:
-    by_name = [{row.spec.name: row for row in parent.rows} for parent in parents if parent.format != OPAQUE]
+    by_name = [{(row.spec.name, row.part): row for row in parent.rows} for parent in parents if parent.format != OPAQUE]
     sources = []
     if not _is_plain(layout):
         skeleton = BytesFile(build_skeleton(file, layout))
@@ -85,8 +96,8 @@ def _sources(file: RandomAccess, layout: Layout, parents: Sequence[Manifest]) ->
     return sources
 
 
-def _tensor_source(file: RandomAccess, span: TensorSpan, by_name: list[dict[str, Row]]) -> Source:
-    rows = [rows[span.spec.name] for rows in by_name if span.spec.name in rows]
+def _tensor_source(file: RandomAccess, span: TensorSpan, by_name: list[dict[tuple[str, bool], Row]]) -> Source:
+    rows = [rows[span.spec.name, span.part] for rows in by_name if (span.spec.name, span.part) in rows]
     candidates = dict.fromkeys(row.object for row in rows if row.spec.dtype == span.spec.dtype)
     dtype = span.spec.dtype
     read = partial(_read, file, span.offset)
@@ -97,8 +108,25 @@ def _read(file: RandomAccess, start: int, offset: int, nbytes: int) -> Buffer:
     return file.read_at(start + offset, nbytes)
 
 
-def _manifest(layout: Layout, ids: Sequence[ObjectId]) -> Manifest:
+def _manifest(file: RandomAccess, layout: Layout, ids: Sequence[ObjectId]) -> Manifest:
     skeleton = None if _is_plain(layout) else ids[0]
     objects = ids if skeleton is None else ids[1:]
-    rows = tuple(Row(span.spec, identity) for span, identity in zip(layout.tensors, objects, strict=True))
-    return Manifest(layout.format, skeleton, rows)
+    marked = layout.format != OPAQUE  # of an opaque file every row is a part, and none says so
+    spans = zip(layout.tensors, objects, strict=True)
+    rows = tuple(Row(span.spec, identity, marked and span.part) for span, identity in spans)
+    whole = {(span.offset, span.spec.nbytes): row.object for span, row in zip(layout.tensors, rows, strict=True)}
+    views = tuple(Row(view.spec, _tied(view, whole) or _hash_view(file, view)) for view in layout.views)
+    return Manifest(layout.format, skeleton, rows, views)
+
+
+def _tied(view: TensorView, whole: Mapping[tuple[int, int], ObjectId]) -> ObjectId | None:
+    """Return the object of the span that holds just what a view does, if there is one."""
+    found = strided(view.spec, view.boxes[0].offset, view.boxes[0].strides, swapped=view.swapped)
+    return whole.get((found.offset, view.spec.nbytes)) if isinstance(found, TensorSpan) else None
+
+
+def _hash_view(file: RandomAccess, view: TensorView) -> ObjectId:
+    hasher = blake3()
+    for piece in read_view(file, view):
+        hasher.update(piece)
+    return ObjectId(hasher.digest())

@@ -12,9 +12,11 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError, FormatError, IntegrityError, UsageError
 from lamella.core.limits import MAX_SKELETON_NBYTES
 from lamella.core.progress import SILENT, Progress
-from lamella.formats.hollow import agrees
+from lamella.formats.base import TensorSpan
+from lamella.formats.hollow import HollowFile, agrees, layout_of
 from lamella.formats.skeleton import Skeleton
-from lamella.repo.manifest import Manifest
+from lamella.formats.strided import read_view
+from lamella.repo.manifest import OPAQUE, Manifest
 from lamella.store.objects import ObjectStore
 from lamella.store.reader import Piece, stream_objects
 
@@ -56,13 +58,55 @@ def load_skeleton(store: ObjectStore, manifest: Manifest) -> Skeleton:
     that took the one from this side and the others from that: the file would be one that nobody can load.
     """
     skeleton = _read_skeleton(store, manifest)
-    if not agrees(manifest.format, skeleton, [row.spec for row in manifest.rows]):
-        raise ConflictError(
-            "the manifest lists other tensors than the header of its file",
-            kind="manifest-mixed",
-            hint="the merge mixed two structures; take one side with `git checkout REV -- PATH`",
-        )
+    if not _is_whole(store, manifest, skeleton):
+        raise _mixed()
     return skeleton
+
+
+def _is_whole(store: ObjectStore, manifest: Manifest, skeleton: Skeleton) -> bool:
+    if manifest.format == OPAQUE:
+        return skeleton == Skeleton.plain(len(manifest.rows))
+    try:
+        file = stored_file(store, manifest, skeleton, only_parts=True)
+    except FormatError:
+        return False
+    rows = zip(manifest.rows, file.tensor_offsets, strict=True)
+    spans = [TensorSpan(row.spec, offset, row.part) for row, offset in rows]
+    return agrees(manifest.format, file, spans, [row.spec for row in manifest.views])
+
+
+def stored_file(store: ObjectStore, manifest: Manifest, skeleton: Skeleton, *, only_parts: bool = False) -> HollowFile:
+    """Return the file that `manifest` stands for, read where it is asked for, or `only_parts` beside its skeleton.
+
+    Raises FormatError (skeleton-malformed) where skeleton and manifest do not have one number of tensors.
+    """
+    rows = manifest.rows
+
+    def read_row(number: int, start: int, stop: int) -> Buffer:
+        return store.open(rows[number].object).read(start, stop)
+
+    return HollowFile(skeleton, _tensor_nbytes(manifest), read_row, lambda number: rows[number].part or not only_parts)
+
+
+def view_pieces(store: ObjectStore, manifest: Manifest, name: str) -> Iterator[bytes]:
+    """Yield the bytes of a tensor that has none of its own in the file, gathered from those that have.
+
+    Raises ConflictError (manifest-mixed) as `load_skeleton` does, also where this version cannot read the format.
+    """
+    file = stored_file(store, manifest, load_skeleton(store, manifest))
+    layout = layout_of(manifest.format, file)
+    view = next((one for one in layout.views if one.spec.name == name), None) if layout else None
+    if view is None:
+        raise _mixed()
+    yield from read_view(file, view)
+
+
+def _mixed() -> ConflictError:
+    return ConflictError(
+        "the manifest lists other tensors than the header of its file",
+        kind="manifest-mixed",
+        hint="the merge mixed two structures; take one side with `git checkout REV -- PATH`",
+    )
 
 
 def _read_skeleton(store: ObjectStore, manifest: Manifest) -> Skeleton:

@@ -37,6 +37,9 @@ HINT_LINES = (
 )
 OPAQUE = "opaque"
 INDENT = "    "
+PART = " part"
+VIEW = " view"
+"""What stands behind the shape of a row that is no tensor with bytes of its own."""
 
 _SHORT_LINE_LENGTH = 200
 _BARE_NAME = re.compile(r"[!$-\[\]-~][!-\[\]-~]*\Z")
@@ -48,27 +51,38 @@ _MENTIONED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One tensor of a model file and the object that holds its bytes."""
+    """One tensor of a model file and the object that holds its bytes; a `part` is an object and no tensor."""
 
     spec: TensorSpec
     object: ObjectId
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """A model file as objects: `rows` in file order, and the skeleton that holds the rest of the file.
 
-    `skeleton` is None for a file that is nothing but its rows. Names are unique, save in the opaque format.
+    `skeleton` is None for a file that is nothing but its rows. `views` are tensors that have no bytes of their own in
+    the file; their ids say what they hold, and need not be stored. Names of tensors are unique, save in the opaque
+    format.
     """
 
     format: str
     skeleton: ObjectId | None
     rows: tuple[Row, ...]
+    views: tuple[Row, ...] = ()
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all tensors; the file adds its skeleton."""
+        """The bytes of all rows; the file adds its skeleton."""
         return sum(row.spec.nbytes for row in self.rows)
+
+    @property
+    def tensors(self) -> tuple[Row, ...]:
+        """The tensors of the model: rows that are no parts, and views."""
+        if not self.views and not any(row.part for row in self.rows):
+            return self.rows
+        return (*(row for row in self.rows if not row.part), *self.views)
 
     def objects(self) -> Iterator[ObjectId]:
         """Yield the id of every object that the file needs."""
@@ -82,7 +96,7 @@ class Manifest:
 
         It is the BLAKE3-256 digest of the sorted lines ``name dtype shape object`` that the manifest would hold.
         """
-        lines = sorted(f"{describe(row.spec)} {row.object.hex()}\n" for row in self.rows)
+        lines = sorted(f"{describe(row.spec)} {row.object.hex()}\n" for row in self.tensors)
         return blake3("".join(lines).encode()).hexdigest()
 
 
@@ -98,7 +112,9 @@ def write_manifest(manifest: Manifest) -> bytes:
     if manifest.skeleton is not None:
         lines += ["skeleton", INDENT + manifest.skeleton.hex()]
     for row in manifest.rows:
-        lines += [describe(row.spec), INDENT + row.object.hex()]
+        lines += [describe(row.spec) + (PART if row.part else ""), INDENT + row.object.hex()]
+    for row in manifest.views:
+        lines += [describe(row.spec) + VIEW, INDENT + row.object.hex()]
     lines.append("")
     return "\n".join(lines).encode()
 
@@ -202,15 +218,22 @@ def _parse_body(lines: list[str], start: int) -> Manifest:
     if len(lines) - position > 2 * MAX_TENSORS:
         raise _malformed(position, f"there are more than {MAX_TENSORS} tensors")
     rows: list[Row] = []
+    views: list[Row] = []
     names: set[str] = set()
-    while position < len(lines):
-        spec = _spec(lines, position)
+    for index in range(position, len(lines), 2):
+        mark, spec = _spec(lines, index)
+        row = Row(spec, _parse_object(lines, index + 1), mark == PART)
+        if views and mark != VIEW:
+            raise _malformed(index + 1, "a tensor stands behind the views")
+        (views if mark == VIEW else rows).append(row)
+        if mark == PART:
+            continue
         if container != OPAQUE and spec.name in names:
-            raise _malformed(position + 1, "a tensor of that name stands above")
+            raise _malformed(index + 1, "a tensor of that name stands above")
         names.add(spec.name)
-        rows.append(Row(spec, _parse_object(lines, position + 1)))
-        position += 2
-    return Manifest(container, skeleton, tuple(rows))
+    if container == OPAQUE and (views or any(row.part for row in rows)):
+        raise _malformed(position, "an opaque file has neither parts nor views")
+    return Manifest(container, skeleton, tuple(rows), tuple(views))
 
 
 def _parse_object(lines: list[str], index: int) -> ObjectId:
@@ -223,10 +246,13 @@ def _parse_object(lines: list[str], index: int) -> ObjectId:
         raise _malformed(index + 1, "an object id is missing or malformed") from None
 
 
-def _spec(lines: list[str], index: int) -> TensorSpec:
+def _spec(lines: list[str], index: int) -> tuple[str, TensorSpec]:
+    """Return what stands behind the shape, and the tensor."""
     line = lines[index]
+    mark = next((mark for mark in (PART, VIEW) if line.endswith(mark)), "")
+    line = line.removesuffix(mark)
     try:
-        return _parse_short_spec(line) if len(line) <= _SHORT_LINE_LENGTH else _parse_spec(line)
+        return mark, _parse_short_spec(line) if len(line) <= _SHORT_LINE_LENGTH else _parse_spec(line)
     except FormatError:
         raise
     except ValueError as exc:

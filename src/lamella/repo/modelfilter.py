@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import partial
 
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
-from lamella.core.errors import ConflictError, FormatError
+from lamella.core.errors import BackendError, ConflictError, FormatError, UsageError
 from lamella.core.limits import IO_NBYTES, MAX_MANIFEST_NBYTES
+from lamella.formats.base import Beside
 from lamella.formats.file import DescriptorFile
+from lamella.formats.neighbours import FolderNeighbours
 from lamella.repo.checkin import check_in, identify_file
-from lamella.repo.checkout import file_pieces, load_skeleton
+from lamella.repo.checkout import file_pieces, load_skeleton, split_path
 from lamella.repo.manifest import PREFIX, is_manifest, parse_for_git, parse_manifest, write_manifest
 from lamella.repo.packetline import Content
 from lamella.repo.relatives import models_beside
@@ -62,13 +65,14 @@ class ModelFilter:
                 self._check_kept(path, text)
                 yield text
                 return
-            if self._clean is Clean.IDENTIFY:
-                yield write_manifest(identify_file(file, store.config.threads))
-                return
-            with self._repository.reader() as reader:
-                parents = self._repository.parents(reader, path)
-                others = partial(models_beside, self._repository, reader, path)
-                checked = check_in(store, file, parents, others=others)
+            with self._beside(path) as beside:
+                if self._clean is Clean.IDENTIFY:
+                    yield write_manifest(identify_file(file, store.config.threads, beside=beside))
+                    return
+                with self._repository.reader() as reader:
+                    parents = self._repository.parents(reader, path)
+                    others = partial(models_beside, self._repository, reader, path)
+                    checked = check_in(store, file, parents, others=others, beside=beside)
         if checked.warning is not None:
             self._warn(path, f"{checked.warning.message}; it is kept as plain bytes")
         yield write_manifest(checked.manifest)
@@ -88,6 +92,24 @@ class ModelFilter:
             if self._clean is Clean.STORE and index.with_name(f"{index.name}.lock").exists():
                 raise
             self._warn(path, error.message)
+
+    @contextlib.contextmanager
+    def _beside(self, path: str) -> Iterator[Beside | None]:
+        """Lend what lies beside a path in the worktree, from where Git takes what it sends."""
+        if self._repository.git.worktree is None:
+            yield None
+            return
+        directories, name = split_path(path)
+        try:
+            folder = fsio.open_directory_beneath(self._repository.worktree, directories)
+        except (BackendError, UsageError):  # the folder is gone, or a link: nothing describes the file
+            yield None
+            return
+        try:
+            with FolderNeighbours(folder) as neighbours:
+                yield Beside(name, neighbours)
+        finally:
+            os.close(folder)
 
     @contextlib.contextmanager
     def _spooled(self, path: str, content: Iterable[Buffer]) -> Iterator[DescriptorFile]:

@@ -28,8 +28,8 @@ MOST_ASKED = 3
 
 def needs_family(store: ObjectStore, spans: Sequence[TensorSpan], parents: Sequence[Manifest]) -> bool:
     """Say whether it is worth while to look beyond the version before: it lacks a tensor, or was derived itself."""
-    rows = {row.spec: row.object for parent in reversed(parents) for row in parent.rows}
-    large = [span.spec for span in spans if span.spec.nbytes >= LEAST_NBYTES]
+    rows = {row.spec: row.object for parent in reversed(parents) for row in parent.rows if not row.part}
+    large = [span.spec for span in spans if span.spec.nbytes >= LEAST_NBYTES and not span.part]
     if any(spec not in rows for spec in large):
         return True
     try:

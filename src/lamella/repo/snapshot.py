@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lamella.core.errors import IntegrityError, NotFoundError
+from blake3 import blake3
+
+from lamella.core.errors import IntegrityError, NotFoundError, UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.repo.arrays import to_array
-from lamella.repo.checkout import load_skeleton
+from lamella.repo.checkout import load_skeleton, view_pieces
 from lamella.repo.manifest import OPAQUE, Manifest, Row
 from lamella.store.chain import Chain
 from lamella.store.objects import ObjectStore
@@ -31,8 +33,9 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
         self.manifest = manifest
         self.label = label
         self._checked = False
-        rows = () if manifest.format == OPAQUE else manifest.rows
+        rows = () if manifest.format == OPAQUE else manifest.tensors
         self._rows: dict[str, Row] = {row.spec.name: row for row in rows}
+        self._views = {row.spec.name for row in manifest.views}
 
     def specs(self) -> Sequence[TensorSpec]:
         """Return the tensors in file order."""
@@ -55,11 +58,32 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytearray:
         """Return the bytes from `start` to `stop` of one tensor, decoding only the chunks they touch."""
-        return self._open(self._row(name)).read(start, stop)
+        row = self._row(name)
+        if name in self._views and not self._store.contains(row.object):
+            return self._read_view(row, start, stop)
+        return self._open(row).read(start, stop)
 
     def __getitem__(self, name: str) -> numpy.ndarray[Any, Any]:
-        row = self._rows[name]
-        return to_array(row.spec, self._open(row).read())
+        return to_array(self._rows[name].spec, self.read(name))
+
+    def _read_view(self, row: Row, start: int, stop: int | None) -> bytearray:
+        """Gather a tensor that has no bytes of its own; a whole one is held against its id."""
+        stop = row.spec.nbytes if stop is None else min(stop, row.spec.nbytes)
+        if start < 0:
+            raise UsageError(f"cannot read from byte {start}", kind="bad-argument")
+        out, at = bytearray(), 0
+        for piece in view_pieces(self._store, self.manifest, row.spec.name):
+            out += piece[max(0, start - at) : max(0, stop - at)]
+            at += len(piece)
+            if at >= stop:
+                break
+        if start == 0 and stop == row.spec.nbytes and blake3(out).digest() != row.object:
+            raise IntegrityError(
+                f"view {row.spec.name!r} of {self.label} does not hold what its id says",
+                kind="object-wrong-id",
+                hint="the manifest was altered; take it from another revision",
+            )
+        return out
 
     def _check_once(self) -> None:
         """Refuse a manifest in which a merge mixed two structures; what cannot be read of it is no reason to."""

@@ -12,7 +12,9 @@ from pathlib import Path
 from lamella.core import fsio, locks
 from lamella.core.errors import BackendError, ConflictError, FormatError, NotFoundError, UsageError
 from lamella.core.limits import MAX_MANIFEST_NBYTES
+from lamella.formats.base import Beside
 from lamella.formats.file import DescriptorFile
+from lamella.formats.neighbours import FolderNeighbours
 from lamella.repo.attributes import filtered
 from lamella.repo.checkout import split_path
 from lamella.repo.gitindex import refresh_stat
@@ -35,17 +37,26 @@ class OpenedFile:
     path: str
     fd: int
     state: os.stat_result
+    directory_fd: int
+    neighbours: FolderNeighbours
 
     @property
     def source(self) -> DescriptorFile:
         """The file as the formats read it."""
         return DescriptorFile(self.fd, self.state.st_size, self.path)
 
+    @property
+    def beside(self) -> Beside:
+        """Where the file lies, for containers that take several."""
+        return Beside(self.path.rpartition("/")[2], self.neighbours)
+
     def __enter__(self) -> OpenedFile:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.neighbours.close()
         os.close(self.fd)
+        os.close(self.directory_fd)
 
     def manifest_text(self) -> bytes | None:
         """Return the content where it is a manifest's text and not a model, as in a worktree that was not filled."""
@@ -79,21 +90,20 @@ def open_file(worktree: Path, path: str) -> OpenedFile:
         raise
     try:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory_fd)
-    except FileNotFoundError as exc:
-        raise _no_file(path) from exc
     except OSError as exc:
+        os.close(directory_fd)
+        if isinstance(exc, FileNotFoundError):
+            raise _no_file(path) from exc
         if exc.errno in (errno.ELOOP, errno.ENXIO):
             raise _not_regular(path) from exc
         reason = (exc.strerror or str(exc)).lower()
         hint = "check the owner and the permissions, and how many files a process may have open"
         raise BackendError(f"cannot open {path}: {reason}", kind="unreadable", hint=hint) from exc
-    finally:
-        os.close(directory_fd)
-    state = os.fstat(fd)
-    if not stat.S_ISREG(state.st_mode):
-        os.close(fd)
-        raise _not_regular(path)
-    return OpenedFile(path, fd, state)
+    opened = OpenedFile(path, fd, os.fstat(fd), directory_fd, FolderNeighbours(directory_fd, worktree))
+    if not stat.S_ISREG(opened.state.st_mode):
+        with opened:
+            raise _not_regular(path)
+    return opened
 
 
 def _not_regular(path: str) -> UsageError:

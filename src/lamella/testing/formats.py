@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import tracemalloc
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from lamella.core.errors import FormatError
 from lamella.formats.base import Format, Layout
 from lamella.formats.file import BytesFile
+from lamella.formats.hollow import HollowFile
 from lamella.formats.skeleton import Skeleton, build_skeleton
+from lamella.formats.strided import read_view
 
 HEAD_NBYTES = 4096
 BASE_MEMORY_NBYTES = 64_000_000
@@ -52,6 +55,19 @@ class FormatSuite:
         for data in self.files():
             assert reassembled(data, self.format.layout(BytesFile(data))) == data
 
+    def test_a_file_is_read_again_without_what_its_tensors_hold(self) -> None:
+        for data in self.files():
+            layout = self.format.layout(BytesFile(data))
+            hollow = _hollow(data, layout)
+            assert self.format.layout(hollow) == layout
+            assert self.format.metadata(hollow) == self.format.metadata(BytesFile(data))
+
+    def test_metadata_is_text(self) -> None:
+        for data in self.files():
+            for key, value in self.format.metadata(BytesFile(data)).items():
+                assert isinstance(key, str)
+                assert isinstance(value, str)
+
     def test_a_file_cut_anywhere_is_laid_out_or_refused(self) -> None:
         for data in self.files():
             for nbytes in [*range(min(512, len(data))), *range(512, len(data), 64)]:
@@ -82,6 +98,10 @@ class FormatSuite:
             return
         check_spans(layout)
         assert reassembled(data, layout) == data
+        for view in layout.views:
+            assert sum(map(len, read_view(BytesFile(data), view))) == view.spec.nbytes
+        with contextlib.suppress(FormatError):
+            self.format.metadata(BytesFile(data))
 
 
 def check_spans(layout: Layout) -> None:
@@ -104,6 +124,17 @@ def reassembled(data: bytes, layout: Layout) -> bytes:
             piece = memoryview(data)[span.offset : span.offset + span.spec.nbytes]
         made[offset : offset + len(piece)] = piece
     return bytes(made)
+
+
+def _hollow(data: bytes, layout: Layout) -> HollowFile:
+    """Return the file as it is read again: its skeleton and its parts, and nothing of its tensors."""
+    spans = layout.tensors
+
+    def read_part(number: int, start: int, stop: int) -> bytes:
+        return data[spans[number].offset + start : spans[number].offset + stop]
+
+    skeleton = Skeleton.parse(build_skeleton(BytesFile(data), layout))
+    return HollowFile(skeleton, [span.spec.nbytes for span in spans], read_part, lambda number: spans[number].part)
 
 
 def _altered(data: bytes, count: int, choices: random.Random) -> Iterator[bytes]:

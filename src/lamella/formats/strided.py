@@ -1,0 +1,81 @@
+"""Reading views: elements that lie apart, gathered into row-major order in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from lamella.core.limits import GATHER_NBYTES
+from lamella.formats.arrange import extent
+from lamella.formats.base import Box, RandomAccess, TensorView
+
+if TYPE_CHECKING:
+    import numpy
+
+_LEAST_SHARE = 4
+"""What is read at once is at most so many times what is wanted of it."""
+
+
+def read_view(file: RandomAccess, view: TensorView) -> Iterator[bytes]:
+    """Yield the bytes of a view's tensor, row-major and little-endian, in pieces of some MiB at most.
+
+    Raises FormatError (file-truncated) where the file ends before them.
+    """
+    shape = view.spec.shape
+    element_nbytes = view.spec.dtype.bits // 8
+    # The first axes are gone through index by index, one in slabs, and the last are taken whole.
+    axis = 0
+    while axis < len(shape) and prod(shape[axis + 1 :]) * element_nbytes > GATHER_NBYTES:
+        axis += 1
+    if axis == len(shape):
+        yield _gathered(file, view, (0,) * axis, shape)
+        return
+    rows = max(1, GATHER_NBYTES // max(1, prod(shape[axis + 1 :]) * element_nbytes))
+    for index in product(*(range(n) for n in shape[:axis])):
+        for first in range(0, shape[axis], rows):
+            origin = (*index, first, *(0 for _ in shape[axis + 1 :]))
+            count = min(rows, shape[axis] - first)
+            yield _gathered(file, view, origin, (*(1 for _ in index), count, *shape[axis + 1 :]))
+
+
+def _gathered(file: RandomAccess, view: TensorView, origin: tuple[int, ...], shape: tuple[int, ...]) -> bytes:
+    """Return the elements from `origin` on, `shape` of them on each axis."""
+    import numpy
+
+    element_nbytes = view.spec.dtype.bits // 8
+    made = numpy.empty((*shape, element_nbytes), numpy.uint8)
+    for box in view.boxes:
+        starts = [max(a, b) for a, b in zip(origin, box.origin, strict=True)]
+        stops = [min(a + n, b + m) for a, n, b, m in zip(origin, shape, box.origin, box.shape, strict=True)]
+        if all(start < stop for start, stop in zip(starts, stops, strict=True)):
+            offset = box.offset + sum(
+                (start - first) * step for start, first, step in zip(starts, box.origin, box.strides, strict=True)
+            )
+            extents = tuple(stop - start for start, stop in zip(starts, stops, strict=True))
+            where = tuple(
+                slice(start - first, stop - first) for start, stop, first in zip(starts, stops, origin, strict=True)
+            )
+            _read_into(file, Box((), extents, offset, box.strides), made[where])
+    if view.swapped:
+        made = made.reshape(-1, view.spec.dtype.item_nbytes)[:, ::-1]
+    return made.tobytes()
+
+
+def _read_into(file: RandomAccess, box: Box, target: numpy.ndarray[Any, Any]) -> None:
+    """Fill `target`, of the box's shape and an axis for the bytes of an element, with the box's elements."""
+    import numpy
+
+    element_nbytes = target.shape[-1]
+    start, stop = extent(box, element_nbytes)
+    if stop - start <= min(GATHER_NBYTES, _LEAST_SHARE * target.size) or target.size == element_nbytes:
+        data = numpy.frombuffer(file.read_at(start, stop - start), numpy.uint8)
+        target[...] = numpy.lib.stride_tricks.as_strided(data, target.shape, (*box.strides, 1), writeable=False)
+        return
+    axis = max((n for n, extent in enumerate(box.shape) if extent > 1), key=lambda n: box.strides[n])
+    half = box.shape[axis] // 2
+    for first, last in ((0, half), (half, box.shape[axis])):
+        shape = (*box.shape[:axis], last - first, *box.shape[axis + 1 :])
+        where = (*(slice(None) for _ in range(axis)), slice(first, last))
+        _read_into(file, Box((), shape, box.offset + first * box.strides[axis], box.strides), target[where])
