@@ -82,6 +82,10 @@ OPAQUE_MAX_NBYTES = 4 * MIB
 MAX_METADATA_NBYTES = 4 * KIB
 """What is shown and compared of one value that a file has beside its tensors."""
 
+MAX_ZIP_MEMBERS = 250_000
+MAX_ZIP_DIRECTORY_NBYTES = 64 * MIB
+"""A zip directory is held in memory; the largest checkpoints have some 10,000 members."""
+
 LEAST_PART_NBYTES = 64 * KIB
 """Bytes of a file that no tensor has and views point at become an object of their own from here on."""
 
