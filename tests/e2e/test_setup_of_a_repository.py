@@ -30,7 +30,7 @@ def test_a_directory_becomes_a_repository(elsewhere, git_environment):
         ended = run(elsewhere, PROGRAM, "init", str(directory))
         assert ended.code == 0
         assert ended.out.startswith(f"made a Git repository in {directory}\n")
-        assert ended.out.endswith("next: `lamella track '*.safetensors'`, then `lamella add` a model\n")
+        assert ended.out.endswith("next: `lamella track --models`, then `lamella add` a model\n")
         assert Workbench(directory).git("rev-parse", "--is-inside-work-tree") == "true"
 
 
@@ -173,6 +173,15 @@ def test_paths_are_tracked_as_they_are_named_and_not_told_to_be_where_git_disagr
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: deep/w.bin is left to git by attributes that hold before a pattern here\n")
     assert plain.read(".gitattributes") == before
+
+
+def test_one_option_tracks_every_format_of_models(plain):
+    plain.lamella("init")
+    listed = plain.lamella("track", "--models")
+    assert "*.safetensors: now kept by lamella\n*.pt: now kept by lamella\n" in listed
+    assert "*.gguf filter=lamella diff=lamella merge=lamella -text" in plain.read(".gitattributes").decode()
+    assert "already kept by lamella" in plain.lamella("track", "--models", "*.extra")
+    assert plain.lamella("track").splitlines()[-1] == "*.extra"
 
 
 def test_a_model_that_was_added_too_early_can_be_added_again(plain):

@@ -6,7 +6,13 @@ from lamella.formats.base import DescribedFormat, Format
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors import SafetensorsFormat
 
-FORMATS: tuple[Format, ...] = (SafetensorsFormat(),)
+MODELS: tuple[Format, ...] = (SafetensorsFormat(),)
+"""Formats of models."""
+
+DATA: tuple[Format, ...] = ()
+"""Formats of data sets, which have no tensors."""
+
+FORMATS: tuple[Format, ...] = (*MODELS, *DATA)
 """Every format that claims files by their content. The first that claims a file has it."""
 
 DESCRIBED: tuple[DescribedFormat, ...] = ()

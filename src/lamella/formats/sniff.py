@@ -29,7 +29,8 @@ def read_layout(
     read, or has more chunks than a manifest can list.
     """
     try:
-        found = _claimed(file, formats)
+        reader = claimed_by(file, formats)
+        found = None if reader is None else reader.layout(file)
         if found is None and beside is not None:
             layouts = (one.layout(file, beside) for one in described)
             found = next((layout for layout in layouts if layout is not None), None)
@@ -41,10 +42,10 @@ def read_layout(
     return found or OPAQUE.layout(file), None
 
 
-def _claimed(file: RandomAccess, formats: Sequence[Format]) -> Layout | None:
+def claimed_by(file: RandomAccess, formats: Sequence[Format] = FORMATS) -> Format | None:
+    """Return the format that `file` claims to be of, the first of several; None where it is none of them."""
     head = bytes(file.read_at(0, min(HEAD_NBYTES, file.nbytes)))
-    reader = next((one for one in formats if one.sniff(head, file.nbytes)), None)
-    return None if reader is None else reader.layout(file)
+    return next((one for one in formats if one.sniff(head, file.nbytes)), None)
 
 
 def _with_parts(file: RandomAccess, layout: Layout) -> Layout:

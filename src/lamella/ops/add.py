@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from lamella.core.errors import NotFoundError, UsageError
+from lamella.core.errors import LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
+from lamella.formats.builtin import MODELS
+from lamella.formats.sniff import claimed_by
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import CheckedIn, check_in
 from lamella.repo.git import Git
@@ -21,8 +23,6 @@ from lamella.repo.objects import IndexEntry, ObjectReader, tracked, write_blob
 from lamella.repo.relatives import MOST_MODELS, models_beside
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import EXECUTABLE, PLAIN, OpenedFile, open_file, put_entries, record_stat
-
-_MODEL_SUFFIXES = (".safetensors",)
 
 _MOST_PATHS = 1000
 """What is named to one command."""
@@ -101,7 +101,12 @@ def add(repository: Repository, paths: Sequence[str], progress: Progress = SILEN
 
 
 def _looks_like_model(repository: Repository, path: str) -> bool:
-    return path.endswith(_MODEL_SUFFIXES) and _has_content(repository, path)
+    """Say whether a file of the worktree claims to be of a format that models have."""
+    try:
+        with open_file(repository.worktree, path) as opened:
+            return claimed_by(opened.source, MODELS) is not None
+    except LamellaError:  # gone, a link, or not to be read: Git has its own word to say
+        return False
 
 
 def _has_content(repository: Repository, path: str) -> bool:

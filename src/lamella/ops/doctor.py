@@ -83,7 +83,7 @@ def _settings(repository: Repository) -> Iterator[Finding]:
         if patterns:
             yield Finding("patterns", "ok", ", ".join(patterns))
         else:
-            yield Finding("patterns", "warning", "no file is tracked", "run `lamella track '*.safetensors'`")
+            yield Finding("patterns", "warning", "no file is tracked", "run `lamella track --models`")
 
 
 def _hooks(repository: Repository) -> Iterator[Finding]:

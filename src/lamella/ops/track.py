@@ -16,6 +16,13 @@ from lamella.repo.objects import IndexEntry, tracked
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import outside_sparse_checkout, put_entries
 
+MODEL_PATTERNS = (
+    *("*.safetensors", "*.pt", "*.pth", "*.ckpt", "*.bin", "*.distcp"),
+    *("*.gguf", "*.onnx", "*.onnx.data", "*.onnx_data", "*.tflite"),
+    *("*.keras", "*.h5", "*.hdf5", "*.data-[0-9]*-of-[0-9]*", "*.msgpack", "*.npy", "*.npz"),
+)
+"""The names that frameworks give to model files. What such a file holds is found out by its content."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrackReport:

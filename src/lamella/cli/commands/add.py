@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import click
 
 from lamella.cli import render
@@ -33,7 +35,8 @@ def command(paths: tuple[str, ...], quiet: bool, as_json: bool) -> None:
         if not quiet:
             render.line(_describe(file))
     for path in report.whole:
-        render.warning(f"{path} went into git whole: to keep it here, `lamella track '*.safetensors'` and add it again")
+        pattern = f"*{PurePosixPath(path).suffix}" if PurePosixPath(path).suffix else path
+        render.warning(f"{path} went into git whole: to keep it here, `lamella track '{pattern}'` and add it again")
     if not quiet and report.others:
         render.line(f"{render.counted(report.others, 'other path')} added by git")
     if not quiet and not report.files and not report.others:

@@ -31,4 +31,4 @@ def command(directory: Path, quiet: bool, as_json: bool) -> None:
             render.line(f"already set up in {report.worktree}")
         for sentence in report.notes:
             render.warning(sentence)
-        render.line("next: `lamella track '*.safetensors'`, then `lamella add` a model")
+        render.line("next: `lamella track --models`, then `lamella add` a model")

@@ -6,19 +6,22 @@ import click
 
 from lamella.cli import render
 from lamella.cli.session import json_option, open_repository
-from lamella.ops.track import TrackReport, track
+from lamella.ops.track import MODEL_PATTERNS, TrackReport, track
 
 
 @click.command()
 @click.argument("patterns", nargs=-1)
+@click.option("--models", is_flag=True, help="Take the patterns of every model format that Lamella knows.")
 @json_option
-def command(patterns: tuple[str, ...], as_json: bool) -> None:
+def command(patterns: tuple[str, ...], models: bool, as_json: bool) -> None:
     """Let Lamella keep the files that match PATTERNS; without patterns, list them.
 
     Patterns are those of .gitignore, for example '*.safetensors' (quoted, so that the shell leaves it alone). A folder
     stands for all that is below it, and ./FILE for this one file. They stand in .gitattributes, which is committed
     like any file.
     """
+    if models:
+        patterns += MODEL_PATTERNS
     with open_repository() as repository:
         report = track(repository, patterns)
     if as_json:
