@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def test_no_module_is_long() -> None:
 def test_tests_may_be_longer_than_sources() -> None:
     assert tree.line_limit(Path("src/lamella/core/ids.py")) == 400
     assert tree.line_limit(Path("tests/core/test_ids.py")) == 600
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    named = {*project["tool"]["pytest"]["ini_options"]["testpaths"], "tests/frameworks"}
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in TEST_FILES if path.name.startswith("test_")}
+    assert folders <= named
+    assert "pytest -o filterwarnings=default tests/frameworks" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def test_every_test_is_collected() -> None:
