@@ -15,7 +15,7 @@ from lamella.codec.builtin import PALETTE, encode
 from lamella.codec.delta import Delta, fit_delta
 from lamella.codec.palette import Palette
 from lamella.core.buffers import Buffer
-from lamella.core.limits import MAX_READ_DEPTH, MAX_WRITTEN_DEPTH
+from lamella.core.limits import KIB, MAX_READ_DEPTH, MAX_WRITTEN_DEPTH
 from lamella.store.chain import Chain, resized
 from lamella.store.record import Head
 
@@ -30,7 +30,10 @@ MIN_SAVING = 0.05
 """A delta that saves less than this share of the object stored alone is not worth its base; nor is a palette."""
 MAX_DELTA_SHARE = 1.0
 """Bytes of all deltas on a chain, as a share of the object stored alone: reading it costs at most twice as much."""
-
+LEAST_FITTED_NBYTES = KIB
+"""Less than this is stored as planes where it stands alone: the tables of a codec would take more than they save."""
+LEAST_PALETTE_NBYTES = 4 * KIB
+"""A palette is not looked for in less: a file may have many thousand tensors so small, and all of them save little."""
 
 Fitted = Delta | Alone | Palette | None
 """What suits an object as a whole, None where each chunk is encoded as planes."""
@@ -96,7 +99,7 @@ class Fitter:
             # Planes are the smaller where low bits are zeros, as in a wider copy of narrower floats.
             if nbytes <= best[1] * (1 + MOST_LOSS if alone else 1):
                 best = codec, nbytes
-        if alone:
+        if alone and self._head.nbytes >= LEAST_PALETTE_NBYTES:
             listed_nbytes = self._palette_nbytes(pairs)
             if listed_nbytes is not None and listed_nbytes < (1 - MIN_SAVING) * best[1]:
                 best = PALETTE, listed_nbytes
@@ -153,7 +156,8 @@ def choose(head: Head, layout: int | None, read_chunk: Callable[[int], Buffer], 
     that is the cheaper when those that will lean on it, each as near to its base as this one is to its nearest, share
     the cost.
     """
-    if not head.nbytes:
+    candidates = list(candidates)
+    if head.nbytes < (LEAST_FITTED_NBYTES if not candidates else 1):
         return ALONE
     sampler = Sampler(head, layout, read_chunk)
     pairs = sampler.pairs(None, COMPARED_CHUNKS)

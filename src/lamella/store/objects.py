@@ -105,8 +105,9 @@ class ObjectStore:
 
     def contains(self, identity: ObjectId) -> bool:
         """Say whether an object is stored."""
-        if not self.index.find(identity):
-            self.refresh()
+        if self.index.find(identity):
+            return True
+        self.refresh()
         return bool(self.index.find(identity))
 
     def modified(self, name: str) -> float:
