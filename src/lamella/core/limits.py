@@ -99,6 +99,15 @@ GATHER_NBYTES = 16 * MIB
 MAX_NEIGHBOURS = 10_000
 """Files of one folder in which the description of a file of tensors is looked for."""
 
+MAX_HDF5_METADATA_NBYTES = 256 * MIB
+"""What is read of an HDF5 file beside its datasets; 50,000 datasets take 25 MB."""
+
+MAX_HDF5_CHUNKS = 200_000
+"""Chunks of all datasets of an HDF5 file that are tensors; each is kept in memory as a box."""
+
+MAX_METADATA_KEYS = 4096
+"""Values beside the tensors of one file that are shown and compared."""
+
 MAX_GIT_INDEX_NBYTES = 512 * MIB
 """Git's index is held in memory; 512 MiB list 5 million paths."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from lamella.formats.base import DescribedFormat, Format
+from lamella.formats.hdf5 import Hdf5Format
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors import SafetensorsFormat
 
-MODELS: tuple[Format, ...] = (SafetensorsFormat(),)
+MODELS: tuple[Format, ...] = (SafetensorsFormat(), Hdf5Format())
 """Formats of models."""
 
 DATA: tuple[Format, ...] = ()

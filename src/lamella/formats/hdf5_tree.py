@@ -1,0 +1,86 @@
+"""The groups and datasets of an HDF5 file, each under its path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lamella.core.limits import MAX_NAME_NBYTES
+from lamella.formats.base import TensorSpan, TensorView
+from lamella.formats.hdf5_attributes import Attribute, Texts, read_attributes
+from lamella.formats.hdf5_blocks import Blocks, malformed
+from lamella.formats.hdf5_datasets import Datasets
+from lamella.formats.hdf5_groups import is_group, read_links
+from lamella.formats.hdf5_objects import Message, read_messages, read_root
+
+LABEL = "name"
+WEIGHT_NAMES = "weight_names"
+
+
+@dataclass(slots=True)
+class Tree:
+    """What an HDF5 file holds: tensors named by their paths, and what Keras says of some groups.
+
+    `labels` are the texts of the attribute `name` by the path of its group, and `weighted` the paths of the groups
+    that list the names of their weights.
+    """
+
+    tensors: list[TensorSpan | TensorView] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    weighted: set[str] = field(default_factory=set)
+
+
+def read_tree(blocks: Blocks) -> Tree:
+    """Return the tree of a file; raise FormatError where it is malformed."""
+    tree = Tree()
+    texts = Texts(blocks)
+    datasets = Datasets(blocks)
+    found: dict[int, TensorSpan | TensorView | None] = {}
+    for path, address, messages in _objects(blocks):
+        if messages and is_group(messages):
+            for attribute in read_attributes(blocks, messages):
+                if attribute.name == LABEL and attribute.scalar:
+                    tree.labels[path] = "".join(texts.strings(attribute, MAX_NAME_NBYTES))
+                elif attribute.name.rstrip("0123456789") == WEIGHT_NAMES:
+                    tree.weighted.add(path)
+            continue
+        if messages:
+            blocks.keep(128)
+            found[address] = datasets.read(messages)
+        tensor = found.get(address)
+        if tensor is not None:
+            tree.tensors.append(datasets.named(tensor, path))
+    return tree
+
+
+def group_attributes(blocks: Blocks) -> Iterator[tuple[str, Attribute]]:
+    """Yield the path of every group with each of its attributes."""
+    for path, _, messages in _objects(blocks):
+        if messages and is_group(messages):
+            for attribute in read_attributes(blocks, messages):
+                yield path, attribute
+
+
+def _objects(blocks: Blocks) -> Iterator[tuple[str, int, list[Message]]]:
+    """Yield path, address and messages of every object by each of its hard links; messages only the first time.
+
+    Of a group that has several, only the first path is followed.
+    """
+    seen: set[int] = set()
+    waiting = [("", read_root(blocks))]
+    while waiting:
+        path, address = waiting.pop()
+        if address in seen:
+            yield path, address, []
+            continue
+        seen.add(address)
+        blocks.keep(128)
+        messages = read_messages(blocks, address)
+        yield path, address, messages
+        if is_group(messages):
+            for name, child in reversed(read_links(blocks, messages)):
+                below = f"{path}/{name}" if path else name
+                if len(below) > MAX_NAME_NBYTES:
+                    raise malformed("a path is longer than a name can be")
+                blocks.keep(128 + len(below))
+                waiting.append((below, child))
