@@ -43,10 +43,18 @@ def test_only_64_lower_case_digits_are_an_id(text):
 def test_a_dtype_knows_how_many_bytes_a_shape_takes(dtype):
     assert dtype_named(dtype.name) is dtype
     assert dtype.item_nbytes in (1, 2, 4, 8)
+    per_row = dtype.block_elements
     assert dtype.nbytes(()) == math.ceil(dtype.bits / 8)
-    assert dtype.nbytes((0, 5)) == 0
-    assert dtype.nbytes((3, 5)) == math.ceil(15 * dtype.bits / 8)
-    assert TensorSpec("x", dtype, (2, 3)).nbytes == math.ceil(6 * dtype.bits / 8)
+    assert dtype.nbytes((0, 5)) == dtype.nbytes((5, 0)) == 0
+    assert dtype.nbytes((3, 5 * per_row)) == math.ceil(15 * dtype.bits / 8)
+    assert TensorSpec("x", dtype, (2, 3 * per_row)).nbytes == math.ceil(6 * dtype.bits / 8)
+
+
+def test_blocks_are_never_divided():
+    q4_0, f32 = DTYPES["q4_0"], DTYPES["f32"]
+    assert (q4_0.grid((3, 64)), q4_0.nbytes((3, 64))) == ((3, 2), 3 * 2 * 18)
+    assert (q4_0.grid((3, 33)), q4_0.nbytes((3, 33))) == ((3, 2), 3 * 2 * 18)
+    assert (q4_0.grid(()), f32.grid((3, 5))) == ((), (3, 5))
 
 
 def test_elements_that_share_bytes_are_rounded_up_once():

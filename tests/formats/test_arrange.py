@@ -96,6 +96,20 @@ def test_tied_tensors_are_one_span_and_views():
     assert [view.spec.name for view in layout.views] == ["b", "c"]
 
 
+def test_blocks_are_tied_sliced_and_kept_whole(monkeypatch):
+    monkeypatch.setattr(arranging, "LEAST_PART_NBYTES", 16)
+    file = random.Random(0).randbytes(18 * 8)
+    whole, tied = spec("a", 2, 96, dtype="q4_0"), spec("b", 64, dtype="q4_0")
+    turned = strided(spec("c", 2, 32, dtype="q4_0"), 18 * 5, (18 * 2, 18))
+    layout = arrange("test", len(file), [TensorSpan(whole, 0), TensorSpan(tied, 18 * 2), turned])
+    assert [(span.spec.name, span.spec.shape, span.part) for span in layout.tensors] == [
+        ("a", (2, 96), False), ("c", (64,), True),
+    ]  # fmt: skip
+    found = {view.spec.name: viewed(file, view) for view in layout.views}
+    assert found == {"b": file[18 * 2 : 18 * 4], "c": file[18 * 5 : 18 * 6] + file[18 * 7 :]}
+    assert isinstance(strided(whole, 0, row_major(whole)), TensorSpan)
+
+
 def test_bytes_that_only_views_have_become_parts(monkeypatch):
     monkeypatch.setattr(arranging, "LEAST_PART_NBYTES", 16)
     turned = TensorView(spec("t", 4, 4), (Box((0, 0), (4, 4), 64, (4, 16)),))

@@ -23,6 +23,11 @@ class TensorSpec:
         """The number of bytes the tensor's elements take."""
         return self.dtype.nbytes(self.shape)
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The shape counted in blocks of the dtype, which for most are single elements."""
+        return self.dtype.grid(self.shape)
+
 
 class TensorSource(Protocol):
     """Something that lists and reads tensors: a file, a revision, a mapping of arrays.

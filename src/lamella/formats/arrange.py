@@ -17,17 +17,17 @@ from lamella.formats.base import Box, Layout, TensorSpan, TensorView
 
 def row_major(spec: TensorSpec) -> tuple[int, ...]:
     """Return the strides, in bytes, of a tensor whose elements lie as NumPy lays them out; whole bytes each."""
-    strides = accumulate(reversed((*spec.shape[1:], 1)), mul, initial=spec.dtype.bits // 8)
+    strides = accumulate(reversed((*spec.grid[1:], 1)), mul, initial=spec.dtype.bits // 8)
     return tuple(reversed(list(strides)[1:])) if spec.shape else ()
 
 
 def strided(spec: TensorSpec, offset: int, strides: Sequence[int], *, swapped: bool = False) -> TensorSpan | TensorView:
     """Return a tensor whose elements lie `strides` bytes apart: a span where that is as spans lie, a view else."""
     steps = tuple(strides)
-    plain = all(step == usual for step, usual, n in zip(steps, row_major(spec), spec.shape, strict=True) if n != 1)
+    plain = all(step == usual for step, usual, n in zip(steps, row_major(spec), spec.grid, strict=True) if n != 1)
     if not spec.nbytes or (plain and not (swapped and spec.dtype.item_nbytes > 1)):
         return TensorSpan(spec, offset)
-    return TensorView(spec, (Box((0,) * len(spec.shape), spec.shape, offset, steps),), swapped)
+    return TensorView(spec, (Box((0,) * len(spec.grid), spec.grid, offset, steps),), swapped)
 
 
 def arrange(
@@ -84,7 +84,7 @@ def _as_view(span: TensorSpan) -> TensorView:
     spec = span.spec
     if spec.dtype.bits % 8:
         raise FormatError(f"tensor {spec.name[:80]!r} begins inside another", kind="span-overlap")
-    return TensorView(spec, (Box((0,) * len(spec.shape), spec.shape, span.offset, row_major(spec)),))
+    return TensorView(spec, (Box((0,) * len(spec.grid), spec.grid, span.offset, row_major(spec)),))
 
 
 def _check_names(tensors: Sequence[TensorSpan | TensorView]) -> None:
@@ -99,7 +99,7 @@ def _check_views(views: Sequence[TensorView], nbytes: int) -> None:
     if sum(view.spec.nbytes for view in views) > max(LEAST_VIEWS_NBYTES, MAX_VIEW_FACTOR * nbytes):
         raise FormatError("tensors claim far more bytes than the file has", kind="span-overlap")
     for view in views:
-        if view.spec.dtype.bits % 8 or sum(prod(box.shape) for box in view.boxes) != prod(view.spec.shape):
+        if view.spec.dtype.bits % 8 or sum(prod(box.shape) for box in view.boxes) != prod(view.spec.grid):
             raise FormatError(f"the elements of tensor {view.spec.name[:80]!r} are not all there", kind="span-overlap")
         for box in view.boxes:
             start, stop = extent(box, view.spec.dtype.bits // 8)
@@ -132,7 +132,8 @@ def _part(view: TensorView, offset: int, nbytes: int) -> TensorSpan:
     dtype = view.spec.dtype
     if view.swapped or nbytes % (dtype.bits // 8):
         dtype = dtype_named("u8")
-    return TensorSpan(TensorSpec(view.spec.name, dtype, (nbytes // (dtype.bits // 8),)), offset, part=True)
+    elements = nbytes // (dtype.bits // 8) * dtype.block_elements
+    return TensorSpan(TensorSpec(view.spec.name, dtype, (elements,)), offset, part=True)
 
 
 def _outside(name: str, nbytes: int) -> FormatError:

@@ -64,7 +64,7 @@ class Box:
     """Elements of a tensor that lie evenly: `shape` of them on each axis, from `origin` on.
 
     The first lies at byte `offset` of the file, its neighbours on each axis `strides` bytes behind, which is never
-    negative.
+    negative. Of a dtype that is quantised by blocks, blocks are counted instead of elements.
     """
 
     origin: tuple[int, ...]

@@ -23,7 +23,7 @@ def read_view(file: RandomAccess, view: TensorView) -> Iterator[bytes]:
 
     Raises FormatError (file-truncated) where the file ends before them.
     """
-    shape = view.spec.shape
+    shape = view.spec.grid
     element_nbytes = view.spec.dtype.bits // 8
     # The first axes are gone through index by index, one in slabs, and the last are taken whole.
     axis = 0
