@@ -6,6 +6,7 @@ from lamella.formats.base import DescribedFormat, Format
 from lamella.formats.hdf5 import Hdf5Format
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors import SafetensorsFormat
+from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
 
 MODELS: tuple[Format, ...] = (SafetensorsFormat(), Hdf5Format())
 """Formats of models."""
@@ -16,7 +17,7 @@ DATA: tuple[Format, ...] = ()
 FORMATS: tuple[Format, ...] = (*MODELS, *DATA)
 """Every format that claims files by their content. The first that claims a file has it."""
 
-DESCRIBED: tuple[DescribedFormat, ...] = ()
+DESCRIBED: tuple[DescribedFormat, ...] = (TensorflowCheckpointFormat(),)
 """Every format whose files of tensors are described by a file beside them."""
 
 OPAQUE = OpaqueFormat()
