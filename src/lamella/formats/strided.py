@@ -18,26 +18,37 @@ _LEAST_SHARE = 4
 """What is read at once is at most so many times what is wanted of it."""
 
 
-def read_view(file: RandomAccess, view: TensorView) -> Iterator[bytes]:
-    """Yield the bytes of a view's tensor, row-major and little-endian, in pieces of some MiB at most.
+def read_view(file: RandomAccess, view: TensorView, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """Yield the bytes from `start` to `stop` of a view's tensor, row-major and little-endian, some MiB at a time.
 
     Raises FormatError (file-truncated) where the file ends before them.
     """
-    shape = view.spec.grid
-    element_nbytes = view.spec.dtype.bits // 8
-    # The first axes are gone through index by index, one in slabs, and the last are taken whole.
+    end = view.spec.nbytes if stop is None else min(stop, view.spec.nbytes)
+    at = 0
+    for origin, shape in _slabs(view.spec.grid, view.spec.dtype.bits // 8):
+        following = at + prod(shape) * (view.spec.dtype.bits // 8)
+        if at < end and start < following:
+            yield _gathered(file, view, origin, shape)[max(0, start - at) : end - at]
+        at = following
+
+
+def _slabs(shape: tuple[int, ...], element_nbytes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Yield origin and shape of the pieces in which a tensor is gathered, in order.
+
+    The first axes are gone through index by index, one in slabs, and the last are taken whole.
+    """
     axis = 0
     while axis < len(shape) and prod(shape[axis + 1 :]) * element_nbytes > GATHER_NBYTES:
         axis += 1
     if axis == len(shape):
-        yield _gathered(file, view, (0,) * axis, shape)
+        yield (0,) * axis, shape
         return
     rows = max(1, GATHER_NBYTES // max(1, prod(shape[axis + 1 :]) * element_nbytes))
     for index in product(*(range(n) for n in shape[:axis])):
         for first in range(0, shape[axis], rows):
-            origin = (*index, first, *(0 for _ in shape[axis + 1 :]))
             count = min(rows, shape[axis] - first)
-            yield _gathered(file, view, origin, (*(1 for _ in index), count, *shape[axis + 1 :]))
+            whole = shape[axis + 1 :]
+            yield (*index, first, *(0 for _ in whole)), (*(1 for _ in index), count, *whole)
 
 
 def _gathered(file: RandomAccess, view: TensorView, origin: tuple[int, ...], shape: tuple[int, ...]) -> bytes:

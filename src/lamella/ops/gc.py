@@ -53,7 +53,7 @@ def reachable_objects(repository: Repository) -> set[ObjectId]:
     needed: set[ObjectId] = set()
     for blob, path, data in _texts(repository):
         manifest = _understood(blob, path, data)
-        needed.update(manifest.objects() if isinstance(manifest, Manifest) else mentioned_objects(data))
+        needed.update(manifest.objects(views=True) if isinstance(manifest, Manifest) else mentioned_objects(data))
     return needed
 
 

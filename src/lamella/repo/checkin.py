@@ -15,6 +15,7 @@ from lamella.core.ids import ObjectId
 from lamella.core.progress import SILENT, Progress
 from lamella.formats.arrange import strided
 from lamella.formats.base import Beside, Layout, RandomAccess, TensorSpan, TensorView
+from lamella.formats.builtin import DESCRIBED
 from lamella.formats.file import BytesFile
 from lamella.formats.skeleton import build_skeleton
 from lamella.formats.sniff import read_layout
@@ -62,8 +63,8 @@ def check_in(
             replace(source, spec=span.spec, family=family)
             for source, span in zip(sources[first:], layout.tensors, strict=True)
         ]
-    ids, added = add_objects(store, sources, progress)
-    return CheckedIn(_manifest(file, layout, ids), added, warning, layout.foreign)
+    ids, added = add_objects(store, [*sources, *_view_sources(file, layout)], progress)
+    return CheckedIn(_manifest(file, layout, ids[: len(sources)]), added, warning, layout.foreign)
 
 
 def identify_file(
@@ -102,6 +103,19 @@ def _tensor_source(file: RandomAccess, span: TensorSpan, by_name: list[dict[tupl
     dtype = span.spec.dtype
     read = partial(_read, file, span.offset)
     return Source(span.spec.nbytes, dtype.item_nbytes, read, tuple(candidates), LAYOUT_OF_DTYPE.get(dtype.name))
+
+
+def _view_sources(file: RandomAccess, layout: Layout) -> list[Source]:
+    """Return the views that are stored: those of a file that nobody finds again without what lies beside it."""
+    if all(one.name != layout.format for one in DESCRIBED):
+        return []
+    return [
+        Source(view.spec.nbytes, view.spec.dtype.item_nbytes, partial(_read_part, file, view)) for view in layout.views
+    ]
+
+
+def _read_part(file: RandomAccess, view: TensorView, offset: int, nbytes: int) -> Buffer:
+    return b"".join(read_view(file, view, offset, offset + nbytes))
 
 
 def _read(file: RandomAccess, start: int, offset: int, nbytes: int) -> Buffer:

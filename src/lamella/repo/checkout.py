@@ -88,8 +88,10 @@ def stored_file(store: ObjectStore, manifest: Manifest, skeleton: Skeleton, *, o
     return HollowFile(skeleton, _tensor_nbytes(manifest), read_row, lambda number: rows[number].part or not only_parts)
 
 
-def view_pieces(store: ObjectStore, manifest: Manifest, name: str) -> Iterator[bytes]:
-    """Yield the bytes of a tensor that has none of its own in the file, gathered from those that have.
+def view_pieces(
+    store: ObjectStore, manifest: Manifest, name: str, start: int = 0, stop: int | None = None
+) -> Iterator[bytes]:
+    """Yield bytes of a tensor that has none of its own in the file, gathered from those that have.
 
     Raises ConflictError (manifest-mixed) as `load_skeleton` does, also where this version cannot read the format.
     """
@@ -98,7 +100,7 @@ def view_pieces(store: ObjectStore, manifest: Manifest, name: str) -> Iterator[b
     view = next((one for one in layout.views if one.spec.name == name), None) if layout else None
     if view is None:
         raise _mixed()
-    yield from read_view(file, view)
+    yield from read_view(file, view, start, stop)
 
 
 def _mixed() -> ConflictError:

@@ -84,11 +84,11 @@ class Manifest:
             return self.rows
         return (*(row for row in self.rows if not row.part), *self.views)
 
-    def objects(self) -> Iterator[ObjectId]:
-        """Yield the id of every object that the file needs."""
+    def objects(self, *, views: bool = False) -> Iterator[ObjectId]:
+        """Yield the id of every object that the file needs, with `views` also those that need not be stored."""
         if self.skeleton is not None:
             yield self.skeleton
-        for row in self.rows:
+        for row in (*self.rows, *self.views) if views else self.rows:
             yield row.object
 
     def model_id(self) -> str:

@@ -68,16 +68,10 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
 
     def _read_view(self, row: Row, start: int, stop: int | None) -> bytearray:
         """Gather a tensor that has no bytes of its own; a whole one is held against its id."""
-        stop = row.spec.nbytes if stop is None else min(stop, row.spec.nbytes)
         if start < 0:
             raise UsageError(f"cannot read from byte {start}", kind="bad-argument")
-        out, at = bytearray(), 0
-        for piece in view_pieces(self._store, self.manifest, row.spec.name):
-            out += piece[max(0, start - at) : max(0, stop - at)]
-            at += len(piece)
-            if at >= stop:
-                break
-        if start == 0 and stop == row.spec.nbytes and blake3(out).digest() != row.object:
+        out = bytearray().join(view_pieces(self._store, self.manifest, row.spec.name, start, stop))
+        if len(out) == row.spec.nbytes and blake3(out).digest() != row.object:
             raise IntegrityError(
                 f"view {row.spec.name!r} of {self.label} does not hold what its id says",
                 kind="object-wrong-id",
