@@ -32,7 +32,8 @@ class DType:
 
     def nbytes(self, shape: tuple[int, ...]) -> int:
         """Return the bytes that a tensor of `shape` takes, rounded up to whole bytes, or blocks."""
-        return (prod(self.grid(shape)) * self.bits + 7) // 8
+        units = prod(shape if self.block_elements == 1 else self.grid(shape))
+        return (units * self.bits + 7) // 8
 
 
 _ALL = (

@@ -8,6 +8,9 @@ MIB = 1024 * KIB
 MAX_SAFETENSORS_HEADER_NBYTES = 100_000_000
 """The reference library's own cap; a longer header is not a safetensors file."""
 
+MAX_GGUF_HEADER_NBYTES = 100_000_000
+"""Keys, vocabulary and list of tensors of a GGUF file; the largest vocabularies in use take 20 MB."""
+
 MAX_SKELETON_NBYTES = 128 * MIB
 """Bytes of a file that belong to no tensor. They are held in memory, so they are bounded by the largest header."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from lamella.formats.base import DescribedFormat, Format
+from lamella.formats.gguf import GgufFormat
 from lamella.formats.hdf5 import Hdf5Format
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors import SafetensorsFormat
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
 
-MODELS: tuple[Format, ...] = (SafetensorsFormat(), Hdf5Format())
+MODELS: tuple[Format, ...] = (SafetensorsFormat(), GgufFormat(), Hdf5Format())
 """Formats of models."""
 
 DATA: tuple[Format, ...] = ()
