@@ -227,6 +227,7 @@ GOOD = {"a": entry(F32, (2, 3), 0, 24), "b": entry(F32, (), 24, 4)}
         (index({"a": entry(F32, (1,) * 65, 0, 4)}), "header-malformed"),
         (index({"a" * 9000: GOOD["a"]}), "header-malformed"),
         (index({b"\xff\xfe": GOOD["a"]}), "header-malformed"),
+        (index({"a\nb": GOOD["a"]}), "header-malformed"),
         (index({b"\0w": GOOD["a"]}), "header-malformed"),
         (index({b"\0w\0\1\1\1": GOOD["a"]}), "header-malformed"),
         (index({b"\0w\0\1\1\1\xff\xff\xff": GOOD["a"]}), "header-malformed"),

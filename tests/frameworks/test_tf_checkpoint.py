@@ -40,7 +40,7 @@ def test_a_checkpoint_with_its_optimizer_comes_back(bench):
     saved.write(str(bench.root / "run" / "ckpt"))
     manifest = folder_round_trip(bench, "run", "run/ckpt.data-00000-of-00001")
     assert "format tf-checkpoint" in manifest
-    assert "model/_operations/1/_kernel f32 [64,300]" in manifest or "kernel" in manifest
+    assert manifest.count(" f32 [64,300]\n") == 3  # a kernel and its two moments
     other = network(1)
     train(other)
     tf.train.Checkpoint(model=other, optimizer=other.optimizer).read(
@@ -57,7 +57,8 @@ def test_a_saved_model_comes_back_and_answers_alike(bench):
     model.export(str(bench.root / "saved"), verbose=False)
     manifest = folder_round_trip(bench, "saved", "saved/variables/variables.data-00000-of-00001")
     assert "format tf-checkpoint" in manifest
-    np.testing.assert_array_equal(tf.saved_model.load(str(bench.root / "saved")).serve(asked), expected)
+    restored = tf.saved_model.load(str(bench.root / "saved"))
+    np.testing.assert_array_equal(restored.serve(asked), expected)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from lamella.formats.base import DescribedFormat, Format
+from lamella.formats.flax_msgpack import FlaxMsgpackFormat
 from lamella.formats.gguf import GgufFormat
 from lamella.formats.hdf5 import Hdf5Format
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors import SafetensorsFormat
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
 
-MODELS: tuple[Format, ...] = (SafetensorsFormat(), GgufFormat(), Hdf5Format())
+MODELS: tuple[Format, ...] = (
+    SafetensorsFormat(),
+    GgufFormat(),
+    Hdf5Format(),
+    FlaxMsgpackFormat(),
+)
 """Formats of models."""
 
 DATA: tuple[Format, ...] = ()
@@ -18,7 +24,9 @@ DATA: tuple[Format, ...] = ()
 FORMATS: tuple[Format, ...] = (*MODELS, *DATA)
 """Every format that claims files by their content. The first that claims a file has it."""
 
-DESCRIBED: tuple[DescribedFormat, ...] = (TensorflowCheckpointFormat(),)
+DESCRIBED: tuple[DescribedFormat, ...] = (
+    TensorflowCheckpointFormat(),
+)
 """Every format whose files of tensors are described by a file beside them."""
 
 OPAQUE = OpaqueFormat()

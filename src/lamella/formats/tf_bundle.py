@@ -9,6 +9,7 @@ from operator import mul
 
 from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES
 from lamella.formats.base import RandomAccess
+from lamella.formats.json_header import is_one_line, shown
 from lamella.formats.sstable import malformed, read_table, read_varint
 
 _SLICE = b"\0"
@@ -141,9 +142,12 @@ def _name(key: bytes) -> str:
     if len(key) > MAX_NAME_NBYTES:
         raise malformed(f"a name is longer than {MAX_NAME_NBYTES} bytes")
     try:
-        return key.decode()
+        name = key.decode()
     except UnicodeDecodeError as exc:
         raise malformed("a name is not UTF-8") from exc
+    if not is_one_line(name):
+        raise malformed(f"name {shown(name)} is not one line of text")
+    return name
 
 
 def _check_slice(entry: Entry, extents: list[tuple[int, int]]) -> None:
