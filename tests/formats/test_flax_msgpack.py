@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
 from lamella.formats.flax_msgpack import FlaxMsgpackFormat
-from lamella.formats.sniff import read_layout
 from lamella.testing.formats import BASE_MEMORY_NBYTES, FormatSuite
 from tests.formats.beside import GOLDEN, contents
 
@@ -83,15 +82,6 @@ class TestFlaxMsgpack(FormatSuite):
         golden = [(GOLDEN / "flax_msgpack" / name).read_bytes() for name in EXPECTED]
         mixed = {"a": [ONE, {"x": 1.5}], 3: {"raw": b"123"}, "long": chunked(np.arange(60.0).reshape(3, 4, 5), [7, 33])}
         return [*golden, pack(mixed), pack({"only": ONE})]
-
-
-@pytest.mark.parametrize("name", EXPECTED)
-def test_what_flax_wrote_is_read(name):
-    data = (GOLDEN / "flax_msgpack" / name).read_bytes()
-    layout, error = read_layout(BytesFile(data))
-    assert error is None
-    assert layout.format == "flax-msgpack"
-    assert contents(data, layout) == EXPECTED[name]
 
 
 def test_numbers_and_texts_are_metadata():

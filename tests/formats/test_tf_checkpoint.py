@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
-from lamella.formats.sniff import read_layout
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
 from lamella.testing.formats import BASE_MEMORY_NBYTES, check_spans, reassembled
 from tests.formats.beside import GOLDEN, beside, contents, folder_of
@@ -82,20 +81,6 @@ def index(entries: dict[str | bytes, bytes], header: bytes = HEADER) -> bytes:
 
 def layout_of(data: bytes, description: bytes, name: str = DATA):
     return FORMAT.layout(BytesFile(data), beside(name, {"x.index": description, name: data}))
-
-
-@pytest.mark.parametrize("path", EXPECTED)
-def test_what_tensorflow_wrote_is_read(path):
-    file = GOLDEN / "tf_checkpoint" / path
-    data = file.read_bytes()
-    layout, error = read_layout(BytesFile(data), beside(file.name, folder_of(file)))
-    assert error is None
-    assert layout.format == "tf-checkpoint"
-    check_spans(layout)
-    assert reassembled(data, layout) == data
-    found = contents(data, layout)
-    assert {name: found.get(name) for name in EXPECTED[path]} == EXPECTED[path]
-    assert set(found) - set(EXPECTED[path]) <= {"save_counter"}
 
 
 def test_rows_in_slices_that_lie_back_to_back_are_a_span_and_columns_a_view():
