@@ -110,8 +110,7 @@ class _Entry:
 
 def _find_directory(file: RandomAccess) -> tuple[int, int, int]:
     """Return where the directory starts and stops, and how many entries it claims."""
-    tail_nbytes = min(file.nbytes, _END.size + _MOST_COMMENT_NBYTES)
-    tail = bytes(file.read_at(file.nbytes - tail_nbytes, tail_nbytes))
+    tail = _read_tail(file, min(file.nbytes, _END.size + _MOST_COMMENT_NBYTES))
     found = []
     at = tail.find(_END_MAGIC)
     while at >= 0:
@@ -121,7 +120,7 @@ def _find_directory(file: RandomAccess) -> tuple[int, int, int]:
     if len(found) != 1:
         raise _malformed("it has no directory" if not found else "it has more than one directory")
     _, disk, first_disk, here, count, nbytes, start, _ = _END.unpack_from(tail, found[0])
-    end = file.nbytes - tail_nbytes + found[0]
+    end = file.nbytes - len(tail) + found[0]
     has_locator = end >= _LOCATOR.size and bytes(file.read_at(end - _LOCATOR.size, 4)) == _LOCATOR_MAGIC
     if has_locator:
         end, here, count, nbytes, start = _read_end_64(file, end - _LOCATOR.size, (here, count, nbytes, start))
@@ -136,6 +135,19 @@ def _find_directory(file: RandomAccess) -> tuple[int, int, int]:
             f"archive claims {count} members", kind="header-too-large", hint="split it into several files"
         )
     return start, end, count
+
+
+def _read_tail(file: RandomAccess, nbytes: int) -> bytes:
+    """Return the last bytes of a file, that many or as many as are at hand: tensors before the directory may not be."""
+    tail = b""
+    step = nbytes
+    while step and len(tail) < nbytes:
+        step = min(step, nbytes - len(tail))
+        try:
+            tail = bytes(file.read_at(file.nbytes - len(tail) - step, step)) + tail
+        except FormatError:
+            step //= 2
+    return tail
 
 
 def _read_end_64(file: RandomAccess, locator: int, short: tuple[int, ...]) -> tuple[int, int, int, int, int]:
