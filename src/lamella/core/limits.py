@@ -89,6 +89,10 @@ MAX_ZIP_MEMBERS = 250_000
 MAX_ZIP_DIRECTORY_NBYTES = 64 * MIB
 """A zip directory is held in memory; the largest checkpoints have some 10,000 members."""
 
+MAX_PICKLE_NBYTES = 64 * MIB
+MAX_INFLATED_PICKLE_NBYTES = 4 * MIB
+"""A pickle is held in memory while it is walked; 64 MiB name 300,000 tensors. PyTorch itself compresses none."""
+
 LEAST_PART_NBYTES = 64 * KIB
 """Bytes of a file that no tensor has and views point at become an object of their own from here on."""
 
