@@ -9,11 +9,15 @@ from lamella.formats.hdf5 import Hdf5Format
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors import SafetensorsFormat
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
+from lamella.formats.torch_legacy import TorchLegacyFormat
+from lamella.formats.torch_zip import TorchZipFormat
 
 MODELS: tuple[Format, ...] = (
     SafetensorsFormat(),
     GgufFormat(),
     Hdf5Format(),
+    TorchZipFormat(),
+    TorchLegacyFormat(),
     FlaxMsgpackFormat(),
 )
 """Formats of models."""
@@ -24,9 +28,7 @@ DATA: tuple[Format, ...] = ()
 FORMATS: tuple[Format, ...] = (*MODELS, *DATA)
 """Every format that claims files by their content. The first that claims a file has it."""
 
-DESCRIBED: tuple[DescribedFormat, ...] = (
-    TensorflowCheckpointFormat(),
-)
+DESCRIBED: tuple[DescribedFormat, ...] = (TensorflowCheckpointFormat(),)
 """Every format whose files of tensors are described by a file beside them."""
 
 OPAQUE = OpaqueFormat()
