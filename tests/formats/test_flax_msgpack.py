@@ -122,6 +122,11 @@ def test_a_map_of_another_kind_with_that_key_is_a_map():
     assert [span.spec.name for span in layout.tensors] == ["x.y"]
 
 
+def test_a_file_that_begins_with_a_long_chunk_is_claimed():
+    data = pack({"x": chunked(np.zeros(20_000), [10_000])})
+    assert FORMAT.sniff(data[:4096], len(data))
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -216,13 +221,13 @@ def test_dtypes_without_a_name_here_are_no_tensors():
 )
 def test_memory_is_bounded_whatever_a_tree_holds(data):
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         layout_of(data)
     except FormatError as error:
         assert error.kind == "too-many-tensors"
     assert tracemalloc.get_traced_memory()[1] < BASE_MEMORY_NBYTES + 2 * len(data)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     tracemalloc.stop()
 
 
@@ -253,6 +258,6 @@ def test_elements_are_passed_over_unread():
 
 def test_fifty_thousand_tensors_are_read_at_once():
     data = pack({f"layer_{n}": {"kernel": ONE} for n in range(50_000)})
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(layout_of(data).tensors) == 50_000
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -258,10 +258,10 @@ def test_long_names_that_differ_in_a_letter_stop_at_a_bound():
     for n in range(100_000):
         made += varint(7997) + b"\3" + varint(len(value)) + n.to_bytes(3, "big") + value
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(FormatError):
         layout_of(b"", table(bytes(made) + bytes(4) + (1).to_bytes(4, "little")))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert tracemalloc.get_traced_memory()[1] < BASE_MEMORY_NBYTES + 6 * len(made)
     tracemalloc.stop()
 
@@ -291,7 +291,7 @@ def test_fifty_thousand_tensors_are_read_at_once():
     names = [f"model/layer_{n:05d}/kernel" for n in range(50_000)]
     entries = [(b"", HEADER), *((n.encode(), entry(F32, (4, 4), 64 * k, 64)) for k, n in enumerate(names))]
     description = table(*(block(entries[start : start + 1000]) for start in range(0, len(entries), 1000)))
-    started = time.perf_counter()
+    started = time.process_time()
     layout = layout_of(bytes(64 * 50_000), description)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert [span.spec.name for span in layout.tensors] == names

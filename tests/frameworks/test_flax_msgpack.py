@@ -58,7 +58,7 @@ def test_a_train_state_comes_back(bench):
         assert equal(restored, saved)
 
 
-@pytest.mark.parametrize("chunk_nbytes", [64, 1000, 30_000])
+@pytest.mark.parametrize("chunk_nbytes", [64, 1000, 20_000])
 def test_arrays_in_chunks_come_back(bench, monkeypatch, chunk_nbytes):
     monkeypatch.setattr(serialization, "MAX_CHUNK_SIZE", chunk_nbytes)
     tree = {"a": np.random.default_rng(0).standard_normal((30, 20, 10)).astype(np.float32), "b": {"c": np.arange(700)}}

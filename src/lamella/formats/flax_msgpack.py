@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_METADATA_NBYTES
@@ -30,10 +31,10 @@ class FlaxMsgpackFormat:
         """Claim files that begin with maps in which the first array comes early."""
         if not head or not (0x81 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF)):
             return False
-        try:
-            return any(leaf.array for leaf in Tree(BytesFile(head), nbytes).leaves())
-        except FormatError:
-            return False
+        tree = Tree(BytesFile(head), nbytes)
+        with suppress(FormatError):  # the tree goes on behind the head
+            any(leaf.array for leaf in tree.leaves())
+        return tree.has_array
 
     def layout(self, file: RandomAccess) -> Layout:
         """Return where the tensors lie; raise FormatError where the file is not such a tree."""

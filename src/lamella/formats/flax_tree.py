@@ -82,10 +82,11 @@ class _Level:
 
 
 class Tree:
-    """A reader that goes through the file once, from front to back."""
+    """A reader that goes through the file once, from front to back; `has_array` once it came to the first array."""
 
     def __init__(self, file: RandomAccess, nbytes: int) -> None:
         self.walker = Walker(file, 0, nbytes)
+        self.has_array = False
         self._charged_nbytes = 0
 
     def leaves(self) -> Iterator[Leaf]:
@@ -102,7 +103,7 @@ class Tree:
             leaf = self._leaf(level)
             if leaf.array is not None or leaf.item.kind not in (Kind.MAP, Kind.ARRAY):
                 yield leaf
-                walker.at = max(walker.at, leaf.item.end)
+                walker.skip(leaf.item.end)
                 continue
             if len(levels) == _MAX_DEPTH:
                 raise malformed(f"it nests deeper than {_MAX_DEPTH} levels", kind="header-too-deep")
@@ -153,8 +154,10 @@ class Tree:
         data = walker.item()
         if data.kind is not Kind.BINARY or data.end != item.end:
             raise malformed(f"there are no elements at byte {data.offset}")
-        walker.at = data.end
-        return self._checked(Array(name, shape, ((data.offset, data.length),)))
+        array = self._checked(Array(name, shape, ((data.offset, data.length),)))
+        self.has_array = True
+        walker.skip(data.end)
+        return array
 
     def _shape(self, items: Iterable[Item]) -> tuple[int, ...]:
         shape = tuple(item.value if type(item.value) is int and item.kind is Kind.PLAIN else -1 for item in items)
@@ -199,7 +202,7 @@ class Tree:
     def charge(self, nbytes: int) -> None:
         """Count what something that is kept takes; raise FormatError (too-many-tensors) where that is too much."""
         self._charged_nbytes += nbytes + _TENSOR_NBYTES
-        if self._charged_nbytes > _MEMORY_NBYTES + self.walker.passed_nbytes:
+        if self._charged_nbytes > _MEMORY_NBYTES + self.walker.at - self.walker.skipped_nbytes:
             raise FormatError(
                 "file lists more than a reader may hold in memory",
                 kind="too-many-tensors",

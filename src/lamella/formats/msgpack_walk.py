@@ -50,32 +50,41 @@ class Item(NamedTuple):
 
 _WITH_PAYLOAD = (Kind.TEXT, Kind.BINARY, Kind.EXTENSION)
 
-_SHORT = ((0xA0, Kind.TEXT, 0x1F), (0x90, Kind.ARRAY, 0x0F), (0x80, Kind.MAP, 0x0F))
-"""Of what has its length in its first byte: the least first byte, what it is, and where the length is."""
+_Form = tuple[Kind, int, int | float | bool | None]
+"""What a first byte says: what the value is, how many bytes of its length or number follow, the value where none do."""
 
-_LONG = {
-    **{0xC4 + n: (Kind.BINARY, 1 << n) for n in range(3)},
-    **{0xC7 + n: (Kind.EXTENSION, 1 << n) for n in range(3)},
-    **{0xD9 + n: (Kind.TEXT, 1 << n) for n in range(3)},
-    **{0xDC + n: (Kind.ARRAY, 2 << n) for n in range(2)},
-    **{0xDE + n: (Kind.MAP, 2 << n) for n in range(2)},
-}
-"""Of what has its length behind its first byte: what it is, and the bytes of the length."""
 
-_CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
+def _forms() -> list[_Form | None]:
+    found: list[_Form | None] = [(Kind.PLAIN, 0, first) for first in range(0x80)]
+    found += [(Kind.MAP, 0, length) for length in range(0x10)]
+    found += [(Kind.ARRAY, 0, length) for length in range(0x10)]
+    found += [(Kind.TEXT, 0, length) for length in range(0x20)]
+    found += [(Kind.PLAIN, 0, None), None, (Kind.PLAIN, 0, False), (Kind.PLAIN, 0, True)]
+    found += [(Kind.BINARY, nbytes, None) for nbytes in (1, 2, 4)]
+    found += [(Kind.EXTENSION, nbytes, None) for nbytes in (1, 2, 4)]
+    found += [(Kind.PLAIN, nbytes, None) for nbytes in (4, 8, 1, 2, 4, 8, 1, 2, 4, 8)]
+    found += [(Kind.EXTENSION, 0, length) for length in (1, 2, 4, 8, 16)]
+    found += [(Kind.TEXT, nbytes, None) for nbytes in (1, 2, 4)]
+    found += [(kind, nbytes, None) for kind in (Kind.ARRAY, Kind.MAP) for nbytes in (2, 4)]
+    return found + [(Kind.PLAIN, 0, first - 0x100) for first in range(0xE0, 0x100)]
+
+
+_FORMS = _forms()
+_FLOATS = {0xCA: ">f", 0xCB: ">d"}
+_FIRST_SIGNED = 0xD0
 
 
 class Walker:
     """Reads values from byte `at` on, one after the other, in a file that is taken to end at byte `stop`.
 
-    `passed_nbytes` is how much was read. The source is the MessagePack specification. Raises FormatError:
+    `skipped_nbytes` is how much was passed over. The source is the MessagePack specification. Raises FormatError:
     header-malformed for what is no value, file-truncated for one that has no room before `stop`.
     """
 
     def __init__(self, file: RandomAccess, at: int, stop: int) -> None:
         self.at = at
         self.stop = stop
-        self.passed_nbytes = 0
+        self.skipped_nbytes = 0
         self._file = file
         self._ahead_nbytes = _WINDOW_NBYTES
         self._window = b""
@@ -83,20 +92,24 @@ class Walker:
 
     def item(self) -> Item:
         """Return the next value; `at` is then behind it, or where its payload or its items begin."""
-        first = self.take(1)[0]
-        if first < 0x80 or first >= 0xE0:
-            return Item(Kind.PLAIN, first if first < 0x80 else first - 0x100, self.at)
-        if first < 0xC0:
-            kind, mask = next((kind, mask) for least, kind, mask in _SHORT if first >= least)
-            return self._checked(kind, first & mask)
-        if first in _LONG:
-            kind, nbytes = _LONG[first]
-            count = int.from_bytes(self.take(nbytes), "big")
-            return self._checked(kind, count, self.take(1)[0] if kind is Kind.EXTENSION else 0)
-        if 0xD4 <= first <= 0xD8:
-            return self._checked(Kind.EXTENSION, 1 << first - 0xD4, self.take(1)[0])
-        value = _CONSTANTS[first] if first in _CONSTANTS else self._number(first)
-        return Item(Kind.PLAIN, value, self.at)
+        start = self.at - self._window_at
+        if not 0 <= start < len(self._window):
+            self._look(1)
+            start = 0
+        first = self._window[start]
+        self.at += 1
+        form = _FORMS[first]
+        if form is None:
+            raise malformed(f"there is no value at byte {self.at - 1}")
+        kind, nbytes, value = form
+        if kind is Kind.PLAIN:
+            return Item(kind, self._number(first, self.take(nbytes)) if nbytes else value, self.at)
+        length = int.from_bytes(self.take(nbytes), "big") if nbytes else value
+        code = self.take(1)[0] if kind is Kind.EXTENSION else 0
+        least_nbytes = 2 if kind is Kind.MAP else 1
+        if not isinstance(length, int) or least_nbytes * length > self.stop - self.at:
+            raise malformed(f"a value at byte {self.at} is cut", kind="file-truncated")
+        return Item(kind, length, self.at, code)
 
     def text(self, item: Item) -> str:
         """Return what a text or binary item holds; raise FormatError where it is no UTF-8."""
@@ -112,7 +125,6 @@ class Walker:
             self._look(nbytes)
             start = 0
         self.at += nbytes
-        self.passed_nbytes += nbytes
         return self._window[start : start + nbytes]
 
     def _look(self, nbytes: int) -> None:
@@ -129,20 +141,17 @@ class Walker:
                 return
         self._window = bytes(self._file.read_at(self.at, nbytes))
 
-    def _number(self, first: int) -> int | float:
-        if 0xCC <= first <= 0xD3:
-            return int.from_bytes(self.take(1 << first % 4), "big", signed=first >= 0xD0)
-        if not 0xCA <= first <= 0xCB:
-            raise malformed(f"there is no value at byte {self.at - 1}")
-        code, nbytes = (">f", 4) if first == 0xCA else (">d", 8)
-        found: float = struct.unpack(code, self.take(nbytes))[0]
-        return found
+    def skip(self, stop: int) -> None:
+        """Pass over everything before byte `stop`."""
+        self.skipped_nbytes += max(0, stop - self.at)
+        self.at = max(self.at, stop)
 
-    def _checked(self, kind: Kind, count: int, code: int = 0) -> Item:
-        """Return a value of which it is known that all of it has room."""
-        if count * (2 if kind is Kind.MAP else 1) > self.stop - self.at:
-            raise malformed(f"a value at byte {self.at} is cut", kind="file-truncated")
-        return Item(kind, count, self.at, code)
+    @staticmethod
+    def _number(first: int, data: Buffer) -> int | float:
+        if first in _FLOATS:
+            found: float = struct.unpack(_FLOATS[first], data)[0]
+            return found
+        return int.from_bytes(data, "big", signed=first >= _FIRST_SIGNED)
 
 
 def malformed(reason: str, kind: str = "header-malformed") -> FormatError:
