@@ -11,6 +11,7 @@ from lamella.formats.safetensors import SafetensorsFormat
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
 from lamella.formats.torch_legacy import TorchLegacyFormat
 from lamella.formats.torch_zip import TorchZipFormat
+from lamella.formats.zarr import ZarrFormat
 
 MODELS: tuple[Format, ...] = (
     SafetensorsFormat(),
@@ -28,7 +29,10 @@ DATA: tuple[Format, ...] = ()
 FORMATS: tuple[Format, ...] = (*MODELS, *DATA)
 """Every format that claims files by their content. The first that claims a file has it."""
 
-DESCRIBED: tuple[DescribedFormat, ...] = (TensorflowCheckpointFormat(),)
+DESCRIBED: tuple[DescribedFormat, ...] = (
+    TensorflowCheckpointFormat(),
+    ZarrFormat(),
+)
 """Every format whose files of tensors are described by a file beside them."""
 
 OPAQUE = OpaqueFormat()
