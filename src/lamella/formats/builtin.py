@@ -9,6 +9,7 @@ from lamella.formats.hdf5 import Hdf5Format
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors import SafetensorsFormat
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
+from lamella.formats.torch_distributed import TorchDistributedFormat
 from lamella.formats.torch_legacy import TorchLegacyFormat
 from lamella.formats.torch_zip import TorchZipFormat
 from lamella.formats.zarr import ZarrFormat
@@ -31,6 +32,7 @@ FORMATS: tuple[Format, ...] = (*MODELS, *DATA)
 
 DESCRIBED: tuple[DescribedFormat, ...] = (
     TensorflowCheckpointFormat(),
+    TorchDistributedFormat(),
     ZarrFormat(),
 )
 """Every format whose files of tensors are described by a file beside them."""

@@ -1,4 +1,4 @@
-"""Which format a file is: its content decides, never its name."""
+"""Which format a file is: what describes it or its content decides, never its name alone."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ def read_layout(
 ) -> tuple[Layout, FormatError | None]:
     """Return the layout of any file, and what is wrong with a file that is not the format it claims to be.
 
-    Where no format claims a file, another `beside` it may describe it; else it is opaque. A file that is
-    malformed, or whose skeleton would be too large, is opaque too, and the error says why. Long runs of bytes that
+    What another file `beside` it says of a file decides: a file that is described may look like one of another format.
+    Of others, the first format that claims the file has it; else it is opaque. A file that is malformed, or whose
+    skeleton would be too large, is opaque too, and the error says why. Long runs of bytes that
     belong to no tensor become parts. Raises FormatError only where no layout can be had: the file shrank while it was
     read, or has more chunks than a manifest can list.
     """
     try:
-        reader = claimed_by(file, formats)
-        found = None if reader is None else reader.layout(file)
-        if found is None and beside is not None:
-            layouts = (one.layout(file, beside) for one in described)
-            found = next((layout for layout in layouts if layout is not None), None)
+        layouts = (one.layout(file, beside) for one in described if beside is not None)
+        found = next((layout for layout in layouts if layout is not None), None)
+        reader = claimed_by(file, formats) if found is None else None
+        if reader is not None:
+            found = reader.layout(file)
         if found is not None:
             found = _with_parts(file, found)
             check_size(found)
