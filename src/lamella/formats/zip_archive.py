@@ -2,7 +2,8 @@
 
 The format is that of PKWARE's APPNOTE 6.3.10. A file that two readers could take for two archives is refused: more than
 one directory, bytes before the first member or behind the last record, members that overlap or come twice, headers
-that contradict the directory. Nothing is ever extracted.
+that contradict the directory. So is one with a comment: where the directory ends could not be told without reading what
+members hold. Nothing is ever extracted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _LOCAL_MAGIC, _ENTRY_MAGIC, _END_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 _END_64_MAGIC, _LOCATOR_MAGIC = b"PK\x06\x06", b"PK\x06\x07"
-_MOST_COMMENT_NBYTES = 0xFFFF
 _ELSEWHERE_16, _ELSEWHERE_32 = 0xFFFF, 0xFFFFFFFF
 """What stands in a field whose number is in a 64-bit record."""
 
@@ -110,17 +110,12 @@ class _Entry:
 
 def _find_directory(file: RandomAccess) -> tuple[int, int, int]:
     """Return where the directory starts and stops, and how many entries it claims."""
-    tail = _read_tail(file, min(file.nbytes, _END.size + _MOST_COMMENT_NBYTES))
-    found = []
-    at = tail.find(_END_MAGIC)
-    while at >= 0:
-        if at + _END.size <= len(tail) and at + _END.size + _END.unpack_from(tail, at)[7] == len(tail):
-            found.append(at)
-        at = tail.find(_END_MAGIC, at + 1)
-    if len(found) != 1:
-        raise _malformed("it has no directory" if not found else "it has more than one directory")
-    _, disk, first_disk, here, count, nbytes, start, _ = _END.unpack_from(tail, found[0])
-    end = file.nbytes - len(tail) + found[0]
+    end = file.nbytes - _END.size
+    if end < 0:
+        raise _malformed("it is shorter than a directory")
+    magic, disk, first_disk, here, count, nbytes, start, comment_nbytes = _END.unpack(file.read_at(end, _END.size))
+    if magic != _END_MAGIC or comment_nbytes:
+        raise _malformed("no directory stands at its end, or a comment behind it")
     has_locator = end >= _LOCATOR.size and bytes(file.read_at(end - _LOCATOR.size, 4)) == _LOCATOR_MAGIC
     if has_locator:
         end, here, count, nbytes, start = _read_end_64(file, end - _LOCATOR.size, (here, count, nbytes, start))
@@ -135,19 +130,6 @@ def _find_directory(file: RandomAccess) -> tuple[int, int, int]:
             f"archive claims {count} members", kind="header-too-large", hint="split it into several files"
         )
     return start, end, count
-
-
-def _read_tail(file: RandomAccess, nbytes: int) -> bytes:
-    """Return the last bytes of a file, that many or as many as are at hand: tensors before the directory may not be."""
-    tail = b""
-    step = nbytes
-    while step and len(tail) < nbytes:
-        step = min(step, nbytes - len(tail))
-        try:
-            tail = bytes(file.read_at(file.nbytes - len(tail) - step, step)) + tail
-        except FormatError:
-            step //= 2
-    return tail
 
 
 def _read_end_64(file: RandomAccess, locator: int, short: tuple[int, ...]) -> tuple[int, int, int, int, int]:
