@@ -6,6 +6,8 @@ from lamella.formats.base import DescribedFormat, Format
 from lamella.formats.flax_msgpack import FlaxMsgpackFormat
 from lamella.formats.gguf import GgufFormat
 from lamella.formats.hdf5 import Hdf5Format
+from lamella.formats.npy import NpyFormat
+from lamella.formats.npz import NpzFormat
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors import SafetensorsFormat
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
@@ -21,6 +23,8 @@ MODELS: tuple[Format, ...] = (
     TorchZipFormat(),
     TorchLegacyFormat(),
     FlaxMsgpackFormat(),
+    NpyFormat(),
+    NpzFormat(),
 )
 """Formats of models."""
 
