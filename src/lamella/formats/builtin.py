@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from lamella.formats.base import DescribedFormat, Format
+from lamella.formats.csv_table import CsvFormat
 from lamella.formats.flax_msgpack import FlaxMsgpackFormat
 from lamella.formats.gguf import GgufFormat
 from lamella.formats.hdf5 import Hdf5Format
+from lamella.formats.json_lines import JsonLinesFormat
 from lamella.formats.npy import NpyFormat
 from lamella.formats.npz import NpzFormat
 from lamella.formats.opaque import OpaqueFormat
+from lamella.formats.parquet import ParquetFormat
 from lamella.formats.safetensors import SafetensorsFormat
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
 from lamella.formats.torch_distributed import TorchDistributedFormat
@@ -28,7 +31,11 @@ MODELS: tuple[Format, ...] = (
 )
 """Formats of models."""
 
-DATA: tuple[Format, ...] = ()
+DATA: tuple[Format, ...] = (
+    ParquetFormat(),
+    JsonLinesFormat(),
+    CsvFormat(),
+)
 """Formats of data sets, which have no tensors."""
 
 FORMATS: tuple[Format, ...] = (*MODELS, *DATA)
