@@ -12,7 +12,7 @@ from lamella.core.errors import FormatError
 class DType:
     """An element type.
 
-    `name` is written to manifests and never changes. `bits` is the size of one element, 4 for packed nibbles.
+    `name` is written to manifests and never changes. `bits` is the size of one element, less than 8 for packed ones.
     `item_nbytes` is the width in bytes at which the codec splits the tensor into planes: the element's own width, or
     1 where elements share bytes.
 
@@ -60,6 +60,10 @@ _ALL = (
     DType("f64", 64, 8),
     DType("c64", 64, 4),
     DType("c128", 128, 8),
+    DType("u4", 4, 1),
+    DType("i4", 4, 1),
+    DType("u2", 2, 1),
+    DType("i2", 2, 1),
 )
 
 _BLOCKS = (
