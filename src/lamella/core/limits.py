@@ -120,3 +120,19 @@ MAX_GIT_INDEX_NBYTES = 512 * MIB
 
 MAX_GIT_PATH_NBYTES = 64 * KIB
 """A path in Git's index; systems stop at 4,096 bytes. Bounds what prefix compression can expand to."""
+
+MAX_PROTOBUF_FIELDS = 20_000_000
+"""Fields of the messages in one file; the largest graphs have some hundred thousand nodes of some twenty fields."""
+
+MAX_NAMED_NBYTES = 48 * MIB
+"""What the tensors that a file lists, and their names, take in memory: some 70,000. The rest of the 64 MB that a format
+may take is for what is read and for the interpreter."""
+
+MAX_GRAPH_DEPTH = 16
+"""Graphs within graphs: the branches of a condition within the body of a loop, and so on."""
+
+MAX_METADATA_KEYS = 4096
+"""Things that a file says beside its tensors and that are shown."""
+
+MAX_DESCRIBING_FILES = 64
+"""Files of one folder that are read to see whether they describe a file of tensors."""

@@ -1,0 +1,209 @@
+"""The protocol buffer wire format, read field by field: payloads are passed over, and every length is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lamella.core.buffers import Buffer
+from lamella.core.errors import FormatError
+from lamella.core.limits import MAX_PROTOBUF_FIELDS
+from lamella.formats.base import RandomAccess
+from lamella.formats.file import BytesFile
+
+VARINT, FIXED64, RUN, FIXED32 = 0, 1, 2, 5
+"""The wire types that are read: a number, 8 bytes, a length and so many bytes, 4 bytes. Groups (3, 4) are refused."""
+
+_FIXED = {FIXED64: 8, FIXED32: 4}
+_LONGEST_HEADER_NBYTES = 20
+"""A field's number and wire type take 5 bytes at most, a varint 10."""
+
+_LEAST_WINDOW_NBYTES = 128
+_LARGEST_WINDOW_NBYTES = 64 * 1024
+_WORD = (1 << 64) - 1
+
+
+class Field(NamedTuple):
+    """A field of a message: its number, wire type, the value of a varint, and where in the file its payload lies.
+
+    The payload of a varint is the varint itself.
+    """
+
+    number: int
+    wire: int
+    value: int
+    start: int
+    stop: int
+
+
+class WireReader:
+    """A file of messages; https://protobuf.dev/programming-guides/encoding describes the format.
+
+    What is read are the headers of fields, in windows that grow where fields follow each other and are small behind a
+    payload that was passed over. Bytes that are not at hand may lie in payloads only. A reader reads some million
+    fields and no more. Every method raises FormatError: header-malformed; header-too-large for too many fields;
+    file-truncated.
+    """
+
+    def __init__(self, file: RandomAccess) -> None:
+        self._file = file
+        self._left = MAX_PROTOBUF_FIELDS
+        self._data = b""
+        self._start = 0
+        self._reload = 0
+
+    @property
+    def nbytes(self) -> int:
+        """The length of the file, which is its outermost message."""
+        return self._file.nbytes
+
+    def fields(self, start: int, stop: int) -> Iterator[Field]:
+        """Yield the fields of the message from byte `start` to byte `stop`, which all lie within it.
+
+        Other fields may be read between two steps.
+        """
+        at = start
+        while at < stop:
+            if not self._start <= at < self._reload:
+                self._load(at)
+            data, base = self._data, self._start
+            tag, index = _varint(data, at - base, at)
+            number, wire, value = tag >> 3, tag & 7, 0
+            first = base + index
+            if wire == RUN:
+                length, index = _varint(data, index, at)
+                first = base + index
+                end = first + length
+            elif wire == VARINT:
+                value, index = _varint(data, index, at)
+                end = base + index
+            elif wire in _FIXED:
+                end = first + _FIXED[wire]
+            else:
+                raise malformed(f"there is no field at byte {at}")
+            if end > stop or not 0 < number < 1 << 29:
+                raise malformed(f"the field at byte {at} leaves its message or has no number")
+            self._left -= 1
+            if self._left < 0:
+                raise FormatError(
+                    f"messages have more than {MAX_PROTOBUF_FIELDS} fields",
+                    kind="header-too-large",
+                    hint="split the model into several files",
+                )
+            at = end
+            yield Field(number, wire, value, first, end)
+
+    def inside(self, field: Field) -> Iterator[Field]:
+        """Yield the fields of the message that is the payload of a field."""
+        if field.wire != RUN:
+            raise malformed(f"the field at byte {field.start} is no message")
+        return self.fields(field.start, field.stop)
+
+    def payload(self, field: Field, most: int) -> bytes:
+        """Return the payload of a field of the wire type RUN, the first `most` bytes of it."""
+        if field.wire != RUN:
+            raise malformed(f"the field at byte {field.start} is no run of bytes")
+        nbytes = min(most, field.stop - field.start)
+        first = field.start - self._start
+        if 0 <= first <= first + nbytes <= len(self._data):
+            return self._data[first : first + nbytes]
+        return bytes(self._file.read_at(field.start, nbytes))
+
+    def text(self, field: Field, most: int) -> str:
+        """Return the payload of a field, which is UTF-8 of at most `most` bytes."""
+        if field.stop - field.start > most:
+            raise malformed(f"the text at byte {field.start} is longer than {most} bytes")
+        try:
+            return self.payload(field, most).decode()
+        except UnicodeDecodeError as exc:
+            raise malformed(f"the text at byte {field.start} is not UTF-8") from exc
+
+    def shown(self, field: Field, most: int) -> str:
+        """Return a text for people to read: cut behind `most` bytes, and whatever is no UTF-8 replaced."""
+        text = self.payload(field, most).decode(errors="replace")
+        return text if field.stop - field.start <= most else text + "..."
+
+    def numbers(self, field: Field, most: int) -> list[int]:
+        """Return the numbers of a repeated field, as the signed numbers of 64 bits that they are: one, or packed."""
+        if field.wire == VARINT:
+            return [signed(field.value)]
+        if field.stop - field.start > 10 * most:
+            raise malformed(f"more than {most} numbers stand at byte {field.start}")
+        data = self.payload(field, 10 * most)
+        found, index = [], 0
+        while index < len(data):
+            value, index = _varint(data, index, field.start + index)
+            found.append(signed(value))
+        if len(found) > most:
+            raise malformed(f"more than {most} numbers stand at byte {field.start}")
+        return found
+
+    def _load(self, at: int) -> None:
+        """Read a window from `at` on, up to the first byte that is not at hand."""
+        follows = self._start < at <= self._start + len(self._data)
+        size = 2 * len(self._data) if follows else 0
+        size = min(max(size, _LEAST_WINDOW_NBYTES), _LARGEST_WINDOW_NBYTES, self._file.nbytes - at)
+        try:
+            self._data = bytes(self._file.read_at(at, size))
+            complete = at + size == self._file.nbytes
+        except FormatError:
+            self._data = self._at_hand(at, size)
+            complete = True
+        self._start = at
+        self._reload = at + len(self._data)
+        if not complete:
+            self._reload -= _LONGEST_HEADER_NBYTES
+
+    def _at_hand(self, at: int, size: int) -> bytes:
+        """Return the bytes before the first one that cannot be read, of which there is one within `size`."""
+        data, lost = bytes(self._file.read_at(at, 1)), size
+        while lost - len(data) > 1:
+            middle = (len(data) + lost) // 2
+            try:
+                data = bytes(self._file.read_at(at, middle))
+            except FormatError:
+                lost = middle
+        return data
+
+
+class FileHead:
+    """A file of `nbytes` bytes of which only the first ones, `head`, are at hand."""
+
+    def __init__(self, head: bytes, nbytes: int) -> None:
+        self._head = BytesFile(head)
+        self._nbytes = nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """The length of the whole file."""
+        return self._nbytes
+
+    def read_at(self, offset: int, nbytes: int) -> Buffer:
+        """Return exactly `nbytes` bytes; raise FormatError (file-truncated) for those that are not at hand."""
+        return self._head.read_at(offset, nbytes)
+
+
+def signed(value: int) -> int:
+    """Return the number of 64 bits, in two's complement, that a varint stands for."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def malformed(reason: str, kind: str = "header-malformed") -> FormatError:
+    """Return the error of a file that is no message of its kind, for a `reason` that begins as a sentence does."""
+    return FormatError(f"model is malformed: {reason}", kind=kind, hint="export the model again")
+
+
+def _varint(data: bytes, index: int, at: int) -> tuple[int, int]:
+    """Return the number at an index, and the index behind it; `at` is where the field begins, for the error."""
+    if index < len(data) and data[index] < 0x80:
+        return data[index], index + 1
+    value = shift = 0
+    for byte in data[index : index + 10]:
+        index += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value > _WORD:
+                break
+            return value, index
+        shift += 7
+    raise malformed(f"there is no number in the field at byte {at}")
