@@ -10,6 +10,8 @@ from lamella.formats.hdf5 import Hdf5Format
 from lamella.formats.json_lines import JsonLinesFormat
 from lamella.formats.npy import NpyFormat
 from lamella.formats.npz import NpzFormat
+from lamella.formats.onnx import OnnxFormat
+from lamella.formats.onnx_external import OnnxDataFormat
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.parquet import ParquetFormat
 from lamella.formats.safetensors import SafetensorsFormat
@@ -45,6 +47,7 @@ DESCRIBED: tuple[DescribedFormat, ...] = (
     TensorflowCheckpointFormat(),
     TorchDistributedFormat(),
     ZarrFormat(),
+    OnnxDataFormat(),
 )
 """Every format whose files of tensors are described by a file beside them."""
 
