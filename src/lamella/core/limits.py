@@ -136,3 +136,7 @@ MAX_METADATA_KEYS = 4096
 
 MAX_DESCRIBING_FILES = 64
 """Files of one folder that are read to see whether they describe a file of tensors."""
+
+MAX_FLATBUFFER_READS = 1_000_000
+"""Tables, vectors and strings that are read of one FlatBuffer, in which all may point to the same ones; a tensor takes
+some ten."""

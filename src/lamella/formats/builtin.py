@@ -16,6 +16,7 @@ from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.parquet import ParquetFormat
 from lamella.formats.safetensors import SafetensorsFormat
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
+from lamella.formats.tflite import TfliteFormat
 from lamella.formats.torch_distributed import TorchDistributedFormat
 from lamella.formats.torch_legacy import TorchLegacyFormat
 from lamella.formats.torch_zip import TorchZipFormat
@@ -25,13 +26,15 @@ MODELS: tuple[Format, ...] = (
     SafetensorsFormat(),
     GgufFormat(),
     Hdf5Format(),
-    TorchZipFormat(),
-    TorchLegacyFormat(),
-    FlaxMsgpackFormat(),
     NpyFormat(),
+    TorchZipFormat(),
     NpzFormat(),
+    TorchLegacyFormat(),
+    TfliteFormat(),
+    OnnxFormat(),
+    FlaxMsgpackFormat(),
 )
-"""Formats of models."""
+"""Formats of models: those with a magic number first, then those that are told by how they begin."""
 
 DATA: tuple[Format, ...] = (
     ParquetFormat(),
@@ -45,11 +48,11 @@ FORMATS: tuple[Format, ...] = (*MODELS, *DATA)
 
 DESCRIBED: tuple[DescribedFormat, ...] = (
     TensorflowCheckpointFormat(),
+    OnnxDataFormat(),
     TorchDistributedFormat(),
     ZarrFormat(),
-    OnnxDataFormat(),
 )
-"""Every format whose files of tensors are described by a file beside them."""
+"""Formats whose files of tensors are described by a file beside them."""
 
 OPAQUE = OpaqueFormat()
 """The format of every file that none of these claims, or that is not what it claims."""
