@@ -8,6 +8,7 @@ from lamella.formats.flax_msgpack import FlaxMsgpackFormat
 from lamella.formats.gguf import GgufFormat
 from lamella.formats.hdf5 import Hdf5Format
 from lamella.formats.json_lines import JsonLinesFormat
+from lamella.formats.keras import KerasFormat
 from lamella.formats.npy import NpyFormat
 from lamella.formats.npz import NpzFormat
 from lamella.formats.onnx import OnnxFormat
@@ -28,6 +29,7 @@ MODELS: tuple[Format, ...] = (
     Hdf5Format(),
     NpyFormat(),
     TorchZipFormat(),
+    KerasFormat(),
     NpzFormat(),
     TorchLegacyFormat(),
     TfliteFormat(),

@@ -13,6 +13,7 @@ from lamella.formats.hdf5_attributes import Texts
 from lamella.formats.hdf5_blocks import Blocks, malformed
 from lamella.formats.hdf5_objects import SIGNATURE, SUPERBLOCK_STARTS
 from lamella.formats.hdf5_tree import LABEL, WEIGHT_NAMES, Tree, group_attributes, read_tree
+from lamella.formats.keras_names import with_keras_names
 
 
 class Hdf5Format:
@@ -33,7 +34,7 @@ class Hdf5Format:
         """Return where the datasets lie; raise FormatError where the file is not an HDF5 file, or no sound one."""
         blocks = open_blocks(file, 0, file.nbytes)
         tree = read_contents(blocks)
-        layout = arrange(self.name, file.nbytes, tree.tensors)
+        layout = arrange(self.name, file.nbytes, with_keras_names(blocks, tree, {}))
         blocks.check_apart(layout)
         return layout
 

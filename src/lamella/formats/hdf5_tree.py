@@ -16,6 +16,9 @@ from lamella.formats.hdf5_objects import Message, read_messages, read_root
 LABEL = "name"
 WEIGHT_NAMES = "weight_names"
 
+_LABEL_NBYTES = 256
+"""Longer names of layers are cut; nobody writes them."""
+
 
 @dataclass(slots=True)
 class Tree:
@@ -40,7 +43,10 @@ def read_tree(blocks: Blocks) -> Tree:
         if messages and is_group(messages):
             for attribute in read_attributes(blocks, messages):
                 if attribute.name == LABEL and attribute.scalar:
-                    tree.labels[path] = "".join(texts.strings(attribute, MAX_NAME_NBYTES))
+                    label = "".join(texts.strings(attribute, _LABEL_NBYTES))
+                    if label and label.isprintable():
+                        blocks.keep(128 + len(label))
+                        tree.labels[path] = label
                 elif attribute.name.rstrip("0123456789") == WEIGHT_NAMES:
                     tree.weighted.add(path)
             continue
