@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import prod
 
 from lamella.core.dtypes import DTYPES, DType
@@ -21,7 +20,7 @@ from lamella.formats.hdf5_types import Datatype, read_datatype
 _COMPACT, _CONTIGUOUS, _CHUNKED = 0, 1, 2
 _LAYOUT_VERSIONS = (3, 4)
 
-_TENSOR_NBYTES = 600
+_TENSOR_NBYTES = 256
 _BOX_NBYTES = 400
 """What a tensor and a box take in memory, beside the name of the one."""
 
@@ -72,8 +71,7 @@ class Datasets:
         self._blocks.keep(_TENSOR_NBYTES + 4 * len(name))
         if isinstance(tensor, TensorView):
             self._count(len(tensor.boxes))
-        spec = replace(tensor.spec, name=name)
-        return replace(tensor, spec=spec)
+        return renamed(tensor, name)
 
     def _datatype(self, data: bytes) -> Datatype:
         found = self._types.get(data)
@@ -141,3 +139,11 @@ class Datasets:
         self._blocks.keep(boxes * _BOX_NBYTES)
         if self._boxes > 2 * MAX_HDF5_CHUNKS:
             raise FormatError("file names its chunks too often", kind="too-many-tensors")
+
+
+def renamed(tensor: TensorSpan | TensorView, name: str) -> TensorSpan | TensorView:
+    """Return a tensor under another name."""
+    spec = TensorSpec(name, tensor.spec.dtype, tensor.spec.shape)
+    if isinstance(tensor, TensorSpan):
+        return TensorSpan(spec, tensor.offset)
+    return TensorView(spec, tensor.boxes, tensor.swapped)

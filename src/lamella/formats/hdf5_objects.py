@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 from lamella.formats.hdf5_blocks import Blocks, malformed, number
 
@@ -20,6 +20,12 @@ _CONTINUATION = 0x10
 SYMBOL_TABLE = 0x11
 ATTRIBUTE_INFO = 0x15
 
+_KINDS = {
+    *(DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL_FILES, LAYOUT, FILTERS),
+    *(ATTRIBUTE, _CONTINUATION, SYMBOL_TABLE, ATTRIBUTE_INFO),
+}
+"""The messages that are read; the others say nothing of where bytes lie."""
+
 _SHARED = 2
 """The flag of a message that is only a pointer to one elsewhere."""
 
@@ -33,8 +39,7 @@ _MESSAGE_2 = Struct("<BHB")
 _CONTINUED = Struct("<QQ")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message of an object header: its type, its data, and where in the file they lie."""
 
     kind: int
@@ -116,6 +121,6 @@ def _messages(data: bytes, offset: int, flags: int | None) -> Iterator[Message]:
         at += head_nbytes
         if at + nbytes > len(data):
             raise malformed("a message is longer than the object header that it is in")
-        if kind:
+        if kind in _KINDS:
             yield Message(kind, data[at : at + nbytes], offset + at, bool(marks & _SHARED))
         at += nbytes

@@ -88,5 +88,5 @@ def _objects(blocks: Blocks) -> Iterator[tuple[str, int, list[Message]]]:
                 below = f"{path}/{name}" if path else name
                 if len(below) > MAX_NAME_NBYTES:
                     raise malformed("a path is longer than a name can be")
-                blocks.keep(128 + len(below))
+                blocks.keep(64 + len(below))
                 waiting.append((below, child))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lamella.core.limits import MAX_NAME_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import TensorSpan, TensorView
 from lamella.formats.hdf5_blocks import Blocks
+from lamella.formats.hdf5_datasets import renamed
 from lamella.formats.hdf5_tree import Tree
 from lamella.formats.keras_config import Layer, layers_of, snake_case
 from lamella.formats.keras_variables import OPTIMIZER, optimizer_names, variable_names
@@ -41,8 +41,8 @@ def with_keras_names(blocks: Blocks, tree: Tree, config: Mapping[str, Any]) -> l
         path = tensor.spec.name
         name = names.get(path, path)
         if name != path and uses[name] == 1 and name not in specs and len(name) <= MAX_NAME_NBYTES:
-            blocks.keep(4 * len(name))
-            tensor = replace(tensor, spec=replace(tensor.spec, name=name))
+            blocks.keep(256 + 4 * len(name))
+            tensor = renamed(tensor, name)
         found.append(tensor)
     return found
 
