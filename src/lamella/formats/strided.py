@@ -7,8 +7,10 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from lamella.core.dtypes import dtype_named
 from lamella.core.limits import GATHER_NBYTES
-from lamella.formats.arrange import extent
+from lamella.core.tensors import TensorSpec
+from lamella.formats.arrange import extent, row_major
 from lamella.formats.base import Box, RandomAccess, TensorView
 
 if TYPE_CHECKING:
@@ -16,6 +18,13 @@ if TYPE_CHECKING:
 
 _LEAST_SHARE = 4
 """What is read at once is at most so many times what is wanted of it."""
+
+
+def contiguous(spec: TensorSpec, offset: int) -> TensorView:
+    """Return the tensor that lies whole from `offset` on; one whose elements share bytes is seen as its bytes."""
+    if spec.dtype.bits % 8:
+        spec = TensorSpec(spec.name, dtype_named("u8"), (spec.nbytes,))
+    return TensorView(spec, (Box((0,) * len(spec.shape), spec.grid, offset, row_major(spec)),))
 
 
 def read_view(file: RandomAccess, view: TensorView, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
