@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from lamella.repo.git import Git
+from tests.toy import toys as toys
 
 # How long an example takes is the machine's matter.
 settings.register_profile("lamella", deadline=None)

@@ -39,7 +39,20 @@ objects = st.binary(min_size=32, max_size=32).map(ObjectId)
 shapes = st.lists(st.integers(0, 70_000), max_size=3).map(tuple) | st.just((0,) * MAX_DIMENSIONS)
 specs = st.builds(TensorSpec, names, st.sampled_from(list(DTYPES.values())), shapes)
 rows = st.lists(st.builds(Row, specs, objects), max_size=8, unique_by=lambda row: row.spec.name).map(tuple)
-manifests = st.builds(Manifest, st.sampled_from(["safetensors", "x", "a-b-9"]), st.none() | objects, rows)
+parts = st.lists(st.builds(Row, specs, objects, st.just(True)), max_size=4)
+
+
+@st.composite
+def drawn_manifests(draw):
+    """Draw a manifest that has everything: parts between the tensors, under any names, and views behind them."""
+    tensors = draw(rows)
+    kept = [*tensors[: draw(st.integers(0, 8))], *draw(parts)]
+    views = tuple(row for row in tensors if row not in kept)
+    container = draw(st.sampled_from(["safetensors", "x", "a-b-9"]))
+    return Manifest(container, draw(st.none() | objects), tuple(draw(st.permutations(kept))), views)
+
+
+manifests = drawn_manifests()
 
 U8 = DTYPES["u8"]
 SMALL = Manifest(
@@ -128,7 +141,7 @@ def test_random_bytes_are_refused(data):
 
 
 def without_comments(text: bytes) -> bytes:
-    return b"".join(line for line in text.splitlines(keepends=True) if not line.startswith(b"#"))
+    return b"\n".join(line for line in text.split(b"\n") if not line.startswith(b"#"))
 
 
 @pytest.mark.parametrize(
@@ -241,9 +254,60 @@ def test_a_manifest_is_told_by_its_first_bytes():
 
 @given(manifests, st.randoms(use_true_random=False), st.sampled_from(["other", "pt"]))
 def test_the_model_id_knows_the_weights_and_not_the_container(manifest, random, container):
-    shuffled = list(manifest.rows)
+    shuffled = list(manifest.tensors)
     random.shuffle(shuffled)
     assert Manifest(container, None, tuple(shuffled)).model_id() == manifest.model_id()
+
+
+PART = Row(TensorSpec("a", U8, (3,)), ObjectId(b"\3" * 32), part=True)
+MARKED = Manifest("x", SMALL.skeleton, (PART, *SMALL.rows[:1], PART), SMALL.rows[1:])
+MARKED_TEXT = write_manifest(MARKED)
+
+
+def test_parts_and_views_are_marked_behind_the_shape():
+    assert parse_manifest(MARKED_TEXT) == MARKED
+    lines = MARKED_TEXT.decode().splitlines()
+    assert [line for line in lines if line.endswith(("]", " part", " view"))] == [
+        "a u8 [3] part", "a f32 [2,3]", "a u8 [3] part", '"b c" u8 [] view'
+    ]  # fmt: skip
+    assert [row.spec.name for row in MARKED.tensors] == ["a", "b c"]
+    assert set(MARKED.objects()) == {SMALL.skeleton, PART.object, SMALL.rows[0].object}
+    assert MARKED.nbytes == 3 + 24 + 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"[3] part", b"[3]  part"),
+        (b"[3] part", b"[3] part "),
+        (b"[3] part", b"[3] Part"),
+        (b"[3] part", b"[3] part part"),
+        (b"[3] part", b"[3] view part"),
+        (b"[3] part", b"part [3]"),
+        (b"[3] part", b"[3] parts"),
+        (b"[3] part", b"[3] view"),  # a tensor would stand behind a view
+        (b'"b c" u8 [] view', b"a u8 [] view"),
+        (b"format x", b"format opaque"),
+    ],
+    ids=repr,
+)
+def test_a_mark_in_another_form_or_place_is_refused(old, new):
+    assert old in MARKED_TEXT
+    with pytest.raises(FormatError) as caught:
+        parse_manifest(MARKED_TEXT.replace(old, new, 1))
+    assert caught.value.kind == "manifest-malformed"
+
+
+def test_the_name_of_a_tensor_is_no_mark():
+    named = tuple(Row(TensorSpec(name, U8, (1,)), ObjectId(bytes(32))) for name in ("part", "view", "x part", " view"))
+    manifest = Manifest("x", None, named[:2], named[2:])
+    assert parse_manifest(write_manifest(manifest)) == manifest
+
+
+@given(manifests)
+def test_parts_do_not_enter_the_model_id(manifest):
+    bare = Manifest("other", None, tuple(row for row in manifest.rows if not row.part), manifest.views)
+    assert bare.model_id() == manifest.model_id()
 
 
 def test_the_model_id_changes_with_name_dtype_shape_and_bytes():

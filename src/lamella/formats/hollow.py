@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.core.tensors import TensorSpec
-from lamella.formats.base import Layout, TensorSpan
+from lamella.formats.base import Format, Layout, RandomAccess, TensorSpan
 from lamella.formats.builtin import FORMATS
 from lamella.formats.skeleton import Skeleton
 
@@ -80,8 +80,21 @@ def layout_of(container: str, file: HollowFile) -> Layout | None:
 
     Raises FormatError where it finds that the file is no such file.
     """
-    reader = next((one for one in FORMATS if one.name == container), None)
+    reader = _reader(container)
     return None if reader is None else reader.layout(file)
+
+
+def metadata_of(container: str, file: RandomAccess) -> Mapping[str, str]:
+    """Return what a file of the format `container` says beside its tensors, nothing where no reader here knows.
+
+    Raises FormatError where it is no such file.
+    """
+    reader = _reader(container)
+    return {} if reader is None else reader.metadata(file)
+
+
+def _reader(container: str) -> Format | None:
+    return next((one for one in FORMATS if one.name == container), None)
 
 
 def agrees(container: str, file: HollowFile, spans: Sequence[TensorSpan], views: Sequence[TensorSpec]) -> bool:

@@ -30,17 +30,28 @@ def read_layout(
     read, or has more chunks than a manifest can list.
     """
     try:
-        layouts = (one.layout(file, beside) for one in described if beside is not None)
-        found = next((layout for layout in layouts if layout is not None), None)
-        reader = claimed_by(file, formats) if found is None else None
-        if reader is not None:
-            found = reader.layout(file)
-        if found is not None:
-            found = _with_parts(file, found)
-            check_size(found)
+        found = read_claimed(file, beside, formats, described)
     except FormatError as error:
         return OPAQUE.layout(file), error
     return found or OPAQUE.layout(file), None
+
+
+def read_claimed(
+    file: RandomAccess,
+    beside: Beside | None = None,
+    formats: Sequence[Format] = FORMATS,
+    described: Sequence[DescribedFormat] = DESCRIBED,
+) -> Layout | None:
+    """Return the layout of a file of a known format, None where no format claims it; raise FormatError as they do."""
+    layouts = (one.layout(file, beside) for one in described if beside is not None)
+    found = next((layout for layout in layouts if layout is not None), None)
+    reader = claimed_by(file, formats) if found is None else None
+    if reader is not None:
+        found = reader.layout(file)
+    if found is not None:
+        found = _with_parts(file, found)
+        check_size(found)
+    return found
 
 
 def claimed_by(file: RandomAccess, formats: Sequence[Format] = FORMATS) -> Format | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -12,13 +13,17 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError, FormatError, IntegrityError, UsageError
 from lamella.core.limits import MAX_SKELETON_NBYTES
 from lamella.core.progress import SILENT, Progress
-from lamella.formats.base import TensorSpan
+from lamella.formats.base import TensorSpan, TensorView
 from lamella.formats.hollow import HollowFile, agrees, layout_of
 from lamella.formats.skeleton import Skeleton
 from lamella.formats.strided import read_view
 from lamella.repo.manifest import OPAQUE, Manifest
+from lamella.repo.object_file import ObjectFile
 from lamella.store.objects import ObjectStore
 from lamella.store.reader import Piece, stream_objects
+
+_MOST_OPEN_ROWS = 8
+"""Objects that are kept open while a file is read here and there, some MiB each."""
 
 
 def file_pieces(store: ObjectStore, manifest: Manifest) -> Iterator[Buffer]:
@@ -81,17 +86,16 @@ def stored_file(store: ObjectStore, manifest: Manifest, skeleton: Skeleton, *, o
     Raises FormatError (skeleton-malformed) where skeleton and manifest do not have one number of tensors.
     """
     rows = manifest.rows
+    opened = functools.lru_cache(_MOST_OPEN_ROWS)(lambda number: ObjectFile(store.open(rows[number].object)))
 
     def read_row(number: int, start: int, stop: int) -> Buffer:
-        return store.open(rows[number].object).read(start, stop)
+        return opened(number).read_at(start, stop - start)
 
     return HollowFile(skeleton, _tensor_nbytes(manifest), read_row, lambda number: rows[number].part or not only_parts)
 
 
-def view_pieces(
-    store: ObjectStore, manifest: Manifest, name: str, start: int = 0, stop: int | None = None
-) -> Iterator[bytes]:
-    """Yield bytes of a tensor that has none of its own in the file, gathered from those that have.
+def stored_view(store: ObjectStore, manifest: Manifest, name: str) -> tuple[HollowFile, TensorView]:
+    """Return the file, read where it is asked for, and where in it a tensor lies that has no bytes of its own.
 
     Raises ConflictError (manifest-mixed) as `load_skeleton` does, also where this version cannot read the format.
     """
@@ -100,6 +104,14 @@ def view_pieces(
     view = next((one for one in layout.views if one.spec.name == name), None) if layout else None
     if view is None:
         raise _mixed()
+    return file, view
+
+
+def view_pieces(
+    store: ObjectStore, manifest: Manifest, name: str, start: int = 0, stop: int | None = None
+) -> Iterator[bytes]:
+    """Yield bytes of such a tensor, gathered from those that have them; raise as `stored_view` does."""
+    file, view = stored_view(store, manifest, name)
     yield from read_view(file, view, start, stop)
 
 

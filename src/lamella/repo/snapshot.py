@@ -10,9 +10,12 @@ from blake3 import blake3
 
 from lamella.core.errors import IntegrityError, NotFoundError, UsageError
 from lamella.core.tensors import TensorSpec
+from lamella.formats.base import RandomAccess, TensorView
+from lamella.formats.strided import contiguous
 from lamella.repo.arrays import to_array
-from lamella.repo.checkout import load_skeleton, view_pieces
+from lamella.repo.checkout import load_skeleton, stored_view, view_pieces
 from lamella.repo.manifest import OPAQUE, Manifest, Row
+from lamella.repo.object_file import ObjectFile
 from lamella.store.chain import Chain
 from lamella.store.objects import ObjectStore
 
@@ -62,6 +65,13 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
         if name in self._views and not self._store.contains(row.object):
             return self._read_view(row, start, stop)
         return self._open(row).read(start, stop)
+
+    def locate(self, name: str) -> tuple[RandomAccess, TensorView]:
+        """Return a file, decoded as it is read, and where in it the elements of a tensor lie."""
+        row = self._row(name)
+        if name in self._views and not self._store.contains(row.object):
+            return stored_view(self._store, self.manifest, name)
+        return ObjectFile(self._open(row)), contiguous(row.spec, 0)
 
     def __getitem__(self, name: str) -> numpy.ndarray[Any, Any]:
         return to_array(self._rows[name].spec, self.read(name))
