@@ -93,6 +93,9 @@ MAX_PICKLE_NBYTES = 64 * MIB
 MAX_INFLATED_PICKLE_NBYTES = 4 * MIB
 """A pickle is held in memory while it is walked; 64 MiB name 300,000 tensors. PyTorch itself compresses none."""
 
+MAX_METADATA_CHANGES = 2000
+"""Values of one file, beside its tensors, that are reported as changed."""
+
 LEAST_PART_NBYTES = 64 * KIB
 """Bytes of a file that no tensor has and views point at become an object of their own from here on."""
 
@@ -114,6 +117,15 @@ MAX_HDF5_CHUNKS = 200_000
 
 MAX_METADATA_KEYS = 4096
 """Values beside the tensors of one file that are shown and compared."""
+
+MAX_WEIGHT_MAP_NBYTES = 64 * MIB
+"""The index of a sharded model, held in memory; one of 100,000 tensors takes 10 MB."""
+
+MAX_FOLDER_ENTRIES = 10_000
+"""Files at and below a folder that is looked at as one model."""
+
+MAX_LISTED_ELEMENTS = 1_000_000
+"""Elements of a tensor that are printed one by one; each takes some hundred bytes on the way."""
 
 MAX_GIT_INDEX_NBYTES = 512 * MIB
 """Git's index is held in memory; 512 MiB list 5 million paths."""

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from lamella.core.buffers import Buffer
-from lamella.core.dtypes import DTYPES
+from lamella.core.dtypes import DTYPES, DType
 from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 
@@ -22,6 +22,11 @@ _ML_NAMES = {
     "bf16": "bfloat16", "f8_e4m3": "float8_e4m3fn", "f8_e5m2": "float8_e5m2", "f8_e8m0": "float8_e8m0fnu",
     "f8_e4m3fnuz": "float8_e4m3fnuz", "f8_e5m2fnuz": "float8_e5m2fnuz",
 }  # fmt: skip
+
+
+def is_array(dtype: DType) -> bool:
+    """Say whether there are NumPy arrays of a dtype."""
+    return dtype.name in _NUMPY_NAMES or dtype.name in _ML_NAMES
 
 
 def numpy_dtype(name: str) -> numpy.dtype[Any]:

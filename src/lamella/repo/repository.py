@@ -60,6 +60,14 @@ class Repository:
                 self._store = ObjectStore(self.store_directory, self.config, create=not exists)
             return self._store
 
+    def existing_store(self) -> ObjectStore:
+        """Return the store, for what only reads; raise NotFoundError (object-missing) where there is none."""
+        if not (self.store_directory / "packs").is_dir():
+            raise NotFoundError(
+                "this repository has no lamella store", kind="object-missing", hint="run `lamella init`"
+            )
+        return self.store
+
     def close(self) -> None:
         """Close the store, if it was opened."""
         if self._store is not None:

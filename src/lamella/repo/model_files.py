@@ -1,0 +1,253 @@
+"""Several files as one model: what an index names, or all model files of a folder, at a revision or on disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from lamella.core.errors import FormatError, NotFoundError
+from lamella.core.fsio import translated
+from lamella.core.ids import digest
+from lamella.core.limits import MAX_FOLDER_ENTRIES, MAX_MANIFEST_NBYTES, MAX_WEIGHT_MAP_NBYTES
+from lamella.core.tensors import TensorSpec
+from lamella.formats.file import DescriptorFile
+from lamella.repo.manifest import OPAQUE, PREFIX, Manifest, Row, is_manifest, naming, parse_manifest
+from lamella.repo.model_file import ModelFile, StoredModelFile, look_at
+from lamella.repo.objects import ObjectReader, list_tree, tracked
+from lamella.repo.repository import Repository, manifest_at
+from lamella.repo.weight_map import SUFFIX, check_shards, chosen_index, parse_weight_map
+from lamella.store.objects import ObjectStore
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model: its files, and `others`, the rest of the folder that it is.
+
+    `names` are its tensors: where each is and what it is called there. A name that two files have for different tensors
+    gets the file's path before it.
+    """
+
+    path: str
+    files: tuple[ModelFile, ...]
+    others: tuple[str, ...]
+    names: Mapping[str, tuple[ModelFile, str]]
+
+    def spec(self, name: str) -> TensorSpec:
+        """Return a tensor's spec under the name that it has in this model; raise NotFoundError (tensor-unknown)."""
+        file, inner = self.find(name)
+        return replace(file.specs[inner], name=name)
+
+    def find(self, name: str) -> tuple[ModelFile, str]:
+        """Return the file of a tensor and its name there; raise NotFoundError (tensor-unknown)."""
+        try:
+            return self.names[name]
+        except KeyError:
+            raise NotFoundError(
+                f"{self.path} has no tensor {name!r}", kind="tensor-unknown", hint="`lamella ls` lists the tensors"
+            ) from None
+
+    @cached_property
+    def tensors(self) -> Mapping[str, tuple[Manifest, Row]]:
+        """Each tensor's manifest and row, by the name that it has in this model; files on disk are hashed for it."""
+        rows = {id(file): {row.spec.name: row for row in file.manifest.tensors} for file in self.files}
+        return {name: (file.manifest, rows[id(file)][inner]) for name, (file, inner) in self.names.items()}
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of the one file, or one that tells this model from others and stands for no file."""
+        if len(self.files) == 1:
+            return self.files[0].manifest
+        rows = tuple(replace(row, spec=self.spec(name)) for name, (_, row) in self.tensors.items())
+        parts = "".join(f"{file.path}\0{file.manifest.format}\0{file.manifest.skeleton!r}\n" for file in self.files)
+        return Manifest(self.files[0].format, digest(os.fsencode(parts)), rows)
+
+    def model_id(self) -> str:
+        """Return the id that the same weights have in any container, in one file or in many."""
+        return self.manifest().model_id()
+
+    def close(self) -> None:
+        """Close the files on disk."""
+        for file in self.files:
+            file.close()
+
+
+def joined(path: str, files: Sequence[ModelFile], others: Sequence[str]) -> Model:
+    """Return files as one model; raise FormatError (name-duplicate) where their tensors cannot all be named."""
+    having: dict[str, list[ModelFile]] = {}
+    for file in files:
+        for name in file.specs:
+            having.setdefault(name, []).append(file)
+    names: dict[str, tuple[ModelFile, str]] = {}
+    for name, owners in having.items():
+        told = {name: owners[0]} if _alike(name, owners) else {f"{file.path}/{name}": file for file in owners}
+        for full, file in told.items():
+            if full in names or (full != name and full in having):
+                raise FormatError(f"two files have a tensor {full[:80]!r}", kind="name-duplicate")
+            names[full] = (file, name)
+    return Model(path, tuple(files), tuple(others), names)
+
+
+def _alike(name: str, owners: Sequence[ModelFile]) -> bool:
+    first, *rest = owners
+    return all(first.specs[name] == other.specs[name] for other in rest) and all(
+        first.content(name) == other.content(name) for other in rest
+    )
+
+
+def model_at(repository: Repository, revision: str, path: str) -> Model:
+    """Return the model that a file, a folder or the index of shards is at a revision, which is "" for Git's index.
+
+    `path` is relative to the root, which is "" itself. Raises NotFoundError (revision-unknown, path-unknown), also for
+    what holds no model that Lamella keeps, and FormatError for an index that its shards contradict.
+    """
+    path = "" if os.path.normpath(path) == "." else path
+    store = repository.existing_store
+    with repository.reader() as reader:
+        manifest = manifest_at(reader, f"{revision or ':0'}:{path}") if path else None
+        if manifest is not None:
+            return joined(path, [StoredModelFile(os.path.basename(path), manifest, store)], ())
+        folder = os.path.dirname(path) if path.endswith(SUFFIX) else path.rstrip("/")
+        found = _listed(repository, revision, folder)
+        if not found:
+            return joined(path, [StoredModelFile(path, repository.manifest(revision, path), store)], ())
+        wanted = os.path.basename(path) if path.endswith(SUFFIX) else ""
+        folder_of = _CommittedFolder(reader, found, store)
+        return _model_in(folder_of, path or ".", wanted)
+
+
+def _listed(repository: Repository, revision: str, folder: str) -> dict[str, str]:
+    """Return the blobs at and below a folder, by their path within it."""
+    paths = [folder] if folder else []
+    entries: list[tuple[str, int, str]]
+    if revision in ("", ":0"):
+        entries = [(one.path, one.mode, one.oid) for one in tracked(repository.git, paths or None) if one.stage == 0]
+    else:
+        repository.git.resolve(revision)
+        entries = [(one.path, one.mode, one.oid) for one in list_tree(repository.git, revision, *paths)]
+    prefix = f"{folder}/" if folder else ""
+    return {
+        path.removeprefix(prefix): oid for path, mode, oid in entries if stat.S_ISREG(mode) and path.startswith(prefix)
+    }
+
+
+@dataclass(frozen=True)
+class _CommittedFolder:
+    """A folder as Git has it: the blobs by their path within it."""
+
+    reader: ObjectReader
+    blobs: Mapping[str, str]
+    store: Callable[[], ObjectStore]
+
+    def paths(self) -> list[str]:
+        return list(self.blobs)
+
+    def look(self, path: str) -> ModelFile | None:
+        found = self.reader.read(self.blobs[path], prefix=PREFIX)
+        if found is None or found.data is None or not is_manifest(found.data):
+            return None
+        with naming(path):
+            return StoredModelFile(path, parse_manifest(found.data), self.store)
+
+    def text(self, path: str) -> bytes:
+        found = self.reader.read(self.blobs[path])
+        if found is None or found.data is None:
+            raise FormatError(f"{path} cannot be read", kind="header-too-large")
+        return found.data
+
+
+@dataclass(frozen=True)
+class _DiskFolder:
+    """A folder on disk."""
+
+    where: Path
+    store: Callable[[], ObjectStore]
+    threads: int
+
+    def paths(self) -> list[str]:
+        """Return the files at and below, hidden folders left out."""
+        found: list[str] = []
+        waiting = [""]
+        while waiting and len(found) < MAX_FOLDER_ENTRIES:
+            folder = waiting.pop()
+            with translated(self.where / folder, reading=True), os.scandir(self.where / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                        waiting.append(path)
+                    elif entry.is_file():
+                        found.append(path)
+        return sorted(found)
+
+    def look(self, path: str) -> ModelFile | None:
+        try:
+            file = look_at(path, self.where / path, self.store, self.threads)
+        except FormatError:
+            return None
+        return None if file.format == OPAQUE else file
+
+    def text(self, path: str) -> bytes:
+        with translated(self.where / path, reading=True), (self.where / path).open("rb") as file:
+            state = os.fstat(file.fileno())
+            return bytes(
+                DescriptorFile(file.fileno(), state.st_size).read_at(0, min(state.st_size, MAX_MANIFEST_NBYTES))
+            )
+
+
+def model_on_disk(where: Path, label: str, store: Callable[[], ObjectStore], threads: int) -> Model:
+    """Return the model that a file, a folder or the index of shards on disk is, called `label`. Close it.
+
+    `store` is asked for where a manifest stands in the place of a file that is to be read. Raises NotFoundError
+    (path-unknown), FormatError where a file is not what it claims to be, and BackendError (unreadable).
+    """
+    if where.name.endswith(SUFFIX):
+        return _model_in(_DiskFolder(where.parent, store, threads), label, where.name)
+    if where.is_dir():
+        return _model_in(_DiskFolder(where, store, threads), label, "")
+    return joined(label, [look_at(where.name, where, store, threads)], ())
+
+
+def _model_in(folder: _CommittedFolder | _DiskFolder, label: str, index: str) -> Model:
+    """Return the model in a folder: what its index names, else its model files, else those of its subfolders."""
+    paths = folder.paths()
+    direct = [path for path in paths if "/" not in path]
+    chosen = index or chosen_index(direct)
+    if chosen is not None:
+        return _sharded(folder, label, chosen, direct)
+    nested = [path for path in paths if "/" in path]
+    for candidates, rest in ((direct, nested), (nested, direct)):
+        looked = {path: folder.look(path) for path in candidates[:MAX_FOLDER_ENTRIES]}
+        files = [file for file in looked.values() if file is not None and file.format != OPAQUE]
+        if files:
+            taken = {file.path for file in files}
+            others = [path for path in candidates if path not in taken]
+            return joined(label, files, others if candidates is direct else sorted(others + rest))
+    raise NotFoundError(
+        f"there is no model in {label}",
+        kind="path-unknown",
+        hint="`lamella ls-files` lists the model files that lamella keeps",
+    )
+
+
+def _sharded(folder: _CommittedFolder | _DiskFolder, label: str, index: str, direct: Sequence[str]) -> Model:
+    if index not in direct:
+        raise NotFoundError(f"there is no file {index} in {label}", kind="path-unknown", hint="check the spelling")
+    text = folder.text(index)
+    with naming(index):
+        weight_map = parse_weight_map(text[: MAX_WEIGHT_MAP_NBYTES + 1])
+    files: list[ModelFile] = []
+    for name in sorted(set(weight_map.values())):
+        file = folder.look(name) if name in direct else None
+        if file is None:
+            raise NotFoundError(
+                f"{index} names {name[:80]!r}, which is no model file here",
+                kind="path-unknown",
+                hint="add all shards of the model, or name its files one by one",
+            )
+        files.append(file)
+    with naming(index):
+        check_shards(weight_map, {file.path: file.specs for file in files})
+    taken = {file.path for file in files}
+    return joined(label, files, [path for path in direct if path not in taken])

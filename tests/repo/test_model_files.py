@@ -1,0 +1,260 @@
+"""Several files as one model, at a revision and on disk: shards, folders, and indices that are not to be trusted."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lamella.core.errors import FormatError, LamellaError, NotFoundError
+from lamella.core.ids import digest
+from lamella.formats.file import BytesFile
+from lamella.repo import weight_map
+from lamella.repo.checkin import identify_file
+from lamella.repo.model_files import model_at
+from lamella.repo.repository import Repository
+from lamella.repo.targets import opened_model
+from lamella.repo.weight_map import chosen_index, parse_weight_map
+from lamella.testing.models import LAYERS, model, network, spec, values
+from tests.e2e.workbench import Workbench
+
+INDEX = "model.safetensors.index.json"
+WHOLE = identify_file(BytesFile(network()), 1).model_id()
+
+
+def shards(count: int = 2, prefix: str = "model") -> dict[str, bytes]:
+    """Return the network as shards."""
+    names = [f"{prefix}-{number + 1:05}-of-{count:05}.safetensors" for number in range(count)]
+    return {name: model(LAYERS[number::count]) for number, name in enumerate(names)}
+
+
+def index(files: dict[str, bytes], **changes: str) -> bytes:
+    """Return the index of these files, with `changes` of what holds which tensor."""
+    weight_map = {}
+    for name, content in files.items():
+        weight_map |= {row.spec.name: name for row in identify_file(BytesFile(content), 1).rows}
+    return json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map | changes}).encode()
+
+
+@pytest.fixture
+def bench(git_repository) -> Workbench:
+    bench = Workbench(git_repository.root)
+    with bench.repository() as repository:
+        assert repository.store
+    bench.git("config", "filter.lamella.clean", "cat")
+    bench.write(".gitattributes", b"*.safetensors filter=lamella\n")
+    bench.git("add", ".gitattributes")
+    bench.git("commit", "--quiet", "--message", "start")
+    return bench
+
+
+def commit_all(bench: Workbench, files: dict[str, bytes]) -> None:
+    from lamella.ops.add import add
+
+    for path, content in files.items():
+        bench.write(path, content)
+    with bench.repository() as repository:
+        add(repository, list(files))
+    bench.git("commit", "--quiet", "--message", "files")
+
+
+@contextmanager
+def found(bench: Workbench, path: str, where: str):
+    """Give the model as it is on disk, in HEAD or in Git's index."""
+    if where == "disk":
+        with opened_model(path, bench.root) as model:
+            yield model
+    else:
+        with Repository.open(bench.root) as repository:
+            yield model_at(repository, "HEAD" if where == "HEAD" else "", path)
+
+
+EVERYWHERE = pytest.mark.parametrize("where", ["disk", "HEAD", "index"])
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("path", ["llm", f"llm/{INDEX}"])
+def test_shards_are_one_model_with_the_id_of_the_whole(bench, where, path):
+    files = shards(3)
+    rest = {"config.json": b"{}", "tokenizer.json": b"{}", "model.safetensors": network(layer_1_bias=3)}
+    everything = {**files, INDEX: index(files), **rest}
+    commit_all(bench, {f"llm/{name}": content for name, content in everything.items()})
+    with found(bench, path, where) as one:
+        assert [file.path for file in one.files] == sorted(files)
+        assert set(one.others) == {INDEX, *rest}
+        assert one.model_id() == WHOLE
+        assert one.tensors.keys() == {layer.name for layer in LAYERS}
+        manifest, row = one.tensors["layer.1.bias"]
+        assert row in manifest.rows
+        assert row.object == digest(values(row.spec))
+
+
+@EVERYWHERE
+def test_model_files_of_a_folder_are_one_model(bench, where):
+    one, two = shards(2, "part").values()
+    commit_all(bench, {"m/a.safetensors": one, "m/b.safetensors": two, "m/again.safetensors": two, "m/notes.txt": b"x"})
+    with found(bench, "m", where) as model:
+        assert model.model_id() == WHOLE
+        assert model.others == ("notes.txt",)
+        assert len(model.files) == 3
+
+
+@EVERYWHERE
+def test_only_names_that_stand_for_different_tensors_get_the_path_before_them(bench, where):
+    one = model([spec("same", 3), spec("other", 3), spec("shape", 3)])
+    two = model([spec("same", 3), spec("other", 3), spec("shape", 4)], {"other": 1})
+    commit_all(bench, {"pipe/unet/m.safetensors": one, "pipe/vae/m.safetensors": two, "pipe/index.json": b"{}"})
+    with found(bench, "pipe", where) as found_:
+        assert sorted(found_.names) == [
+            "same",
+            *("unet/m.safetensors/other", "unet/m.safetensors/shape"),
+            *("vae/m.safetensors/other", "vae/m.safetensors/shape"),
+        ]
+        assert found_.spec("vae/m.safetensors/shape").shape == (4,)
+        assert found_.manifest().rows[0].spec.name == "same"
+        assert found_.others == ("index.json",)
+
+
+@EVERYWHERE
+def test_the_root_is_a_folder_too(bench, where):
+    commit_all(bench, {"m.safetensors": network()})
+    with found(bench, ".", where) as model:
+        assert model.model_id() == WHOLE
+        assert model.others == (".gitattributes",)
+
+
+BAD_INDICES = {
+    "another file than it says": (index(shards(), **{"layer.0.bias": "model-00002-of-00002.safetensors"}), FormatError),
+    "a tensor that nobody has": (index(shards(), gone="model-00001-of-00002.safetensors"), FormatError),
+    "a tensor unlisted": (index({name: model(LAYERS[n + 2 :: 2]) for n, name in enumerate(shards())}), FormatError),
+    "a file that is not there": (index(shards(), new="x.safetensors"), NotFoundError),
+    "a file that is no model": (index(shards(), new="config.json"), NotFoundError),
+    "a path that climbs": (index(shards(), new="../other/model.safetensors"), FormatError),
+    "an absolute path": (index(shards(), new="/etc/passwd"), FormatError),
+    "a folder": (index(shards(), new=".."), FormatError),
+    "a path below": (index(shards(), new="a/b"), FormatError),
+    "another system's path": (index(shards(), new="..\\b"), FormatError),
+    "no name": (index(shards(), new=""), FormatError),
+    "a zero": (index(shards(), new="a\0"), FormatError),
+    "a number for a name": (b'{"weight_map": {"a": 1}}', FormatError),
+    "no map": (b'{"weight_map": []}', FormatError),
+    "an empty map": (b'{"weight_map": {}}', FormatError),
+    "a list": (b"[]", FormatError),
+    "no JSON": (b"\xff", FormatError),
+    "deep JSON": (b"[" * 200_000, FormatError),
+}
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("fault", BAD_INDICES)
+def test_an_index_that_its_shards_contradict_is_refused(bench, where, fault):
+    text, error = BAD_INDICES[fault]
+    everything = {**shards(), INDEX: text, "config.json": b"{}"}
+    for name, content in everything.items():
+        bench.write(f"m/{name}", content)
+    bench.write("other/model.safetensors", network())
+    if where != "disk":
+        commit_all(bench, {f"m/{name}": content for name, content in everything.items()})
+    with pytest.raises(error) as caught, found(bench, "m", where):
+        pass
+    assert caught.value.hint
+    assert caught.value.kind in ("header-malformed", "path-unknown")
+
+
+def test_a_huge_index_is_refused(monkeypatch):
+    monkeypatch.setattr(weight_map, "MAX_WEIGHT_MAP_NBYTES", 10)
+    with pytest.raises(FormatError) as caught:
+        parse_weight_map(b'{"weight_map": {}}')
+    assert caught.value.kind == "header-too-large"
+
+
+def test_of_several_indices_the_usual_one_is_taken_or_the_user_says_which():
+    assert chosen_index(["a.txt"]) is None
+    assert chosen_index(["x.index.json", "pytorch_model.bin.index.json"]) == "pytorch_model.bin.index.json"
+    assert chosen_index([INDEX, "pytorch_model.bin.index.json"]) == INDEX
+    assert chosen_index(["diffusion_pytorch_model.safetensors.index.json"]) is not None
+    with pytest.raises(FormatError, match="several"):
+        chosen_index(["a.index.json", "b.index.json"])
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("HEAD:gone", "path-unknown"),
+        ("gone:m", "revision-unknown"),
+        ("HEAD:notes", "path-unknown"),
+        ("HEAD:notes/x.txt", "path-unknown"),
+        ("notes", "path-unknown"),
+        ("gone", "path-unknown"),
+        ("gone.index.json", "path-unknown"),
+        (f"HEAD:notes/{INDEX}", "path-unknown"),
+        ("fifo", "path-unsafe"),
+        ("HEAD:", "bad-argument"),
+    ],
+)
+def test_what_is_no_model_is_told(bench, text, kind):
+    import os
+
+    commit_all(bench, {"m.safetensors": network(), "notes/x.txt": b"x"})
+    os.mkfifo(bench.root / "fifo")
+    with pytest.raises(LamellaError) as caught, opened_model(text, bench.root):
+        pass
+    assert caught.value.kind == kind
+    assert caught.value.hint
+
+
+def test_no_repository_is_needed_for_what_is_on_disk(tmp_path: Path, git_environment):
+    (tmp_path / "m.safetensors").write_bytes(network())
+    with opened_model("m.safetensors", tmp_path) as model:
+        assert model.model_id() == WHOLE
+    with pytest.raises(LamellaError) as caught, opened_model("HEAD:m.safetensors", tmp_path):
+        pass
+    assert caught.value.kind == "not-a-repository"
+
+
+def test_a_link_to_a_model_is_followed(tmp_path: Path, git_environment):
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    for name, content in shards().items():
+        (tmp_path / "blobs" / name[6:11]).write_bytes(content)
+        (tmp_path / "snapshot" / name).symlink_to(tmp_path / "blobs" / name[6:11])
+    (tmp_path / "snapshot" / INDEX).write_bytes(index(shards()))
+    with opened_model("snapshot", tmp_path) as model:
+        assert model.model_id() == WHOLE
+
+
+def test_a_file_that_is_not_what_it_claims_is_told_and_passed_over_in_a_folder(tmp_path: Path, git_environment):
+    (tmp_path / "bad.safetensors").write_bytes(network()[:-1])
+    with pytest.raises(FormatError), opened_model("bad.safetensors", tmp_path):
+        pass
+    (tmp_path / "good.safetensors").write_bytes(network())
+    with opened_model(".", tmp_path) as model:
+        assert model.others == ("bad.safetensors",)
+
+
+def test_a_manifest_on_disk_stands_for_its_file(bench, tmp_path):
+    commit_all(bench, {"m.safetensors": network()})
+    text = bench.blob("HEAD:m.safetensors")
+    bench.write("m.safetensors", text)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "m.safetensors").write_bytes(text)
+    with opened_model("m.safetensors", bench.root) as model:
+        assert model.model_id() == WHOLE
+        assert model.files[0].locate("layer.0.bias")[0].nbytes == 96
+    with opened_model("m.safetensors", tmp_path / "alone") as model:
+        assert model.model_id() == WHOLE
+        with pytest.raises(NotFoundError) as caught:
+            model.files[0].locate("layer.0.bias")
+        assert caught.value.kind == "object-missing"
+
+
+def test_a_file_that_changes_after_it_was_looked_at_is_told(tmp_path: Path, git_environment):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(network())
+    with opened_model("m.safetensors", tmp_path) as model:
+        path.write_bytes(network("longer"))
+        with pytest.raises(LamellaError) as caught:
+            model.model_id()
+    assert caught.value.kind == "file-changed"
