@@ -14,6 +14,7 @@ from lamella.core.errors import UsageError
 SECTIONS = {
     "Start": ("init", "track", "untrack", "uninstall", "doctor", "version"),
     "Work": ("add", "commit", "status", "diff", "log", "show", "ls-files"),
+    "Look": ("ls", "cat", "id"),
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
     "Care": ("fsck", "gc"),
     "Called by Git": ("filter-process", "hook"),

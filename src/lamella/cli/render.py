@@ -26,6 +26,20 @@ def size(nbytes: float) -> str:
     return f"{nbytes:.{0 if nbytes >= 100 else 1}f} {_UNITS[unit]}"
 
 
+def short(number: int) -> str:
+    """Return a count for people: three digits and K, M, G or T, for thousands, millions and so on."""
+    for exponent, unit in ((12, "T"), (9, "G"), (6, "M"), (3, "K")):
+        if number >= 10**exponent:
+            share = number / 10**exponent
+            return f"{share:.{0 if share >= 100 else 1}f}{unit}"
+    return str(number)
+
+
+def shape(extents: Sequence[int]) -> str:
+    """Return a tensor's shape, as narrow as it can be."""
+    return f"[{','.join(map(str, extents))}]"
+
+
 def counted(number: int, noun: str) -> str:
     """Return `number` with its noun, in the plural where it should be."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

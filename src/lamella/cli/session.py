@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +16,9 @@ from lamella.cli.bars import progress_for
 from lamella.core.errors import NotFoundError
 from lamella.core.progress import Progress
 from lamella.repo.repository import Repository
+
+if TYPE_CHECKING:
+    from lamella.repo.model_files import Model
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -25,6 +30,13 @@ def open_repository() -> Repository:
         return Repository.open(Path.cwd(), environment=dict(os.environ))
     except FileNotFoundError as exc:
         raise NotFoundError("the current directory is gone", kind="path-unknown", hint="go to one that exists") from exc
+
+
+def opened(name: str) -> AbstractContextManager[Model]:
+    """Open the model that a command line names: on disk, or at a revision."""
+    from lamella.repo.targets import opened_model
+
+    return opened_model(name, Path.cwd(), dict(os.environ))
 
 
 def warn_where_not_set_up(repository: Repository) -> None:

@@ -25,7 +25,7 @@ from lamella.store.objects import ObjectStore
 
 @dataclass(frozen=True)
 class Model:
-    """One model: its files, and `others`, the rest of the folder that it is.
+    """One model, called `path`: its files, and `others`, the rest of the folder that it is.
 
     `names` are its tensors: where each is and what it is called there. A name that two files have for different tensors
     gets the file's path before it.
@@ -103,19 +103,19 @@ def model_at(repository: Repository, revision: str, path: str) -> Model:
     `path` is relative to the root, which is "" itself. Raises NotFoundError (revision-unknown, path-unknown), also for
     what holds no model that Lamella keeps, and FormatError for an index that its shards contradict.
     """
-    path = "" if os.path.normpath(path) == "." else path
+    label, path = f"{revision}:{path}", "" if os.path.normpath(path) == "." else path
     store = repository.existing_store
     with repository.reader() as reader:
         manifest = manifest_at(reader, f"{revision or ':0'}:{path}") if path else None
         if manifest is not None:
-            return joined(path, [StoredModelFile(os.path.basename(path), manifest, store)], ())
+            return joined(label, [StoredModelFile(os.path.basename(path), manifest, store)], ())
         folder = os.path.dirname(path) if path.endswith(SUFFIX) else path.rstrip("/")
         found = _listed(repository, revision, folder)
         if not found:
-            return joined(path, [StoredModelFile(path, repository.manifest(revision, path), store)], ())
+            return joined(label, [StoredModelFile(path, repository.manifest(revision, path), store)], ())
         wanted = os.path.basename(path) if path.endswith(SUFFIX) else ""
         folder_of = _CommittedFolder(reader, found, store)
-        return _model_in(folder_of, path or ".", wanted)
+        return _model_in(folder_of, label, wanted)
 
 
 def _listed(repository: Repository, revision: str, folder: str) -> dict[str, str]:

@@ -1,0 +1,27 @@
+"""`id`: the model id of files and folders, on disk or at a revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lamella.core.progress import SILENT, Progress
+from lamella.repo.model_file import DiskModelFile
+from lamella.repo.model_files import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The id of one model, which the same weights have in any container, and of how many tensors it is made."""
+
+    name: str
+    model_id: str
+    tensors: int
+    files: tuple[str, ...]
+
+
+def identify_model(model: Model, progress: Progress = SILENT) -> Identity:
+    """Return a model's id: from its manifests where it has some, and by hashing files on disk; nothing is stored."""
+    for file in model.files:
+        if isinstance(file, DiskModelFile):
+            file.progress = progress
+    return Identity(model.path, model.model_id(), len(model.names), tuple(file.path for file in model.files))
