@@ -11,7 +11,7 @@ from lamella.core.errors import KINDS
 from lamella.testing.models import network
 
 TENSOR = {"name", "what", "dtype", "shape", "nbytes", "earlier"}
-CHANGE = {"path", "what", "format", "total", "tensors", "container"}
+CHANGE = {"path", "what", "format", "total", "tensors", "container", "metadata"}
 
 FIELDS: dict[str, dict[str, set[str]]] = {
     "init": {"": {"worktree", "created", "steps", "notes"}},
@@ -24,19 +24,33 @@ FIELDS: dict[str, dict[str, set[str]]] = {
     "status": {
         "": {
             *("branch", "commit", "ahead", "behind", "staged", "unstaged"),
-            *("untracked_models", "others", "unfilled", "conflicts"),
+            *("untracked_models", "others", "unfilled", "conflicts", "repackaged"),
         },
         "unstaged": CHANGE,
         "unstaged.tensors": TENSOR,
     },
-    "diff HEAD~1 HEAD": {"": {"before", "after", "files"}, "files": CHANGE, "files.tensors": TENSOR},
+    "diff HEAD~1 HEAD": {
+        "": {"before", "after", "files", "repackaged"},
+        "files": CHANGE,
+        "files.tensors": TENSOR,
+    },
     "log -n 1": {
-        "": {"commit", "parents", "author", "email", "date", "refs", "message", "files"},
-        "files": CHANGE - {"tensors"} | {"changes"},
+        "": {"commit", "parents", "author", "email", "date", "refs", "message", "files", "repackaged"},
+        "files": CHANGE - {"tensors", "metadata"} | {"changes"},
     },
     "show HEAD:model.safetensors": {
         "": {"revision", "path", "format", "model_id", "nbytes", "stored_nbytes", "missing", "tensors"},
-        "tensors": {"name", "dtype", "shape", "nbytes", "object", "stored_nbytes", "depth", "derived"},
+        "tensors": {"name", "dtype", "shape", "nbytes", "object", "stored_nbytes", "depth", "derived", "kind"},
+    },
+    "ls HEAD:model.safetensors": {
+        "": {"name", "files", "others", "tensors", "elements", "nbytes"},
+        "files": {"path", "format", "tensors", "metadata"},
+        "tensors": {"name", "dtype", "shape", "elements", "nbytes", "file"},
+    },
+    "cat HEAD:model.safetensors layer.0.bias[0]": {"": {"name", "dtype", "shape", "values"}},
+    "id model.safetensors HEAD:model.safetensors": {
+        "": {"models"},
+        "models": {"name", "model_id", "tensors", "files"},
     },
     "ls-files": {"": {"files"}, "files": {"path", "format", "tensors", "nbytes", "model_id", "filled"}},
     "gc": {

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from lamella.cli import render
-from lamella.ops.changes import FileChange
+from lamella.ops.changes import FileChange, MetadataChange
+from lamella.ops.repackaged import Repackaged
 from lamella.repo.manifest import OPAQUE
 
 _WORDS = ("changed", "added", "removed", "reshaped")
 _MARKS = {"added": "+", "removed": "-", "changed": "~", "reshaped": "!"}
 _COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "reshaped": "magenta"}
+
+
+_SHOWN_KEYS = 20
+_SHOWN_VALUE = 60
+_SHOWN_PATHS = 3
+
+
+def told(files: Sequence[FileChange], repackaged: Sequence[Repackaged]) -> Iterator[tuple[str, FileChange | None]]:
+    """Yield what is worth a line: path and change, or paths and None for what only came in other files."""
+    hidden = {path for one in repackaged for path in (*one.before, *one.after)}
+    yield from ((file.path, file) for file in files if file.path not in hidden)
+    for one in repackaged:
+        what = "same weights, other container" if one.container else "moved"
+        yield f"{_paths(one.before)} -> {_paths(one.after)}: {what}", None
+
+
+def _paths(paths: Sequence[str]) -> str:
+    more = len(paths) - _SHOWN_PATHS
+    return ", ".join(paths[:_SHOWN_PATHS]) + (f" and {more} more" if more > 0 else "")
+
+
+def one_line(files: Sequence[FileChange], repackaged: Sequence[Repackaged]) -> Iterator[str]:
+    """Yield a line for each thing that happened to model files."""
+    for text, file in told(files, repackaged):
+        yield text if file is None else f"{text}: {summary(file)}"
 
 
 def summary(change: FileChange) -> str:
@@ -22,11 +50,26 @@ def summary(change: FileChange) -> str:
     return f"{', '.join(parts)} of {total}"
 
 
+def _show_metadata(changes: Sequence[MetadataChange]) -> None:
+    for one in changes[:_SHOWN_KEYS]:
+        values = [_shown(value) for value in (one.before, one.after)]
+        render.line(f"  metadata {one.key}: {' -> '.join(values)}", fg="cyan")
+    if len(changes) > _SHOWN_KEYS:
+        render.line(f"  metadata: {len(changes) - _SHOWN_KEYS:,} more differ")
+
+
+def _shown(value: str | None) -> str:
+    if value is None:
+        return "nothing"
+    return f"{value[:_SHOWN_VALUE]}..." if len(value) > _SHOWN_VALUE else value or '""'
+
+
 def show_file(change: FileChange, *, stat: bool) -> None:
     """Print one model file's change, with a line for each tensor unless `stat` is asked for."""
     render.line(f"{change.path}: {summary(change)}", bold=True)
     if stat or change.what != "changed":
         return
+    _show_metadata(change.metadata)
     for tensor in change.tensors:
         shape = f"[{', '.join(map(str, tensor.shape))}]"
         earlier = f", was {tensor.earlier}" if tensor.earlier else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lamella.core.limits import MAX_METADATA_CHANGES
 from lamella.repo.manifest import OPAQUE, Manifest, Row
 
 
@@ -20,10 +22,20 @@ class TensorChange:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataChange:
+    """One thing that a file says beside its tensors and that differs; a missing side did not say it."""
+
+    key: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class FileChange:
     """One model file that differs. `what` is added, removed or changed; `total` counts the tensors of the newer side.
 
-    `container` says that the weights are the same and only the rest of the file, or its format, is another.
+    `container` says that the weights are the same and only the rest of the file, or its format, is another. `metadata`
+    is what changed in that rest, where `diff` could read it in both versions.
     """
 
     path: str
@@ -32,6 +44,7 @@ class FileChange:
     total: int
     tensors: tuple[TensorChange, ...]
     container: bool
+    metadata: tuple[MetadataChange, ...] = ()
 
     def count(self, what: str) -> int:
         """Return how many tensors changed in the way called `what`."""
@@ -47,6 +60,12 @@ def compare(path: str, before: Manifest | None, after: Manifest | None) -> FileC
     what = "added" if before is None else "removed" if after is None else "changed"
     changes = _tensor_changes(before, after)
     return FileChange(path, what, newest.format, len(newest.tensors), changes, not changes and what == "changed")
+
+
+def compare_metadata(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[MetadataChange, ...]:
+    """Return what differs between what two files say beside their tensors, some thousand keys at most."""
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return tuple(MetadataChange(key, before.get(key), after.get(key)) for key in keys[:MAX_METADATA_CHANGES])
 
 
 def _tensor_changes(before: Manifest | None, after: Manifest | None) -> tuple[TensorChange, ...]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 
-from lamella.core.errors import NotFoundError, UsageError
+from lamella.core.errors import LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
-from lamella.ops.changes import FileChange, compare
+from lamella.ops.changes import FileChange, MetadataChange, compare, compare_metadata
+from lamella.ops.repackaged import Repackaged, find_repackaged
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import identify_file
 from lamella.repo.manifest import PREFIX, Manifest, parse_for_git
-from lamella.repo.objects import ObjectReader
+from lamella.repo.model_file import look_at, stored_metadata
+from lamella.repo.model_files import model_at
+from lamella.repo.objects import GitObject, ObjectReader
 from lamella.repo.repository import Repository, manifest_at
+from lamella.repo.targets import relative_to_root
 from lamella.repo.worktree import open_file
 
 WORKTREE = "worktree"
@@ -22,11 +27,15 @@ INDEX = "index"
 
 @dataclass(frozen=True, slots=True)
 class DiffReport:
-    """The two sides by name, and every model file that differs between them."""
+    """The two sides by name, and every model file that differs between them.
+
+    `repackaged` says which of these files only came under another path, or in another container, or in several.
+    """
 
     before: str
     after: str
     files: tuple[FileChange, ...]
+    repackaged: tuple[Repackaged, ...] = ()
 
 
 def diff(
@@ -34,7 +43,8 @@ def diff(
 ) -> DiffReport:
     """Compare as `git diff` does: no revision, index and worktree; one, it and the worktree; two, those.
 
-    ``A..B`` is two revisions, ``A...B`` is B and what both come from; two model files are named as ``REV:PATH``.
+    ``A..B`` is two revisions, ``A...B`` is B and what both come from; two models, files or folders, are named as
+    ``REV:PATH``.
     Tensors are told apart by their ids, so unchanged ones cost nothing; files of the worktree are hashed, not stored.
 
     Raises NotFoundError (revision-unknown), BackendError (unreadable) for a file of the worktree, and UsageError
@@ -49,29 +59,74 @@ def diff(
     before = revisions[0] if revisions else INDEX
     after = revisions[1] if len(revisions) == 2 else WORKTREE
     with repository.reader() as reader:
-        if any(_names_file(reader, revision) for revision in revisions):
-            return _diff_files(reader, revisions)
-        changed = list(_changed_paths(repository, revisions, paths))
-        files = [_compare(repository, reader, path, before, after, progress) for path in changed]
-    return DiffReport(before, after, tuple(file for file in files if file is not None))
+        if any(_names_model(reader, revision) for revision in revisions):
+            return _diff_models(repository, reader, revisions)
+        files: list[FileChange] = []
+        gone, new = dict[str, Manifest](), dict[str, Manifest]()
+        for path in _changed_paths(repository, revisions, paths):
+            sides = [_side(repository, reader, path, side, progress) for side in (before, after)]
+            if sides == [None, None]:
+                continue
+            change = compare(path, *sides)
+            if change is not None:
+                metadata = _metadata(repository, path, sides, in_worktree=after == WORKTREE)
+                files.append(replace(change, metadata=metadata))
+            if sides[0] is not None and sides[1] is None:
+                gone[path] = sides[0]
+            elif sides[1] is not None and sides[0] is None:
+                new[path] = sides[1]
+    return DiffReport(before, after, tuple(files), find_repackaged(gone, new))
 
 
-def _names_file(reader: ObjectReader, revision: str) -> bool:
+def _metadata(
+    repository: Repository, path: str, sides: Sequence[Manifest | None], *, in_worktree: bool
+) -> tuple[MetadataChange, ...]:
+    """Return what changed beside the tensors: nothing where the skeletons are alike, or one cannot be read here."""
+    before, after = sides
+    if before is None or after is None or before.format != after.format or before.skeleton == after.skeleton:
+        return ()
+    store = repository.existing_store
+    earlier, later = stored_metadata(store, before), None
+    if in_worktree and earlier is not None:
+        with suppress(LamellaError), closing(look_at(path, repository.worktree / path, store, 1)) as file:
+            later = file.metadata()
+    elif earlier is not None:
+        later = stored_metadata(store, after)
+    return () if earlier is None or later is None else compare_metadata(earlier, later)
+
+
+def _names_model(reader: ObjectReader, revision: str) -> bool:
+    """Say whether a specification names a file, or a folder in a revision."""
     found = reader.read(revision, prefix=PREFIX)
-    return found is not None and found.type == "blob"
+    return found is not None and (found.type == "blob" or _is_folder(found, revision))
 
 
-def _diff_files(reader: ObjectReader, specifications: Sequence[str]) -> DiffReport:
+def _is_folder(found: GitObject, specification: str) -> bool:
+    return found.type == "tree" and specification.partition(":")[2] != ""
+
+
+def _manifest(repository: Repository, reader: ObjectReader, specification: str) -> Manifest | None:
+    found = reader.read(specification, prefix=PREFIX)
+    if found is not None and _is_folder(found, specification):
+        return model_at(repository, *relative_to_root(repository, specification)).manifest()
+    return manifest_at(reader, specification)
+
+
+def _diff_models(repository: Repository, reader: ObjectReader, specifications: Sequence[str]) -> DiffReport:
     if len(specifications) != 2:
         hint = "name two files, or a revision and behind `--` a path"
         raise UsageError(f"{specifications[0]!r} is a file, not a revision", kind="bad-argument", hint=hint)
-    manifests = [manifest_at(reader, specification) for specification in specifications]
+    manifests = [_manifest(repository, reader, specification) for specification in specifications]
     if None in manifests:
         named = specifications[manifests.index(None)]
         raise UsageError(f"{named!r} is no model file", kind="bad-argument", hint="`git diff` compares other files")
     before, after = specifications
-    change = compare(after.partition(":")[2] or after, *manifests)
-    return DiffReport(before, after, () if change is None else (change,))
+    path = after.partition(":")[2] or after
+    change = compare(path, *manifests)
+    if change is None:
+        return DiffReport(before, after, ())
+    metadata = _metadata(repository, path, manifests, in_worktree=False)
+    return DiffReport(before, after, (replace(change, metadata=metadata),))
 
 
 def _sides(repository: Repository, span: str) -> list[str]:
@@ -103,15 +158,6 @@ def _changed_paths(repository: Repository, revisions: Sequence[str], paths: Sequ
     else:
         kept = set(filtered(git, found))
         yield from (path for path in found if path in kept)
-
-
-def _compare(
-    repository: Repository, reader: ObjectReader, path: str, before: str, after: str, progress: Progress
-) -> FileChange | None:
-    sides = [_side(repository, reader, path, side, progress) for side in (before, after)]
-    if sides == [None, None]:
-        return None
-    return compare(path, sides[0], sides[1])
 
 
 def _side(repository: Repository, reader: ObjectReader, path: str, side: str, progress: Progress) -> Manifest | None:

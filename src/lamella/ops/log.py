@@ -9,6 +9,7 @@ from itertools import islice
 
 from lamella.core.errors import FormatError
 from lamella.ops.changes import FileChange, compare
+from lamella.ops.repackaged import Repackaged, find_repackaged
 from lamella.repo.git import GitOid
 from lamella.repo.manifest import PREFIX, Manifest, parse_manifest
 from lamella.repo.objects import GitObject, ObjectReader
@@ -28,7 +29,10 @@ _COMMITS_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One commit. `date` is the author's, ISO 8601 with its zone; `files` are the model files that it changed."""
+    """One commit. `date` is the author's, ISO 8601 with its zone; `files` are the model files that it changed.
+
+    `repackaged` says which of them only came under another path, or in another container, or in several.
+    """
 
     commit: str
     parents: tuple[str, ...]
@@ -38,6 +42,7 @@ class LogEntry:
     refs: str
     message: str
     files: tuple[FileChange, ...]
+    repackaged: tuple[Repackaged, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -107,11 +112,15 @@ def _entries(commits: Iterator[_Commit], reader: ObjectReader) -> Iterator[LogEn
     while group := list(islice(commits, _COMMITS_AT_ONCE)):
         manifests.expect(oid for commit in group for _, *sides in commit.changes for oid in sides)
         for commit in group:
-            changes = (_change(*change, manifests) for change in commit.changes)
-            yield _entry(commit.heading, [change for change in changes if change])
+            sides = [(path, manifests.read(before), manifests.read(after)) for path, before, after in commit.changes]
+            changes = (compare(*side) for side in sides if side[1:] != (None, None))
+            gone = {path: before for path, before, after in sides if before is not None and after is None}
+            new = {path: after for path, before, after in sides if before is None and after is not None}
+            found = [change for change in changes if change]
+            yield _entry(commit.heading, found, find_repackaged(gone, new))
 
 
-def _entry(heading: list[bytes], files: list[FileChange]) -> LogEntry:
+def _entry(heading: list[bytes], files: list[FileChange], repackaged: tuple[Repackaged, ...]) -> LogEntry:
     commit, parents, author, email, date, refs, message = heading
     return LogEntry(
         commit=commit.decode(),
@@ -122,12 +131,8 @@ def _entry(heading: list[bytes], files: list[FileChange]) -> LogEntry:
         refs=os.fsdecode(refs),
         message=os.fsdecode(message).strip(),
         files=tuple(files),
+        repackaged=repackaged,
     )
-
-
-def _change(path: str, before: GitOid, after: GitOid, manifests: _Manifests) -> FileChange | None:
-    sides = manifests.read(before), manifests.read(after)
-    return None if sides == (None, None) else compare(path, *sides)
 
 
 class _Manifests:

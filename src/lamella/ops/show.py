@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.repo.filling import unfilled
-from lamella.repo.manifest import Manifest
-from lamella.repo.repository import Repository, manifest_at, split_specification
+from lamella.repo.manifest import OPAQUE, Manifest, Row
+from lamella.repo.repository import Repository, manifest_at
+from lamella.repo.targets import relative_to_root
 from lamella.repo.worktree import model_entries
 from lamella.store.objects import ObjectStore
 from lamella.store.record import DERIVED
@@ -19,9 +20,10 @@ from lamella.store.record import DERIVED
 
 @dataclass(frozen=True, slots=True)
 class ShownTensor:
-    """One tensor. `stored_nbytes` is what its object takes in the store, None where it is not there.
+    """One tensor, part or view, as `kind` says; a view is gathered from other tensors and has no object of its own.
 
-    `derived` says whether the object is made of others, or of one item again and again, and takes no more than that.
+    `stored_nbytes` is what its object takes in the store, None where it is not there, 0 for a view. `derived` says
+    whether the object is made of others, or of one item again and again, and takes no more than that.
     """
 
     name: str
@@ -32,6 +34,7 @@ class ShownTensor:
     stored_nbytes: int | None
     depth: int | None
     derived: bool
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +69,24 @@ def show(repository: Repository, specification: str) -> ShowReport:
     As in Git, the path is relative to the root, or to where the user stands where it begins with ``./`` or ``../``, and
     ``:PATH`` is the file of the index, ``:1:PATH`` to ``:3:PATH`` a side of a conflict.
     """
-    revision, path = split_specification(specification)
-    if path.startswith(("./", "../")):
-        path = os.path.relpath(repository.git.directory / path, repository.git.root)
+    revision, path = relative_to_root(repository, specification)
     manifest = repository.manifest(revision, path)
     store = repository.store
     tensors = tuple(
-        ShownTensor(row.spec.name, row.spec.dtype.name, row.spec.shape, row.spec.nbytes, row.object.hex(), *stored)
-        for row, stored in ((row, _stored(store, row.object)) for row in (*manifest.rows, *manifest.views))
-    )
-    distinct = {tensor.object: tensor.stored_nbytes or 0 for tensor in tensors}
+        _shown(row, "part" if row.part or manifest.format == OPAQUE else "tensor", *_stored(store, row.object))
+        for row in manifest.rows
+    ) + tuple(_shown(row, "view", 0, None, False) for row in manifest.views)
+    distinct = {tensor.object: tensor.stored_nbytes or 0 for tensor in tensors if tensor.kind != "view"}
     missing = sum(tensor.stored_nbytes is None for tensor in tensors)
     return ShowReport(
         revision, path, manifest.format, manifest.model_id(), manifest.nbytes, sum(distinct.values()), missing, tensors
+    )
+
+
+def _shown(row: Row, kind: str, stored_nbytes: int | None, depth: int | None, derived: bool) -> ShownTensor:
+    spec = row.spec
+    return ShownTensor(
+        spec.name, spec.dtype.name, spec.shape, spec.nbytes, row.object.hex(), stored_nbytes, depth, derived, kind
     )
 
 

@@ -11,6 +11,7 @@ from lamella.core.errors import ConflictError, LamellaError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.changes import FileChange, compare
 from lamella.ops.diff import identify
+from lamella.ops.repackaged import Repackaged, find_repackaged
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.filling import unfilled
 from lamella.repo.git import GitOid
@@ -28,7 +29,8 @@ class StatusReport:
     paths, models of which only the name or the mode differs, or that cannot be read, included, as (two letters of `git
     status --short`, path).
     `unfilled` are model files of which only the manifest is in the worktree, `conflicts` those that a merge left
-    unresolved, or whose file has its markers.
+    unresolved, or whose file has its markers. `repackaged` says which of the staged files only came under another path,
+    or in another container, or in several.
     """
 
     branch: str | None
@@ -41,6 +43,7 @@ class StatusReport:
     others: tuple[tuple[str, str], ...]
     unfilled: tuple[str, ...]
     conflicts: tuple[str, ...]
+    repackaged: tuple[Repackaged, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -86,6 +89,7 @@ def status(repository: Repository, progress: Progress = SILENT) -> StatusReport:
         tuple(line.path for line in models if line.letters == "??"),
         tuple((line.letters.replace(".", " "), line.path) for line in others),
         tuple(item.entry.path for item in unfilled(repository)), tuple(comparison.conflicts),
+        find_repackaged(comparison.gone, comparison.new),
     )  # fmt: skip
 
 
@@ -115,6 +119,8 @@ class _Comparison:
         self.unstaged: list[FileChange] = []
         self.conflicts: list[str] = []
         self.others: list[_Line] = []
+        self.gone: dict[str, Manifest] = {}
+        self.new: dict[str, Manifest] = {}
 
     def add(self, reader: ObjectReader, line: _Line) -> None:
         """Compare one file as far as its letters say that it may have changed."""
@@ -132,7 +138,11 @@ class _Comparison:
         found = len(self.staged) + len(self.unstaged) + len(self.conflicts)
         if line.letters[0] != ".":
             before = manifest_at(reader, f"HEAD:{line.earlier or line.path}")
-            self.staged += _changes(line.path, before, manifest_at(reader, f":0:{line.path}"))
+            after = manifest_at(reader, f":0:{line.path}")
+            self.staged += _changes(line.path, before, after)
+            if before != after and (line.earlier or before is None or after is None):
+                self.gone |= {} if before is None else {line.earlier or line.path: before}
+                self.new |= {} if after is None else {line.path: after}
         if line.letters[1] != ".":
             self._compare_worktree(reader, line)
         if line.changes_entry and found == len(self.staged) + len(self.unstaged) + len(self.conflicts):

@@ -10,6 +10,8 @@ from lamella.cli import render
 from lamella.cli.session import json_option, open_repository, progress, quiet_option, warn_where_not_set_up
 from lamella.ops.add import AddedFile, add
 
+_SHOWN_FOREIGN = 3
+
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
@@ -32,6 +34,8 @@ def command(paths: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     for file in report.files:
         if file.warning is not None:
             render.warning(f"{file.path}: {file.warning}; it is kept as plain bytes")
+        if file.foreign:
+            render.note(foreign_note(file))
         if not quiet:
             render.line(_describe(file))
     for path in report.whole:
@@ -41,6 +45,13 @@ def command(paths: tuple[str, ...], quiet: bool, as_json: bool) -> None:
         render.line(f"{render.counted(report.others, 'other path')} added by git")
     if not quiet and not report.files and not report.others:
         render.line("nothing to add: everything named is staged already")
+
+
+def foreign_note(file: AddedFile) -> str:
+    """Return the line that names code of which a file consists besides its tensors."""
+    more = len(file.foreign) - _SHOWN_FOREIGN
+    named = ", ".join(file.foreign[:_SHOWN_FOREIGN]) + (f" and {more} more" if more > 0 else "")
+    return f"note: {file.path} names code that loading it would run ({named}); nothing of it was run"
 
 
 def _describe(file: AddedFile) -> str:

@@ -20,8 +20,8 @@ def command(ctx: click.Context, arguments: tuple[str, ...], stat: bool, exit_cod
     """Show which tensors differ between two revisions.
 
     With one revision, compare it with the worktree; with none, compare the index with the worktree. `A..B` is the same
-    as `A B`, `A...B` compares B with what both come from. `REV:PATH REV:PATH` compares two model files. Files that are
-    no models are left to `git diff`.
+    as `A B`, `A...B` compares B with what both come from. `REV:PATH REV:PATH` compares two models, files or folders.
+    Files that are no models are left to `git diff`.
     """
     with open_repository() as repository:
         revisions, paths = split_arguments(repository, arguments, ctx)
@@ -29,8 +29,11 @@ def command(ctx: click.Context, arguments: tuple[str, ...], stat: bool, exit_cod
     if as_json:
         render.emit_json("diff", report)
     else:
-        for file in report.files:
-            changes_text.show_file(file, stat=stat)
+        for text, file in changes_text.told(report.files, report.repackaged):
+            if file is None:
+                render.line(text, bold=True)
+            else:
+                changes_text.show_file(file, stat=stat)
         if not report.files:
             render.note(f"no model file differs between {report.before} and {report.after}")
     return 1 if exit_code and report.files else 0

@@ -40,11 +40,12 @@ def _counts(file: FileChange) -> dict[str, Any]:
     """Return a change with the number of tensors in place of the tensors: a first commit adds thousands."""
     fields = dataclasses.asdict(file)
     fields["changes"] = len(fields.pop("tensors"))
+    del fields["metadata"]
     return fields
 
 
 def _show_line(entry: LogEntry) -> None:
-    files = "; ".join(f"{file.path}: {changes_text.summary(file)}" for file in entry.files)
+    files = "; ".join(changes_text.one_line(entry.files, entry.repackaged))
     refs = f" ({entry.refs})" if entry.refs else ""
     render.line(f"{entry.commit[:10]}{refs} {entry.subject}{f'  [{files}]' if files else ''}")
 
@@ -57,5 +58,5 @@ def _show(entry: LogEntry) -> None:
     lines += [f"    {text}" for text in entry.message.split("\n")]
     if entry.files:
         lines.append("")
-    lines += [f"  {file.path}: {changes_text.summary(file)}" for file in entry.files]
+    lines += [f"  {text}" for text in changes_text.one_line(entry.files, entry.repackaged)]
     render.lines([render.styled(head, fg="yellow"), *map(render.styled, [*lines, ""])])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import click
 
 from lamella.cli import render
@@ -16,7 +18,8 @@ def command(specification: str, as_json: bool) -> int:
     """Show what a model file consists of at a revision.
 
     Lists every tensor with its dtype, shape and size, what it takes in the store, and how many bases it leans on. A
-    derived tensor is made of others, as a conversion is.
+    derived tensor is made of others, as a conversion is. A view is a tensor without bytes of its own in the file, tied
+    or transposed; a part is bytes of the file that are no tensor.
     `:PATH` is the index. A REV without a path is left to `git show`.
     """
     with open_repository() as repository:
@@ -30,18 +33,29 @@ def command(specification: str, as_json: bool) -> int:
     return 0
 
 
+def _counts(report: ShowReport) -> str:
+    numbers = Counter(tensor.kind for tensor in report.tensors)
+    tensors = numbers["tensor"] + numbers["view"]
+    views = f", {render.counted(numbers['view'], 'view')} among them" if numbers["view"] else ""
+    parts = f"and {render.counted(numbers['part'], 'part')}" if numbers["part"] else ""
+    if parts and not tensors:
+        return parts.removeprefix("and ")
+    return f"{render.counted(tensors, 'tensor')}{views}{' ' if parts else ''}{parts}"
+
+
 def _how(tensor: ShownTensor) -> str:
     kind = "derived" if tensor.derived else "delta" if tensor.depth else ""
-    return f"{kind}, depth {tensor.depth}" if tensor.depth else kind
+    stored = f"{kind}, depth {tensor.depth}" if tensor.depth else kind
+    return ", ".join(filter(None, (tensor.kind if tensor.kind != "tensor" else "", stored)))
 
 
 def _show(report: ShowReport) -> None:
     label = f"{report.revision}:{report.path}"
-    render.line(f"{label}  {report.format}, {render.counted(len(report.tensors), 'tensor')}", bold=True)
+    render.line(f"{label}  {report.format}, {_counts(report)}", bold=True)
     render.line(f"model id  {report.model_id}")
     render.line(f"weights   {render.size(report.nbytes)}, {render.size(report.stored_nbytes)} in the store")
     if report.missing:
-        render.line(f"missing   {render.counted(report.missing, 'tensor')} not in the store", fg="red")
+        render.line(f"missing   {render.counted(report.missing, 'object')} not in the store", fg="red")
     rows = [
         (
             tensor.name, tensor.dtype, f"[{', '.join(map(str, tensor.shape))}]", render.size(tensor.nbytes),

@@ -6,7 +6,6 @@ import click
 
 from lamella.cli import changes_text, render
 from lamella.cli.session import json_option, open_repository, progress, warn_where_not_set_up
-from lamella.ops.changes import FileChange
 from lamella.ops.status import StatusReport, status
 
 
@@ -29,11 +28,13 @@ def _show(report: StatusReport) -> None:
         render.line(f"{report.ahead} ahead of and {report.behind} behind its upstream")
     if report.commit is None:
         render.line("no commits yet")
-    _models("staged for the next commit", report.staged, "green")
-    _models("changed, not staged (`lamella add`)", report.unstaged, "red")
-    _paths("in conflict after a merge", report.conflicts, "red")
-    _paths("models not tracked yet (`lamella add`)", report.untracked_models, "red")
-    _paths("only the manifest is here (`lamella checkout` gets the file)", report.unfilled, None)
+    staged = tuple(changes_text.one_line(report.staged, report.repackaged))
+    _listed("staged for the next commit", staged, "green")
+    unstaged = tuple(changes_text.one_line(report.unstaged, ()))
+    _listed("changed, not staged (`lamella add`)", unstaged, "red")
+    _listed("in conflict after a merge", report.conflicts, "red")
+    _listed("models not tracked yet (`lamella add`)", report.untracked_models, "red")
+    _listed("only the manifest is here (`lamella checkout` gets the file)", report.unfilled, None)
     if report.others:
         render.line("other files:")
         for letters, path in report.others:
@@ -42,15 +43,8 @@ def _show(report: StatusReport) -> None:
         render.line("nothing changed")
 
 
-def _models(title: str, changes: tuple[FileChange, ...], colour: str) -> None:
-    if changes:
+def _listed(title: str, lines: tuple[str, ...], colour: str | None) -> None:
+    if lines:
         render.line(f"{title}:")
-    for change in changes:
-        render.line(f"  {change.path}: {changes_text.summary(change)}", fg=colour)
-
-
-def _paths(title: str, paths: tuple[str, ...], colour: str | None) -> None:
-    if paths:
-        render.line(f"{title}:")
-    for path in paths:
-        render.line(f"  {path}", fg=colour)
+    for line in lines:
+        render.line(f"  {line}", fg=colour)
