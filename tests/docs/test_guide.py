@@ -8,13 +8,13 @@ import pytest
 
 from tests.docs.console import Answer, Step, agrees, play, session, steps
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "getting-started.md"
+GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guide").glob("*.md"))
 SHOWN_DIRECTORY = "/models"
 
 
-@pytest.fixture
-def played(git_environment: Path, tmp_path: Path) -> list[tuple[Step, Answer]]:
-    return play(session(GUIDE.read_text(encoding="utf-8")), tmp_path)
+@pytest.fixture(params=GUIDES, ids=lambda page: page.stem)
+def played(request: pytest.FixtureRequest, git_environment: Path, tmp_path: Path) -> list[tuple[Step, Answer]]:
+    return play(session(request.param.read_text(encoding="utf-8")), tmp_path)
 
 
 def test_the_guide_runs_as_it_is_printed(played, tmp_path):
