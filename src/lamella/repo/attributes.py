@@ -17,14 +17,18 @@ WITHOUT_FILTER = (
 )
 """Lets Git report every model file whose stat changed, at once: what it holds is found out here, without a pipe."""
 
-_OURS = (b"filter=lamella", b"diff=lamella", b"merge=lamella", b"-text")
+OURS = (b"filter=lamella", b"diff=lamella", b"merge=lamella", b"-text")
+"""The attributes of a model file."""
+
 _MAX_LINE_NBYTES = 2048
 """Git ignores longer lines."""
 
 _LINE = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*"|[^ \t\r\n]+)(.*)', re.DOTALL)
 _ESCAPE = re.compile(rb'\\([0-3][0-7]{2}|[abfnrtv"\\])')
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
-_FILTER_WORD = re.compile(rb"[-!]?filter(=|$)")
+FILTER_WORD = re.compile(rb"[-!]?filter(=|$)")
+"""How a word begins that says whether, and by what, a file is filtered."""
+
 _SPECIAL = re.compile(r"[*?\[\\]")
 _NEEDS_QUOTES = re.compile(rb'[\x00-\x20"\x7f]|^#')
 
@@ -47,7 +51,7 @@ def track(file: Path, pattern: str) -> bool:
     UsageError (bad-argument, path-outside-worktree) for a pattern that Git would ignore or take for something else.
     """
     raw = _accepted(file.parent, pattern)
-    line = b" ".join((_quoted(raw), *_OURS))
+    line = b" ".join((quoted(raw), *OURS))
     if len(line) > _MAX_LINE_NBYTES:
         raise UsageError(f"the pattern {pattern[:80]!r} is too long for Git", kind="bad-argument")
     content = _read(file)
@@ -80,8 +84,8 @@ def untrack(file: Path, pattern: str) -> bool:
 
 def patterns(file: Path) -> list[str]:
     """Return the patterns that carry `filter=lamella` in the .gitattributes at `file`, in its order, each once."""
-    rows = [row for line in _read(file).splitlines() if (row := _parsed(line))]
-    return [os.fsdecode(name) for name in dict.fromkeys(row[0] for row in rows if _OURS[0] in row[2])]
+    rows = [row for line in _read(file).splitlines() if (row := parse_line(line))]
+    return [os.fsdecode(name) for name in dict.fromkeys(row[0] for row in rows if OURS[0] in row[2])]
 
 
 def all_patterns(git: Git) -> list[str]:
@@ -164,7 +168,8 @@ def _relative(directory: Path, pattern: str) -> str:
     return f"./{os.path.relpath(path, directory)}{'/' if pattern.endswith('/') else ''}"
 
 
-def _quoted(pattern: bytes) -> bytes:
+def quoted(pattern: bytes) -> bytes:
+    """Return a pattern as it stands in a .gitattributes."""
     if not _NEEDS_QUOTES.search(pattern):
         return pattern
     plain = pattern.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
@@ -182,7 +187,7 @@ def _unquoted(token: bytes) -> bytes:
     return _ESCAPE.sub(character, token[1:-1])
 
 
-def _parsed(line: bytes) -> tuple[bytes, bytes, list[bytes]] | None:
+def parse_line(line: bytes) -> tuple[bytes, bytes, list[bytes]] | None:
     """Return a line's pattern, the same as it is written, and its attributes; None where it has no pattern."""
     match = _LINE.fullmatch(line)
     if match is None or match[1].startswith(b"#") or match[1].startswith(b"[attr]"):
@@ -194,16 +199,16 @@ def _decides(content: bytes, pattern: bytes) -> bool:
     """Say whether the last line that sets a filter for exactly this pattern is wholly ours."""
     decided = False
     for line in content.splitlines():
-        row = _parsed(line)
-        if row and row[0] == pattern and any(_FILTER_WORD.match(word) for word in row[2]):
-            decided = set(_OURS) <= set(row[2])
+        row = parse_line(line)
+        if row and row[0] == pattern and any(FILTER_WORD.match(word) for word in row[2]):
+            decided = set(OURS) <= set(row[2])
     return decided
 
 
 def _without_ours(line: bytes, meant: set[bytes]) -> bytes:
-    row = _parsed(line)
-    if row is None or row[0] not in meant or _OURS[0] not in row[2]:
+    row = parse_line(line)
+    if row is None or row[0] not in meant or OURS[0] not in row[2]:
         return line
-    others = [word for word in row[2] if word not in _OURS]
+    others = [word for word in row[2] if word not in OURS]
     ending = line[len(line.rstrip(b"\r\n")) :]
     return b" ".join((row[1], *others)) + ending if others else b""
