@@ -1,0 +1,102 @@
+"""A whole history handed over to Lamella: what another tool kept outside of Git becomes manifests in every commit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lamella.repo.checkins import Intake
+from lamella.repo.contents import Content
+from lamella.repo.git import Git, GitOid
+from lamella.repo.gitpack import ObjectWriter
+from lamella.repo.history import Commit, Ref, Rewritten, list_commits, read_commit, rewrite_commits, rewrite_target
+from lamella.repo.trees import FILE, File, Scanner, changed_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A file that shall be a model file: its mode and where its bytes are."""
+
+    mode: bytes
+    content: Content
+
+
+class Origin(Protocol):
+    """A way to keep large files beside Git, read from the trees of a history.
+
+    All methods are functions of what they are given: a commit that is looked at again gives the same.
+    """
+
+    def wanted(self, file: File) -> bool:
+        """Say whether a file of a tree matters."""
+        ...
+
+    def models(self, files: Sequence[File]) -> Mapping[bytes, Model]:
+        """Return the model files, by their paths, that the wanted files of a tree stand for."""
+        ...
+
+    def texts(
+        self, files: Sequence[File], taken: Collection[bytes], left: Collection[bytes]
+    ) -> Mapping[bytes, bytes | None]:
+        """Return the other files of that tree that change with them, None for those that go.
+
+        `taken` are the models that became manifests, `left` those whose bytes could not be had.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What a rewriting made of the references: each with its new object, and what happened to the commits."""
+
+    targets: Mapping[Ref, GitOid]
+    history: Rewritten
+
+
+def transfer(git: Git, writer: ObjectWriter, origin: Origin, intake: Intake, refs: Sequence[Ref]) -> Transfer:
+    """Make every commit that `refs` reach anew, as `origin` says, with model files going through `intake`.
+
+    No reference moves; what was made is in Git once `writer` was flushed.
+    """
+    trees = _Trees(writer, origin, intake)
+    history = rewrite_commits(writer, list_commits(git, [ref.oid for ref in refs]), trees.new_tree)
+    targets = {ref: rewrite_target(writer, ref, history) for ref in refs}
+    return Transfer(targets, history)
+
+
+class _Trees:
+    """The new tree of each old one; versions of a history that have the same tree share it."""
+
+    def __init__(self, writer: ObjectWriter, origin: Origin, intake: Intake) -> None:
+        self._writer = writer
+        self._origin = origin
+        self._intake = intake
+        self._scanner = Scanner(writer, origin.wanted)
+        self._made: dict[GitOid, GitOid] = {}
+
+    def new_tree(self, commit: Commit, parents: Sequence[GitOid]) -> GitOid:
+        tree = self._made.get(commit.tree)
+        if tree is None:
+            tree = self._made[commit.tree] = self._make(commit.tree, parents)
+        return tree
+
+    def _make(self, tree: GitOid, parents: Sequence[GitOid]) -> GitOid:
+        files = self._scanner.files(tree)
+        if not files:
+            return tree
+
+        def earlier() -> list[GitOid]:
+            return [read_commit(self._writer, parent).tree for parent in parents]
+
+        models = self._origin.models(files)
+        blobs = {path: self._intake.blob(path, model.content, earlier) for path, model in models.items()}
+        changes = {path: (models[path].mode, oid) for path, oid in blobs.items() if oid is not None}
+        left = [path for path in blobs if path not in changes]
+        modes = {file.path: file.mode for file in files}
+        texts = self._origin.texts(files, list(changes), left)
+        written = {
+            path: None if text is None else (modes.get(path, FILE), self._writer.add("blob", text))
+            for path, text in texts.items()
+        }
+        return changed_tree(self._writer, tree, {**changes, **written}) or self._writer.add("tree", b"")
