@@ -12,7 +12,7 @@ import click
 from lamella.core.errors import UsageError
 
 SECTIONS = {
-    "Start": ("init", "track", "untrack", "uninstall", "doctor", "version"),
+    "Start": ("init", "track", "untrack", "uninstall", "migrate", "doctor", "version"),
     "Work": ("add", "commit", "status", "diff", "log", "show", "ls-files"),
     "Look": ("ls", "cat", "id"),
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
