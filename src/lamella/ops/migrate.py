@@ -69,7 +69,7 @@ def migrate(
     the repository is not at rest, (not-set-up) where Git does not call Lamella here, (bad-argument) for a pattern that
     names no file, and NotFoundError (revision-unknown) for a reference that is not there.
     """
-    named = [_pattern(pattern) for pattern in patterns]
+    named = [pattern_bytes(pattern) for pattern in patterns]
 
     def origin(tips: Sequence[GitOid]) -> LfsOrigin:
         return LfsOrigin(repository.git, tips, named)
@@ -100,7 +100,14 @@ def hand_over(
             survey = Survey(writer)
             planned = transfer(git, writer, origin, survey, chosen)
         if dry_run or not planned.history.changed:
-            return _report(planned, survey.files, survey.nbytes, survey.absent, dry_run=dry_run, written=finished or ())
+            return _report(
+                planned,
+                survey.files,
+                survey.nbytes,
+                [*survey.absent, *origin.unread],
+                dry_run=dry_run,
+                written=finished or (),
+            )
         with ObjectWriter(git) as writer:
             progress.start("taking over models", survey.nbytes)
             intake = CheckIns(repository, writer, progress)
@@ -111,7 +118,7 @@ def hand_over(
     written = settle(repository, progress)
     git.run("gc", "--auto", "--quiet", check=False)
     return _report(
-        made, survey.files, survey.nbytes, intake.absent,
+        made, survey.files, survey.nbytes, [*intake.absent, *origin.unread],
         dry_run=False, kept_under=kept_under, stored_nbytes=intake.stored_nbytes, written=written or (),
     )  # fmt: skip
 
@@ -135,7 +142,7 @@ def _report(
     )  # fmt: skip
 
 
-def _pattern(pattern: str) -> bytes:
+def pattern_bytes(pattern: str) -> bytes:
     """Return a pattern in the form that a .gitattributes has it; a folder stands for all that is below it."""
     raw = os.fsencode(pattern)
     below = raw.endswith(b"/")

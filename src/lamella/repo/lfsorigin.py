@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from lamella.core.limits import IO_NBYTES
 from lamella.repo import takeover
+from lamella.repo.checkins import Absent
 from lamella.repo.contents import WholeBlob
 from lamella.repo.git import Git, GitOid
 from lamella.repo.lfs import LfsStorage, pointers_below
@@ -39,6 +40,11 @@ class LfsOrigin:
 
     def __exit__(self, *exc_info: object) -> None:
         self._reader.close()
+
+    @property
+    def unread(self) -> Sequence[Absent]:
+        """Nothing: what is no pointer letter by letter is a file like any other."""
+        return ()
 
     def wanted(self, file: File) -> bool:
         """Want pointers, what the patterns name, and .gitattributes."""

@@ -14,6 +14,11 @@ _NAMED_CLASSES = {
 }  # fmt: skip
 
 
+def escaped(path: bytes) -> bytes:
+    """Return a pattern that names just this path."""
+    return re.sub(rb"[*?\[\\]", rb"\\\g<0>", path)
+
+
 @lru_cache(maxsize=1 << 14)
 def matches(pattern: bytes, path: bytes) -> bool:
     """Say whether a pattern names `path`, both relative to the folder of the .gitattributes that has it.

@@ -74,20 +74,24 @@ def detached_head(git: Git) -> Ref | None:
         return None
 
 
-def move_refs(git: Git, targets: Mapping[Ref, GitOid], reason: str) -> str | None:
-    """Move references in one transaction and return where their old objects are kept; None where none moves.
+def move_refs(git: Git, targets: Mapping[Ref, GitOid], reason: str, *, keeping: bool = True) -> str | None:
+    """Move references in one transaction and return where their old objects are kept; None where none are.
+
+    Nothing need be kept (`keeping`) where the new objects have the old ones as ancestors. A reference with the type
+    "" is new.
 
     Raises ConflictError (lock-held), with nothing moved, where somebody else moved one of them meanwhile.
     """
     moving = {ref: new for ref, new in targets.items() if ref.oid != new}
     lines = [f"delete {CHECKED_IN_REF}\0\0"] if list_refs(git, CHECKED_IN_REF) else []
-    kept = f"{BEFORE}/{_next_number(git)}" if moving else None
+    kept = f"{BEFORE}/{_next_number(git)}" if moving and keeping else None
     for ref, new in moving.items():
-        lines.append(f"create {kept}/{ref.name.removeprefix('refs/')}\0{ref.oid}\0")
+        if kept is not None:
+            lines.append(f"create {kept}/{ref.name.removeprefix('refs/')}\0{ref.oid}\0")
         lines += ["option no-deref\0"] if ref.name == "HEAD" else []
         lines.append(f"update {ref.name}\0{new}\0{ref.oid}\0")
-    if moving and git.worktree is not None and (head := _head_commit(git)) is not None:
-        lines.append(f"update {_UNSETTLED}\0{head}\0\0")
+    if moving and git.worktree is not None:
+        lines.append(f"update {_UNSETTLED}\0{_head_tree(git)}\0\0")
     try:
         git.run("update-ref", "-m", reason, "--stdin", "-z", input=b"".join(map(os.fsencode, lines)))
     except UsageError as exc:
@@ -103,11 +107,12 @@ def _next_number(git: Git) -> int:
     return 1 + max((int(name) for name in names if name.isdecimal()), default=0)
 
 
-def _head_commit(git: Git) -> GitOid | None:
+def _head_tree(git: Git) -> str:
+    """Return the tree that index and worktree have, which in an empty repository is the empty one."""
     try:
-        return git.resolve("HEAD^{commit}")
+        return git.resolve("HEAD^{tree}")
     except NotFoundError:
-        return None
+        return git.run("mktree").decode().strip()
 
 
 @dataclass(frozen=True, slots=True)

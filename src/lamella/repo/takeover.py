@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from lamella.repo.attributes import FILTER, FILTER_WORD, OURS, parse_line, quoted
-from lamella.repo.patterns import matches
+from lamella.repo.patterns import escaped, matches
 
 NAME = b".gitattributes"
 LFS_WORDS = (b"filter=lfs", b"diff=lfs", b"merge=lfs", b"-text")
@@ -35,6 +35,12 @@ def taken_over(
         if _filter_of(rules, path) == FILTER.encode():
             _add_exact(found, path, LFS_WORDS)
     return {folder: content for folder, content in found.items() if content != files.get(folder)}
+
+
+def unfiltered(files: Mapping[bytes, bytes], paths: Iterable[bytes]) -> list[bytes]:
+    """Return those of `paths` that the .gitattributes of a tree, by their folders, do not leave to us."""
+    rules = _rules(files)
+    return [path for path in paths if _filter_of(rules, path) != FILTER.encode()]
 
 
 def _converted(content: bytes, patterns: Collection[bytes]) -> bytes:
@@ -102,5 +108,4 @@ def _filter_of(rules: Rules, path: bytes) -> bytes:
 def _add_exact(found: dict[bytes, bytes], path: bytes, words: Iterable[bytes]) -> None:
     """Add a line for one file to the .gitattributes of its folder."""
     folder, name = path[: path.rfind(b"/") + 1], path[path.rfind(b"/") + 1 :]
-    escaped = b"".join(b"\\" + bytes((one,)) if one in b"*?[\\" else bytes((one,)) for one in name)
-    found[folder] = _with_line(found.get(folder, b""), b"/" + escaped, words)
+    found[folder] = _with_line(found.get(folder, b""), b"/" + escaped(name), words)

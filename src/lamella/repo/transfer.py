@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lamella.repo.checkins import Intake
+from lamella.repo.checkins import Absent, Intake
 from lamella.repo.contents import Content
 from lamella.repo.git import Git, GitOid
 from lamella.repo.gitpack import ObjectWriter
@@ -27,6 +27,11 @@ class Origin(Protocol):
 
     All methods are functions of what they are given: a commit that is looked at again gives the same.
     """
+
+    @property
+    def unread(self) -> Sequence[Absent]:
+        """What of the other tool's could not be understood so far, and stays as it is."""
+        ...
 
     def wanted(self, file: File) -> bool:
         """Say whether a file of a tree matters."""
