@@ -265,7 +265,7 @@ def _storage(given: tuple[Value, ...], folder: str) -> Storage:
     dtype = STORAGE_DTYPES.get((kind.module, kind.name)) if type(kind) is Global else None
     offset: Value = 0
     if view and view[0] is not None:
-        key, offset = view[0][:2] if type(view[0]) is tuple and len(view[0]) == 3 else (None, None)
+        offset, numel = view[0][1:] if type(view[0]) is tuple and len(view[0]) == 3 else (None, None)
     if dtype is None or type(key) not in (str, int) or type(numel) is not int or type(offset) is not int:
         raise malformed("a storage is not described by a class, a key and a length")
     if min(numel, offset) < 0:

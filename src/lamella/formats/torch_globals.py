@@ -69,6 +69,7 @@ _PLAIN = {
     "torch.jit._pickle": "build_intlist build_floatlist build_boollist build_tensorlist restore_type_tag",
     "collections": "Counter deque",
     "builtins": "object int float bool str complex bytes bytearray slice range",
+    "__builtin__": "xrange unicode long",
     "copyreg": "_reconstructor __newobj__ __newobj_ex__",
     "numpy": "ndarray dtype",
     "numpy.core.multiarray": "_reconstruct scalar",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import accumulate
-from operator import mul
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import FormatError
@@ -77,7 +75,7 @@ def place(tensors: Mapping[str, Tensor], locate: Locate, *, swapped: bool = Fals
         start, stop = locate(tensor.storage)
         dtype, shape, strides, nbytes = _elements(tensor)
         spec = TensorSpec(name, DTYPES[dtype], shape)
-        if max(accumulate(shape, mul), default=0) > MAX_TENSOR_NBYTES or spec.nbytes > MAX_TENSOR_NBYTES:
+        if max(shape, default=0) > MAX_TENSOR_NBYTES or spec.nbytes > MAX_TENSOR_NBYTES:
             raise malformed("a shape holds more elements than a file can")
         if not spec.nbytes:
             yield TensorSpan(spec, start)
