@@ -84,7 +84,7 @@ def target(format_name: str, chosen: Sequence[Case]) -> Callable[[bytes], None]:
     from lamella.formats.builtin import DESCRIBED, FORMATS
     from lamella.formats.file import BytesFile
     from lamella.formats.strided import read_view
-    from lamella.testing.formats import check_spans, reassembled
+    from lamella.testing.formats import check_spans, hollow_file, reassembled
 
     def check(data: bytes, layout: Layout) -> None:
         check_spans(layout)
@@ -110,9 +110,13 @@ def target(format_name: str, chosen: Sequence[Case]) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
         reader.sniff(data[:4096], len(data))
         with suppress(FormatError):
-            check(data, reader.layout(BytesFile(data)))
-        with suppress(FormatError):
             reader.metadata(BytesFile(data))
+        try:
+            layout = reader.layout(BytesFile(data))
+        except FormatError:
+            return
+        check(data, layout)
+        assert reader.layout(hollow_file(data, layout)) == layout
 
     return run
 

@@ -58,7 +58,7 @@ class FormatSuite:
     def test_a_file_is_read_again_without_what_its_tensors_hold(self) -> None:
         for data in self.files():
             layout = self.format.layout(BytesFile(data))
-            hollow = _hollow(data, layout)
+            hollow = hollow_file(data, layout)
             assert self.format.layout(hollow) == layout
             assert self.format.metadata(hollow) == self.format.metadata(BytesFile(data))
 
@@ -98,6 +98,7 @@ class FormatSuite:
             return
         check_spans(layout)
         assert reassembled(data, layout) == data
+        assert self.format.layout(hollow_file(data, layout)) == layout
         for view in layout.views:
             assert sum(map(len, read_view(BytesFile(data), view))) == view.spec.nbytes
         with contextlib.suppress(FormatError):
@@ -126,7 +127,7 @@ def reassembled(data: bytes, layout: Layout) -> bytes:
     return bytes(made)
 
 
-def _hollow(data: bytes, layout: Layout) -> HollowFile:
+def hollow_file(data: bytes, layout: Layout) -> HollowFile:
     """Return the file as it is read again: its skeleton and its parts, and nothing of its tensors."""
     spans = layout.tensors
 
