@@ -71,7 +71,7 @@ class GgufFormat:
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return the keys and values: of arrays the type, the length and the first items, of long strings the start.
 
-        Where something is left out, a digest of the whole value follows.
+        Where something is left out, a digest of the whole value stands before it.
         """
         header = _Header(file)
         found = {"GGUF.version": str(header.version)}

@@ -114,8 +114,11 @@ class HeaderReader:
         shown = ", ".join(self._shown_item(kind) for _ in range(min(count, _SHOWN_ITEMS)))
         self.at, self.behind = start, behind
         self._skip_items(kind, count, 0)
-        rest = f", ... (blake3 {self._digest(start)})" if count > _SHOWN_ITEMS else ""
-        return f"{VALUE_TYPES[kind][0]}[{count}] {shown}{rest}".rstrip()
+        whole = f"{VALUE_TYPES[kind][0]}[{count}]"
+        if count <= _SHOWN_ITEMS:
+            return f"{whole} {shown}".rstrip()
+        # The digest stands in front, where it is seen even if the line is cut.
+        return f"{whole} blake3 {self._digest(start)}: {shown}, ..."
 
     def _shown_item(self, kind: int) -> str:
         if kind == STRING:
@@ -134,7 +137,7 @@ class HeaderReader:
             return text
         self.at = start
         self._skip_bytes(nbytes)
-        return f"{text[: longest_nbytes // 2]}... ({nbytes} bytes, blake3 {self._digest(start)})"
+        return f"{nbytes} bytes, blake3 {self._digest(start)}: {text[: longest_nbytes // 2]}..."
 
     def _shown_scalar(self, kind: int) -> str:
         code = VALUE_TYPES[kind][1]
