@@ -110,6 +110,17 @@ def test_the_first_model_that_knows_the_file_describes_it():
     assert folder.opened == ["a.onnx", "b.onnx", "c.onnx", "e.ONNX"]
 
 
+def test_the_model_that_the_file_is_called_after_is_asked_first():
+    folder = Folder(
+        a_onnx=pointing("m2.onnx.data", "that"),
+        m_onnx=pointing("m2.onnx.data", "short"),
+        m2_onnx=pointing("other"),
+        m3_onnx=pointing("m2.onnx.data", "other"),
+    )
+    assert [span.spec.name for span in found_in(F32, folder, "m2.onnx.data").tensors] == ["short"]
+    assert folder.opened == ["m.onnx"]
+
+
 def test_a_file_that_no_model_knows_is_not_described():
     assert found_in(F32, Folder()) is None
     assert found_in(F32, Folder(model_onnx=pointing("other.data"))) is None

@@ -182,7 +182,7 @@ def test_names_that_are_not_text_are_refused():
 
 
 def test_more_tensors_than_memory_holds_are_refused(monkeypatch):
-    monkeypatch.setattr(names, "MAX_NAMED_NBYTES", 10_000)
+    monkeypatch.setattr(names, "MAX_NAMED_NBYTES", 5_000)
     many = [node(str(number), "Const", value=CONSTANT) for number in range(20)]
     assert refusal(graph(*many)) == "too-many-tensors"
 

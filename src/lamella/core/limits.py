@@ -137,8 +137,8 @@ MAX_PROTOBUF_FIELDS = 20_000_000
 """Fields of the messages in one file; the largest graphs have some hundred thousand nodes of some twenty fields."""
 
 MAX_NAMED_NBYTES = 48 * MIB
-"""What the tensors that a file lists, and their names, take in memory: some 70,000. The rest of the 64 MB that a format
-may take is for what is read and for the interpreter."""
+"""What the tensors that a file lists, and their names, take in memory: some 100,000 of them. The rest of the 64 MB that
+a format may take is for what is read and for the interpreter."""
 
 MAX_GRAPH_DEPTH = 16
 """Graphs within graphs: the branches of a condition within the body of a loop, and so on."""

@@ -8,7 +8,7 @@ from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_NAME_NBYTES, MAX_NAMED_NBYTES
 
 _BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_TENSOR_NBYTES = 600
+_TENSOR_NBYTES = 400
 _EXTENT_NBYTES = 48
 """What a tensor takes in memory until it stands in a layout, beside its name, and what an extent of its shape takes.
 Fixed numbers: which file is refused must not depend on the version of Python."""

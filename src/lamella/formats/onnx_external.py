@@ -24,8 +24,9 @@ class OnnxDataFormat:
     """A file whose name is the `location` of tensors of a model in the same folder.
 
     https://onnx.ai/onnx/repo-docs/ExternalData.html specifies it. Only models whose names end as those of ONNX models
-    do are asked, the first ones in the order of their names, and the first that knows the file describes it. A
-    location is compared with the file's name and never opened: one with a folder in it names no file.
+    do are asked, those whose name the file's begins with before the others and so many of them, and the first that
+    knows the file describes it. A location is compared with the file's name and never opened: one with a folder in it
+    names no file.
     """
 
     name = "onnx-data"
@@ -49,8 +50,9 @@ def _is_plain(name: str) -> bool:
 
 
 def _models(beside: Beside) -> Iterator[RandomAccess]:
-    """Yield the models of the folder."""
+    """Yield the models of the folder, in the order in which they are asked."""
     named = [name for name in beside.neighbours.names() if name.lower().endswith(_ENDINGS) and name != beside.name]
+    named.sort(key=lambda name: not beside.name.startswith(name[: name.lower().index(_ENDINGS[0])]))
     for name in named[:MAX_DESCRIBING_FILES]:
         model = beside.neighbours.open(name)
         if model is not None:
