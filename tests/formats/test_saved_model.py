@@ -199,6 +199,7 @@ def test_more_tensors_than_memory_holds_are_refused(monkeypatch):
         message((1, message((1, "two words"), (2, "Op")))),
         message((1, message((1, "name"), (2, "Op"), (3, 4))), (9, 1)),
         message((1, message((1, b"\x0a\x01"), (2, "Op")))),
+        message((1, message((1, "a.proto"), (2, "a.package"), (3, "b.proto")))),
         message((1, message((1, "name"), (2, "Op"))), (4, 7)),
         b"\x08\x01",
         b"\x08\x01\x12\x00",

@@ -15,8 +15,8 @@ from lamella.formats.protobuf import RUN, VARINT, FileHead, WireReader
 _META_GRAPH_FIELDS = range(1, 8)
 _NODE_WIRES = dict.fromkeys(range(1, 8), RUN)
 _GRAPH_WIRES = {1: RUN, 2: RUN, 3: VARINT, 4: RUN, 5: RUN}
-_NAME = re.compile(rb"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*\Z")
-"""The fields of MetaGraphDef, NodeDef and GraphDef, and what a node, and an operator, may be called."""
+_NAMES = {1: re.compile(rb"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*\Z"), 2: re.compile(rb"[A-Z_][A-Za-z0-9_>]*\Z")}
+"""The fields of MetaGraphDef, NodeDef and GraphDef, and what a node and an operator are called."""
 
 
 class SavedModelFormat:
@@ -74,7 +74,7 @@ class FrozenGraphFormat:
                         texts[inner.number] = head[inner.start : inner.stop]
                         if inner.number == 2:
                             break
-                    seen = all(_NAME.match(texts.get(number, b"")) for number in (1, 2))
+                    seen = all(name.match(texts.get(number, b"")) for number, name in _NAMES.items())
                     if not seen:
                         return False
         except FormatError:
