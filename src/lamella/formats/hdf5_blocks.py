@@ -37,6 +37,7 @@ class Blocks:
         self.start = start
         self.nbytes = nbytes
         self._read_nbytes = 0
+        self._most_read_nbytes = min(nbytes + 64 * _READ_NBYTES, MAX_HDF5_METADATA_NBYTES)
         self._kept_nbytes = 0
         self._starts = array("q")
         self._stops = array("q", [0])
@@ -45,8 +46,8 @@ class Blocks:
     def read(self, address: int, nbytes: int) -> bytes:
         """Return metadata; raise FormatError: span-out-of-file, header-too-large."""
         offset = self.offset(address, nbytes)
-        self._read_nbytes += max(nbytes, _READ_NBYTES)
-        if self._read_nbytes > min(self.nbytes + 64 * _READ_NBYTES, MAX_HDF5_METADATA_NBYTES):
+        self._read_nbytes += nbytes if nbytes > _READ_NBYTES else _READ_NBYTES
+        if self._read_nbytes > self._most_read_nbytes:
             raise FormatError(
                 "metadata of the file is too long, or runs in circles",
                 kind="header-too-large",

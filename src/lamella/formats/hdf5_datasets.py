@@ -56,14 +56,13 @@ class Datasets:
         if max(prod(shape), *shape, 0) > MAX_TENSOR_NBYTES or spec.nbytes > MAX_TENSOR_NBYTES:
             raise malformed("a dataset holds more elements than a file can")
         self._blocks.keep(_TENSOR_NBYTES)
-        match layout.data[1]:
-            case 0:
-                return self._compact(spec, datatype.swapped, layout)
-            case 1:
-                return self._contiguous(spec, datatype.swapped, layout.data)
-            case 2:
-                most = read_shape(space.data, most=True) or shape
-                return self._chunked(spec, datatype.swapped, layout.data, most)
+        kept = layout.data[1]
+        if kept == _COMPACT:
+            return self._compact(spec, datatype.swapped, layout)
+        if kept == _CONTIGUOUS:
+            return self._contiguous(spec, datatype.swapped, layout.data)
+        if kept == _CHUNKED:
+            return self._chunked(spec, datatype.swapped, layout.data, read_shape(space.data, most=True) or shape)
         return None
 
     def named(self, tensor: TensorSpan | TensorView, name: str) -> TensorSpan | TensorView:

@@ -19,13 +19,15 @@ _LOCAL_HEAP = Struct("<8xQ8xQ")
 _SOFT = 2
 """The kind of an entry of a symbol table that is only a path to another object."""
 
+_GROUP_KINDS = {SYMBOL_TABLE, LINK, LINK_INFO}
+
 _NAME_RECORD = (4, 0)
 """What stands before and behind the identifier of a link in a B-tree: the hash of its name."""
 
 
 def is_group(messages: Sequence[Message]) -> bool:
     """Say whether an object has links."""
-    return any(message.kind in (SYMBOL_TABLE, LINK, LINK_INFO) for message in messages)
+    return any(message.kind in _GROUP_KINDS for message in messages)
 
 
 def read_links(blocks: Blocks, messages: Sequence[Message]) -> list[tuple[str, int]]:
@@ -35,16 +37,15 @@ def read_links(blocks: Blocks, messages: Sequence[Message]) -> list[tuple[str, i
     """
     links: list[tuple[str, int]] = []
     for message in messages:
-        match message.kind:
-            case 0x11:
-                links += _symbol_table(blocks, *_PAIR.unpack_from(message.data))
-            case 0x06:
-                links += _link(message.data)
-            case 0x02:
-                at = 10 if message.data[1] & 1 else 2
-                heap, tree = _PAIR.unpack_from(message.data, at)
-                for data in read_dense(blocks, heap, tree, _NAME_RECORD):
-                    links += _link(data)
+        if message.kind == SYMBOL_TABLE:
+            links += _symbol_table(blocks, *_PAIR.unpack_from(message.data))
+        elif message.kind == LINK:
+            links += _link(message.data)
+        elif message.kind == LINK_INFO:
+            at = 10 if message.data[1] & 1 else 2
+            heap, tree = _PAIR.unpack_from(message.data, at)
+            for data in read_dense(blocks, heap, tree, _NAME_RECORD):
+                links += _link(data)
     return sorted(links)
 
 

@@ -91,6 +91,7 @@ class _Heap:
         self._pieces = sorted(
             self._direct(root, rows) if rows else [_Piece(0, start, root)], key=lambda piece: piece.start
         )
+        self._starts = [piece.start for piece in self._pieces]
 
     def read(self, identifier: bytes) -> bytes:
         """Return the object of that identifier; raise FormatError where it is not in a block of the heap."""
@@ -107,7 +108,7 @@ class _Heap:
         return self._blocks.read(piece.address + start - piece.start, nbytes)
 
     def _piece(self, start: int) -> _Piece:
-        index = bisect_right(self._pieces, start, key=lambda piece: piece.start) - 1
+        index = bisect_right(self._starts, start) - 1
         if index < 0:
             raise malformed("an object of a heap lies before it")
         return self._pieces[index]

@@ -39,8 +39,8 @@ def read_tree(blocks: Blocks) -> Tree:
     texts = Texts(blocks)
     datasets = Datasets(blocks)
     found: dict[int, TensorSpan | TensorView | None] = {}
-    for path, address, messages in _objects(blocks):
-        if messages and is_group(messages):
+    for path, address, messages, grouped in _objects(blocks):
+        if grouped:
             for attribute in read_attributes(blocks, messages):
                 if attribute.name == LABEL and attribute.scalar:
                     label = "".join(texts.strings(attribute, _LABEL_NBYTES))
@@ -61,32 +61,34 @@ def read_tree(blocks: Blocks) -> Tree:
 
 def group_attributes(blocks: Blocks) -> Iterator[tuple[str, Attribute]]:
     """Yield the path of every group with each of its attributes."""
-    for path, _, messages in _objects(blocks):
-        if messages and is_group(messages):
+    for path, _, messages, grouped in _objects(blocks):
+        if grouped:
             for attribute in read_attributes(blocks, messages):
                 yield path, attribute
 
 
-def _objects(blocks: Blocks) -> Iterator[tuple[str, int, list[Message]]]:
-    """Yield path, address and messages of every object by each of its hard links; messages only the first time.
+def _objects(blocks: Blocks) -> Iterator[tuple[str, int, list[Message], bool]]:
+    """Yield path, address and messages of every object by each of its hard links, and whether it is a group.
 
-    Of a group that has several, only the first path is followed.
+    Messages are yielded only the first time. Of a group that has several paths, only the first is followed.
     """
     seen: set[int] = set()
     waiting = [("", read_root(blocks))]
     while waiting:
         path, address = waiting.pop()
         if address in seen:
-            yield path, address, []
+            yield path, address, [], False
             continue
         seen.add(address)
         blocks.keep(128)
         messages = read_messages(blocks, address)
-        yield path, address, messages
-        if is_group(messages):
-            for name, child in reversed(read_links(blocks, messages)):
-                below = f"{path}/{name}" if path else name
-                if len(below) > MAX_NAME_NBYTES:
-                    raise malformed("a path is longer than a name can be")
-                blocks.keep(64 + len(below))
-                waiting.append((below, child))
+        grouped = is_group(messages)
+        yield path, address, messages, grouped
+        if not grouped:
+            continue
+        start = f"{path}/" if path else ""
+        for name, child in reversed(read_links(blocks, messages)):
+            if len(start) + len(name) > MAX_NAME_NBYTES:
+                raise malformed("a path is longer than a name can be")
+            blocks.keep(64 + len(start) + len(name))
+            waiting.append((start + name, child))
