@@ -40,7 +40,7 @@ class Blocks:
         self._most_read_nbytes = min(nbytes + 64 * _READ_NBYTES, MAX_HDF5_METADATA_NBYTES)
         self._kept_nbytes = 0
         self._starts = array("q")
-        self._stops = array("q", [0])
+        self._stops = array("q", [-1])
         self._windows: dict[int, bytes] = {}
 
     def read(self, address: int, nbytes: int) -> bytes:

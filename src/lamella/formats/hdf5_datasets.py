@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from itertools import accumulate
+from operator import mul
 
 from lamella.core.dtypes import DTYPES, DType
 from lamella.core.errors import FormatError
@@ -53,7 +54,7 @@ class Datasets:
         if shape is None or dtype is None or len(shape) > MAX_DIMENSIONS:
             return None
         spec = TensorSpec("", dtype, shape)
-        if max(prod(shape), *shape, 0) > MAX_TENSOR_NBYTES or spec.nbytes > MAX_TENSOR_NBYTES:
+        if max(spec.nbytes, *accumulate(shape, mul), 0) > MAX_TENSOR_NBYTES:
             raise malformed("a dataset holds more elements than a file can")
         self._blocks.keep(_TENSOR_NBYTES)
         kept = layout.data[1]

@@ -26,6 +26,9 @@ _KINDS = {
 }
 """The messages that are read; the others say nothing of where bytes lie."""
 
+_MAX_MESSAGES = 100_000
+"""Links and attributes in one object header; HDF5 moves them elsewhere when they are more than some."""
+
 _SHARED = 2
 """The flag of a message that is only a pointer to one elsewhere."""
 
@@ -96,6 +99,8 @@ def _chained(blocks: Blocks, data: bytes, address: int, flags: int | None) -> li
         for message in _messages(data, blocks.start + address, flags):
             if message.kind != _CONTINUATION:
                 messages.append(message)
+                if len(messages) > _MAX_MESSAGES:
+                    raise malformed("an object header has more messages than any")
                 continue
             start, nbytes = _CONTINUED.unpack_from(message.data)
             block = blocks.read(start, nbytes)
