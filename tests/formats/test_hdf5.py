@@ -5,24 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import blake3
+import pytest
 
 from lamella.formats.file import BytesFile
 from lamella.formats.hdf5 import Hdf5Format
-from lamella.formats.strided import read_view
 from lamella.testing.formats import FormatSuite
 
 FORMAT = Hdf5Format()
 GOLDEN = Path(__file__).parents[1] / "golden" / "formats" / "hdf5"
 EXPECTED = json.loads(GOLDEN.with_suffix(".json").read_text())
-
-
-def contents(data: bytes, reader=FORMAT) -> dict[str, list[object]]:
-    """What is read from a file: dtype, shape and digest of each tensor by name."""
-    layout = reader.layout(BytesFile(data))
-    found = [(span.spec, data[span.offset :][: span.spec.nbytes]) for span in layout.tensors if not span.part]
-    found += [(view.spec, b"".join(read_view(BytesFile(data), view))) for view in layout.views]
-    return {spec.name: [spec.dtype.name, list(spec.shape), blake3.blake3(held).hexdigest()] for spec, held in found}
 
 
 class TestHdf5(FormatSuite):
@@ -31,3 +22,31 @@ class TestHdf5(FormatSuite):
 
     def files(self):
         return [(GOLDEN / name).read_bytes() for name in sorted(EXPECTED)]
+
+
+def golden(name: str) -> BytesFile:
+    return BytesFile((GOLDEN / name).read_bytes())
+
+
+def test_chunks_are_boxes_and_one_chunk_is_a_span():
+    layout = FORMAT.layout(golden("layouts.h5"))
+    boxes = {view.spec.name: view.boxes for view in layout.views}
+    assert len(boxes["tiles"]) == 9
+    assert boxes["tiles"][-1].shape == (1, 2)
+    assert boxes["group/tied"] == boxes["tiles"]
+    assert {"one chunk", "larger chunk", "group/again"} - {span.spec.name for span in layout.tensors} == {"one chunk"}
+
+
+def test_the_other_byte_order_is_a_view():
+    layout = FORMAT.layout(golden("dtypes.h5"))
+    views = {view.spec.name for view in layout.views if view.swapped}
+    assert views == {name for name in EXPECTED["dtypes.h5"] if name.startswith("big/")}
+
+
+@pytest.mark.parametrize("name", ["many.h5", "many-latest.h5", "ordered.h5"])
+def test_attributes_are_text(name):
+    metadata = FORMAT.metadata(golden(name))
+    assert {f"attribute {number}": str(number) for number in range(20)}.items() <= metadata.items()
+    assert metadata["names"] == "one, two"
+    assert metadata["text"] == ("long " * 200).rstrip()
+    assert metadata["layers@scale"] == "0.5, 2.0"

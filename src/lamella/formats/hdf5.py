@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, islice
 
 from lamella.core.limits import MAX_METADATA_KEYS
 from lamella.formats.arrange import arrange
@@ -13,6 +14,7 @@ from lamella.formats.hdf5_attributes import Texts
 from lamella.formats.hdf5_blocks import Blocks, malformed
 from lamella.formats.hdf5_objects import SIGNATURE, SUPERBLOCK_STARTS
 from lamella.formats.hdf5_tree import LABEL, WEIGHT_NAMES, Tree, group_attributes, read_tree
+from lamella.formats.keras_config import describe_layers, foreign_code, parse_config
 from lamella.formats.keras_names import with_keras_names
 
 
@@ -34,13 +36,16 @@ class Hdf5Format:
         """Return where the datasets lie; raise FormatError where the file is not an HDF5 file, or no sound one."""
         blocks = open_blocks(file, 0, file.nbytes)
         tree = read_contents(blocks)
-        layout = arrange(self.name, file.nbytes, with_keras_names(blocks, tree, {}))
+        foreign = foreign_code(parse_config(tree.config.encode()))
+        layout = arrange(self.name, file.nbytes, with_keras_names(blocks, tree, {}), foreign)
         blocks.check_apart(layout)
         return layout
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
-        """Return the attributes of the root as `name`, and those of other groups as `path@name`."""
-        return read_attributes_as_text(open_blocks(file, 0, file.nbytes))
+        """Return the attributes of the root as `name`, those of other groups as `path@name`, and layers of Keras."""
+        found = read_attributes_as_text(open_blocks(file, 0, file.nbytes))
+        config = parse_config(read_contents(open_blocks(file, 0, file.nbytes)).config.encode())
+        return first_keys(chain(found.items(), describe_layers(config)))
 
 
 def open_blocks(file: RandomAccess, start: int, nbytes: int) -> Blocks:
@@ -69,6 +74,11 @@ def read_attributes_as_text(blocks: Blocks) -> dict[str, str]:
             if text is not None and len(found) < MAX_METADATA_KEYS:
                 found[f"{path}@{attribute.name}" if path else attribute.name] = text
     return found
+
+
+def first_keys(items: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the first MAX_METADATA_KEYS of the values beside the tensors."""
+    return dict(islice(items, MAX_METADATA_KEYS))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from lamella.formats.base import Layout, RandomAccess
 UNDEFINED = (1 << 64) - 1
 """The address of what is not there."""
 
-_MEMORY_NBYTES = 48_000_000
+_MEMORY_NBYTES = 38_000_000
 """What is kept of a file may take this much memory, and twice as much as was read of it."""
 
 _READ_NBYTES = 16

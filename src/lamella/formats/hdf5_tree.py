@@ -12,9 +12,12 @@ from lamella.formats.hdf5_blocks import Blocks, malformed
 from lamella.formats.hdf5_datasets import Datasets
 from lamella.formats.hdf5_groups import is_group, read_links
 from lamella.formats.hdf5_objects import Message, read_messages, read_root
+from lamella.formats.keras_config import MAX_CONFIG_NBYTES
 
 LABEL = "name"
 WEIGHT_NAMES = "weight_names"
+
+_CONFIG = "model_config"
 
 _LABEL_NBYTES = 256
 """Longer names of layers are cut; nobody writes them."""
@@ -24,13 +27,14 @@ _LABEL_NBYTES = 256
 class Tree:
     """What an HDF5 file holds: tensors named by their paths, and what Keras says of some groups.
 
-    `labels` are the texts of the attribute `name` by the path of its group, and `weighted` the paths of the groups
-    that list the names of their weights.
+    `labels` are the texts of the attribute `name` by the path of its group, `weighted` the paths of the groups that
+    list the names of their weights, and `config` is the configuration of the model.
     """
 
     tensors: list[TensorSpan | TensorView] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     weighted: set[str] = field(default_factory=set)
+    config: str = ""
 
 
 def read_tree(blocks: Blocks) -> Tree:
@@ -49,6 +53,8 @@ def read_tree(blocks: Blocks) -> Tree:
                         tree.labels[path] = label
                 elif attribute.name.rstrip("0123456789") == WEIGHT_NAMES:
                     tree.weighted.add(path)
+                elif attribute.name == _CONFIG and not path:
+                    tree.config = "".join(texts.strings(attribute, MAX_CONFIG_NBYTES)[:1])
             continue
         if messages:
             blocks.keep(128)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lamella.core.errors import FormatError
-from lamella.core.limits import MAX_METADATA_KEYS, MAX_METADATA_NBYTES
+from lamella.core.limits import MAX_METADATA_NBYTES
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess
-from lamella.formats.hdf5 import open_blocks, read_attributes_as_text, read_contents
+from lamella.formats.hdf5 import first_keys, open_blocks, read_attributes_as_text, read_contents
 from lamella.formats.keras_config import (
     MAX_CONFIG_NBYTES,
     describe_layers,
@@ -56,13 +56,12 @@ class KerasFormat:
         if _METADATA in members:
             for key, value in parse_config(read_member(file, members[_METADATA], MAX_CONFIG_NBYTES)).items():
                 found[key[:MAX_METADATA_NBYTES]] = str(value)[:MAX_METADATA_NBYTES]
-        for label, text in describe_layers(_config(file, members)):
-            found[f"layer:{label}"[:MAX_METADATA_NBYTES]] = text
+        found |= describe_layers(_config(file, members))
         weights = members.get(_WEIGHTS)
         if weights is not None and weights.stored:
             blocks = open_blocks(file, weights.offset, weights.nbytes)
             found |= {f"{_WEIGHTS}/{key}": text for key, text in read_attributes_as_text(blocks).items()}
-        return dict(list(found.items())[:MAX_METADATA_KEYS])
+        return first_keys(found.items())
 
 
 def _members(file: RandomAccess) -> dict[str, ZipMember]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from lamella.core.limits import MAX_METADATA_NBYTES
 
-MAX_CONFIG_NBYTES = 2 << 20
-"""A longer configuration is not looked into: as values it takes some twenty times as much memory."""
+MAX_CONFIG_NBYTES = 4 << 20
+_MAX_CONFIG_VALUES = 200_000
+"""A configuration that is longer, or has more values, is not looked into: they take memory."""
 
 _MAX_DEPTH = 64
 _MAX_FOREIGN = 256
@@ -38,7 +39,7 @@ class Layer:
 
 def parse_config(data: bytes) -> dict[str, Any]:
     """Return a configuration as values; nothing of one that is too long or no JSON object."""
-    if len(data) > MAX_CONFIG_NBYTES:
+    if len(data) > MAX_CONFIG_NBYTES or sum(map(data.count, (b",", b":", b"[", b"{"))) > _MAX_CONFIG_VALUES:
         return {}
     try:
         config = json.loads(data)
@@ -90,7 +91,7 @@ def _children(path: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, str, M
 
 
 def describe_layers(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each layer, and its class with the settings that are not what most layers have."""
+    """Yield `layer:` and the name of each layer, and its class with the settings that are not those of most."""
     for layer in layers_of(config):
         settings = {
             key: value
@@ -99,7 +100,7 @@ def describe_layers(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             and not (isinstance(value, dict) or value in (None, True, [], "linear"))
         }
         text = f"{layer.class_name} {json.dumps(settings)}" if settings else layer.class_name
-        yield layer.label, text[:MAX_METADATA_NBYTES]
+        yield f"layer:{layer.label}"[:MAX_METADATA_NBYTES], text[:MAX_METADATA_NBYTES]
 
 
 def foreign_code(config: Mapping[str, Any]) -> list[str]:
@@ -118,15 +119,14 @@ def foreign_code(config: Mapping[str, Any]) -> list[str]:
 
 
 def _foreign(entry: Mapping[str, Any]) -> str | None:
-    class_name, module = _text(entry, "class_name"), entry.get("module")
+    class_name, module, registered = (_text(entry, key) for key in ("class_name", "module", "registered_name"))
     if class_name in _LAMBDAS:
-        return f"Lambda {_name(entry)}".rstrip()
-    if not class_name or not isinstance(module, str) or _OWN_MODULES.match(module):
+        return f"{class_name} {_name(entry)}".rstrip()
+    if not class_name or _OWN_MODULES.match(module):
         return None
     if module == "builtins":
-        inner = entry.get("config")
-        return inner if isinstance(inner, str) and entry.get("registered_name") == inner else None
-    return f"{module}.{class_name}"
+        return registered or None
+    return registered or (f"{module}.{class_name}" if module else None)
 
 
 def _name(entry: Mapping[str, Any]) -> str:
