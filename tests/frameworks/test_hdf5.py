@@ -63,6 +63,15 @@ def test_tensors_are_those_that_h5py_reads(tmp_path, seed, libver):
         assert {key: value for key, value in metadata.items() if "@" not in key} == dict(file.attrs)
 
 
+@pytest.mark.parametrize("rows", [1, 4, 5, 21, 100, 1500, 9000, 30_000])
+def test_datasets_that_grow_without_end_are_read(tmp_path, rows):
+    values = np.arange(rows * 2, dtype="<i4").reshape(rows, 2)
+    with h5py.File(tmp_path / "x.h5", "w", libver="latest") as file:
+        file.create_dataset("x", data=values, chunks=(1, 2), maxshape=(None, 2))
+        file.create_dataset("y", data=values[:, :1], chunks=(3, 1), maxshape=(None, 5))
+    assert read((tmp_path / "x.h5").read_bytes()) == {"x": values.tobytes(), "y": values[:, :1].tobytes()}
+
+
 def test_files_come_back(bench):
     for seed, libver in enumerate(["earliest", "latest", "v110"]):
         with h5py.File(bench.root / "models" / f"{libver}.h5", "w", libver=libver) as file:

@@ -55,6 +55,14 @@ def test_a_model_comes_back_and_answers_alike(bench, file):
     folder_round_trip(bench, "models", f"models/{file}")
     again = keras.saving.load_model(bench.root / "models" / file)
     np.testing.assert_array_equal(again.predict(asked, verbose=0), expected)
+
+
+def test_an_optimizer_comes_back(bench):
+    model = trained(network())
+    model.save(bench.root / "models" / "model.keras")
+    manifest = folder_round_trip(bench, "models", "models/model.keras")
+    assert {"optimizer/dense/kernel/momentum", "optimizer/attend/key_dense/bias/velocity"} <= names(manifest)
+    again = keras.saving.load_model(bench.root / "models" / "model.keras")
     for one, two in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
         np.testing.assert_array_equal(one, two)
 

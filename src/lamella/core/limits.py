@@ -112,7 +112,7 @@ MAX_NEIGHBOURS = 10_000
 MAX_HDF5_METADATA_NBYTES = 256 * MIB
 """What is read of an HDF5 file beside its datasets; 50,000 datasets take 25 MB."""
 
-MAX_HDF5_CHUNKS = 200_000
+MAX_HDF5_CHUNKS = 100_000
 """Chunks of all datasets of an HDF5 file that are tensors; each is kept in memory as a box."""
 
 MAX_METADATA_KEYS = 4096

@@ -43,7 +43,7 @@ def read_shape(data: bytes, *, most: bool = False) -> tuple[int, ...] | None:
 
     None where it has no elements at all.
     """
-    version, rank, flags = data[:3]
+    version, rank, flags = data[0], data[1], data[2]
     if version not in (1, 2):
         raise malformed(f"a dataspace has version {version}, which is not known")
     if version == 2 and data[3] == 2:

@@ -10,10 +10,16 @@ from struct import Struct
 
 from lamella.formats.hdf5_blocks import UNDEFINED, Blocks, malformed, number
 
-_SINGLE, _IMPLICIT, _FIXED_ARRAY = 1, 2, 3
+_SINGLE, _IMPLICIT, _FIXED_ARRAY, _EXTENSIBLE_ARRAY = 1, 2, 3, 4
+_PARAMETERS_NBYTES = {_SINGLE: 0, _IMPLICIT: 0, _FIXED_ARRAY: 1, _EXTENSIBLE_ARRAY: 5}
+"""What stands between the number of an index and its address."""
+
 _CHECKSUM_NBYTES = 4
 _TREE_HEAD = Struct("<4xBBH16x")
 _ARRAY_HEAD = Struct("<4xBBBBQQ")
+_GROWING_HEAD = Struct("<4xBBBBBBBB48xQ")
+_BLOCK_HEAD_NBYTES = 14
+"""Signature, version, client, and the address of the head of the array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +44,9 @@ def read_chunk_layout(data: bytes, rank: int, element_nbytes: int) -> Chunks | N
         flags, dimensions, width, at = data[2], data[3], data[4], 5
         end = at + width * dimensions
         index = number(data, end, 1)
-        if index not in (_SINGLE, _IMPLICIT, _FIXED_ARRAY) or flags & 2:
+        if index not in _PARAMETERS_NBYTES or flags & 2:
             return None
-        address = number(data, end + 1 + (index == _FIXED_ARRAY), 8)
+        address = number(data, end + 1 + _PARAMETERS_NBYTES[index], 8)
     shape = tuple(number(data, at + width * axis, width) for axis in range(dimensions))
     if len(shape) != rank + 1 or shape[-1] != element_nbytes or 0 in shape:
         raise malformed("the chunks of a dataset are not of its kind")
@@ -52,21 +58,32 @@ def count_chunks(shape: Sequence[int], chunks: Chunks) -> int:
     return prod(-(-extent // step) for extent, step in zip(shape, chunks.shape, strict=True))
 
 
-def read_chunks(blocks: Blocks, chunks: Chunks, most: Sequence[int]) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Yield where in the dataset each chunk begins and its address, as the index lists them.
+def grid_of(chunks: Chunks, shape: tuple[int, ...], most: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape whose chunks the index counts: those of a dataset that may grow, as large as it may become.
 
-    `most` is the largest shape that the dataset may have: some indices have room for all of it. Raises FormatError
-    where the index is malformed. The caller checks that it has each chunk, and once.
+    An index for datasets that grow without end counts that axis last, so that only what is there matters.
+    """
+    if chunks.index == 0:
+        return shape
+    return (shape[0], *most[1:]) if chunks.index == _EXTENSIBLE_ARRAY and most[:1] == (UNDEFINED,) else most
+
+
+def read_chunks(blocks: Blocks, chunks: Chunks, grid: Sequence[int]) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield where in the dataset each chunk begins and its address, as the index lists them; `grid` is its grid.
+
+    Raises FormatError where the index is malformed. The caller checks that it has each chunk, and once.
     """
     if chunks.address == UNDEFINED:
         return
     if chunks.index == 0:
-        yield from _tree(blocks, chunks, len(most))
+        yield from _tree(blocks, chunks, len(grid))
         return
-    origins = product(*(range(0, extent, step) for extent, step in zip(most, chunks.shape, strict=True)))
-    count = count_chunks(most, chunks)
+    origins = product(*(range(0, extent, step) for extent, step in zip(grid, chunks.shape, strict=True)))
+    count = count_chunks(grid, chunks)
     if chunks.index == _FIXED_ARRAY:
         addresses = _fixed_array(blocks, chunks.address, count)
+    elif chunks.index == _EXTENSIBLE_ARRAY:
+        addresses = _extensible_array(blocks, chunks.address, count)
     else:
         addresses = iter(range(chunks.address, chunks.address + count * chunks.nbytes, chunks.nbytes))
     for origin, address in zip(origins, addresses, strict=False):
@@ -110,4 +127,53 @@ def _fixed_array(blocks: Blocks, address: int, count: int) -> Iterator[int]:
         entries = min(page, count - first) if pages else count
         data = blocks.read(at, 8 * entries)
         yield from Struct(f"<{entries}Q").unpack(data)
+        at += 8 * entries + _CHECKSUM_NBYTES
+
+
+def _extensible_array(blocks: Blocks, address: int, count: int) -> Iterator[int]:
+    """Yield what an array that grows holds, up to the first block that is not there."""
+    head = blocks.signed(address, _GROWING_HEAD.size + _CHECKSUM_NBYTES, b"EAHD")
+    _, client, entry_nbytes, bits, inline, least, pointers, page_bits, index = _GROWING_HEAD.unpack_from(head)
+    powers = all(number and not number & number - 1 for number in (least, pointers))
+    if client or entry_nbytes != 8 or not powers or not least.bit_length() <= bits <= 64 or page_bits > 32:
+        raise malformed("the array of the chunks of a dataset is of a kind that is not known")
+    if index == UNDEFINED:
+        return
+    direct, levels = 2 * (pointers - 1), 2 * (pointers.bit_length() - 1)
+    supers = bits - least.bit_length() + 2 - levels
+    data = blocks.signed(index, _BLOCK_HEAD_NBYTES + 8 * (inline + direct + max(0, supers)), b"EAIB")
+    numbers = Struct(f"<{inline + direct + max(0, supers)}Q").unpack_from(data, _BLOCK_HEAD_NBYTES)
+    yield from numbers[:inline]
+    left = count - inline
+    listed = iter(numbers[inline:])
+    head_nbytes = _BLOCK_HEAD_NBYTES + (bits + 7) // 8
+    level = 0
+    while left > 0:
+        entries, below = least << (level + 1) // 2, 1 << level // 2
+        pages = entries >> page_bits if entries > 1 << page_bits else 0
+        children: Iterator[int] = listed
+        if level >= levels:
+            start = next(listed, UNDEFINED)
+            if start == UNDEFINED:
+                return
+            blocks.signed(start, _BLOCK_HEAD_NBYTES, b"EASB")
+            wanted = min(below, -(-left // entries))
+            place = start + head_nbytes + below * ((pages + 7) // 8)
+            children = iter(Struct(f"<{wanted}Q").unpack(blocks.read(place, 8 * wanted)))
+        for _ in range(min(below, -(-left // entries))):
+            start = next(children, UNDEFINED)
+            if start == UNDEFINED:
+                return
+            yield from _data_block(blocks, start, head_nbytes, min(entries, left), 1 << page_bits if pages else 0)
+            left -= entries
+        level += 1
+
+
+def _data_block(blocks: Blocks, address: int, head_nbytes: int, count: int, page: int) -> Iterator[int]:
+    """Yield the first numbers of a block of an array that grows; where it has pages, each has a checksum."""
+    blocks.signed(address, _BLOCK_HEAD_NBYTES, b"EADB")
+    at = address + head_nbytes + (_CHECKSUM_NBYTES if page else 0)
+    for first in range(0, count, page or count):
+        entries = min(page or count, count - first)
+        yield from Struct(f"<{entries}Q").unpack(blocks.read(at, 8 * entries))
         at += 8 * entries + _CHECKSUM_NBYTES

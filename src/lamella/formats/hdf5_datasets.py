@@ -14,7 +14,7 @@ from lamella.formats.arrange import row_major, strided
 from lamella.formats.base import Box, TensorSpan, TensorView
 from lamella.formats.hdf5_attributes import Texts, read_attributes, read_shape
 from lamella.formats.hdf5_blocks import UNDEFINED, Blocks, malformed, number
-from lamella.formats.hdf5_chunks import count_chunks, read_chunk_layout, read_chunks
+from lamella.formats.hdf5_chunks import count_chunks, grid_of, read_chunk_layout, read_chunks
 from lamella.formats.hdf5_objects import DATASPACE, DATATYPE, EXTERNAL_FILES, FILTERS, LAYOUT, Message
 from lamella.formats.hdf5_types import Datatype, read_datatype
 
@@ -22,7 +22,7 @@ _COMPACT, _CONTIGUOUS, _CHUNKED = 0, 1, 2
 _LAYOUT_VERSIONS = (3, 4)
 
 _TENSOR_NBYTES = 256
-_BOX_NBYTES = 400
+_BOX_NBYTES = 320
 """What a tensor and a box take in memory, beside the name of the one."""
 
 
@@ -116,13 +116,15 @@ class Datasets:
         if chunks is None:
             return None
         count = count_chunks(spec.shape, chunks)
-        room = max(count, count_chunks(most, chunks) if chunks.index else 0)
+        grid = grid_of(chunks, spec.shape, most)
+        room = max(count, count_chunks(grid, chunks))
         if self._boxes + room > MAX_HDF5_CHUNKS:
             return None
         self._count(room)
+        self._blocks.keep(room * _BOX_NBYTES)
         strides = row_major(TensorSpec("", spec.dtype, chunks.shape))
         boxes: dict[tuple[int, ...], Box] = {}
-        for origin, address in read_chunks(self._blocks, chunks, most):
+        for origin, address in read_chunks(self._blocks, chunks, grid):
             axes = list(zip(origin, spec.shape, chunks.shape, strict=True))
             # There may be chunks of what the dataset was before it was cut.
             if not any(at >= extent or at % step for at, extent, step in axes):
@@ -136,7 +138,6 @@ class Datasets:
 
     def _count(self, boxes: int) -> None:
         self._boxes += boxes
-        self._blocks.keep(boxes * _BOX_NBYTES)
         if self._boxes > 2 * MAX_HDF5_CHUNKS:
             raise FormatError("file names its chunks too often", kind="too-many-tensors")
 
