@@ -198,6 +198,24 @@ def test_chunks_that_nobody_could_list_are_not_listed(chunk):
     assert time.process_time() - started < 1
 
 
+def test_a_grid_without_chunks_is_not_listed():
+    writer = Writer()
+    space = struct.pack("<BBBB4Q", 2, 2, 1, 1, 4, 4, 2**60, 0)
+    layout = struct.pack("<BBBBBBBBBQ", 4, 2, 0, 3, 1, 2, 2, 4, 2, writer.put(bytes(64)))
+    dataset = writer.header((DATASPACE, space), (DATATYPE, F32), (LAYOUT, layout))
+    assert names(writer.finish(writer.group(x=dataset))) == []
+
+
+@pytest.mark.parametrize("message", [DATASPACE, DATATYPE, LAYOUT])
+@pytest.mark.parametrize("nbytes", range(12))
+def test_a_message_that_is_cut_short_is_refused(message, nbytes):
+    writer = Writer()
+    whole = {DATASPACE: dataspace(2), DATATYPE: F32, LAYOUT: contiguous(writer.put(bytes(8)), 8)}
+    root = writer.group(x=writer.header(*((whole | {message: whole[message][:nbytes]}).items())))
+    if nbytes < len(whole[message]):
+        assert refused(writer.finish(root)) == "header-malformed"
+
+
 def tree_of_chunks(level: int, origins: list[tuple[int, ...]], address: int, child: int | None = None) -> bytes:
     """Return a file of one dataset of 4 elements, in chunks of 2, whose index has these entries."""
     writer = Writer()

@@ -73,13 +73,13 @@ def read_chunks(blocks: Blocks, chunks: Chunks, grid: Sequence[int]) -> Iterator
 
     Raises FormatError where the index is malformed. The caller checks that it has each chunk, and once.
     """
-    if chunks.address == UNDEFINED:
+    count = count_chunks(grid, chunks)
+    if chunks.address == UNDEFINED or not count:
         return
     if chunks.index == 0:
         yield from _tree(blocks, chunks, len(grid))
         return
     origins = product(*(range(0, extent, step) for extent, step in zip(grid, chunks.shape, strict=True)))
-    count = count_chunks(grid, chunks)
     if chunks.index == _FIXED_ARRAY:
         addresses = _fixed_array(blocks, chunks.address, count)
     elif chunks.index == _EXTENSIBLE_ARRAY:
