@@ -76,6 +76,8 @@ def _read(file: RandomAccess, items: Sequence[_Item], foreign: set[str]) -> Iter
         if item.offset < end:
             raise _malformed(f"item {item.name[:80]!r} begins inside another", kind="span-overlap")
         end = item.offset + item.nbytes
+        if end > file.nbytes:
+            raise _malformed(f"item {item.name[:80]!r} leaves the file", kind="span-out-of-file")
         held = _ITEMS.layout(_Part(file, item.offset, item.nbytes))
         foreign.update(held.foreign)
         yield item, held
