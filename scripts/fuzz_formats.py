@@ -42,15 +42,16 @@ def cases() -> Iterator[Case]:
 
     for path in sorted(path for path in GOLDEN.rglob("*") if path.is_file() and path.suffix != ".json"):
         file = BytesFile(path.read_bytes())
-        claimed = claimed_by(file)
-        if claimed is not None:
-            yield Case(claimed.name, path)
-            continue
+        opened: set[str] = set()
         for described in DESCRIBED:
             folder = Folder(path.parent)
             with suppress(FormatError):
                 if described.layout(file, Beside(path.name, folder)) is not None:
+                    opened |= folder.opened
                     yield from (Case(described.name, path, name) for name in sorted(folder.opened))
+        claimed = claimed_by(file)
+        if claimed is not None and not opened:
+            yield Case(claimed.name, path)
 
 
 class Folder:
