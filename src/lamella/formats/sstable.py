@@ -99,6 +99,8 @@ def _read_handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """Return the number at `at`, seven bits a byte, and the position behind it; raise FormatError where it is cut."""
+    if at < len(data) and data[at] < 0x80:
+        return data[at], at + 1
     number = 0
     for index, byte in enumerate(data[at : at + _MAX_VARINT_NBYTES]):
         number |= (byte & 0x7F) << 7 * index

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import mul
 
 from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES
 from lamella.formats.base import RandomAccess
+from lamella.formats.file import BytesFile
 from lamella.formats.json_header import is_one_line, shown
-from lamella.formats.sstable import malformed, read_table, read_varint
+from lamella.formats.protobuf import VARINT, Field, WireReader
+from lamella.formats.sstable import malformed, read_table
 
 _SLICE = b"\0"
 """What the keys of slices begin with, and no name does."""
@@ -19,6 +20,14 @@ _MAX_SIGNED_NBYTES = 10
 
 _WHOLE = -1
 """The length of a slice that takes all of an axis."""
+
+
+_NUMBERS = (1, 3, 4, 5)
+_SHAPE, _SLICES = 2, 7
+"""The fields of `BundleEntryProto`: dtype, shard_id, offset and size, which are numbers; the shape; the slices."""
+
+_AXES, _EXTENT = 2, 1
+"""The fields of `TensorShapeProto` and of an axis in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +71,9 @@ def read_bundle(index: RandomAccess) -> Bundle:
         if not number:
             if key:
                 raise malformed("it does not begin with a header")
-            header = dict(_fields(value))
-            bundle.shards = _integer(header.get(1, 1))
-            bundle.big_endian = bool(_integer(header.get(2, 0)))
+            header = _numbers(value)
+            bundle.shards = header.get(1, 1)
+            bundle.big_endian = bool(header.get(2, 0))
         elif key.startswith(_SLICE):
             name, extents = _sliced(key)
             entry = _entry(value)
@@ -75,62 +84,40 @@ def read_bundle(index: RandomAccess) -> Bundle:
     return bundle
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield the fields of a protocol buffer: numbers as they are, fixed ones and whatever has a length as bytes."""
-    at = 0
-    while at < len(message):
-        tag, at = read_varint(message, at)
-        match tag & 7:
-            case 0:
-                number, at = read_varint(message, at)
-                yield tag >> 3, number
-                continue
-            case 1:
-                nbytes = 8
-            case 2:
-                nbytes, at = read_varint(message, at)
-            case 5:
-                nbytes = 4
-            case _:
-                raise malformed("an entry has a field of no known type")
-        if nbytes > len(message) - at:
-            raise malformed("an entry is cut")
-        yield tag >> 3, message[at : at + nbytes]
-        at += nbytes
+def _numbers(message: bytes) -> dict[int, int]:
+    """Return the numbers in a message, by their fields."""
+    reader = WireReader(BytesFile(message))
+    return {held.number: _checked(held) for held in reader.fields(0, reader.nbytes) if held.wire == VARINT}
 
 
-def _integer(value: int | bytes) -> int:
-    """Return a number that is not negative; those that are take ten bytes and are beyond 2**63."""
-    if not isinstance(value, int) or value > MAX_TENSOR_NBYTES:
+def _checked(number: Field) -> int:
+    """Return a number that is not negative: those that are stand for more than 2**63."""
+    if number.wire != VARINT or number.value > MAX_TENSOR_NBYTES:
         raise malformed("an entry has no number where one was expected")
-    return value
-
-
-def _message(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise malformed("an entry has a number where none was expected")
-    return value
+    return number.value
 
 
 def _entry(message: bytes) -> Entry:
-    numbers = {1: 0, 3: 0, 4: 0, 5: 0}
+    reader = WireReader(BytesFile(message))
+    numbers = dict.fromkeys(_NUMBERS, 0)
     shape: tuple[int, ...] = ()
     is_sliced = False
-    for field_number, value in _fields(message):
-        if field_number in numbers:
-            numbers[field_number] = _integer(value)
-        elif field_number == 2:
-            shape = _shape(_message(value))
-        elif field_number == 7:
+    for held in reader.fields(0, reader.nbytes):
+        if held.number in numbers:
+            numbers[held.number] = _checked(held)
+        elif held.number == _SHAPE:
+            shape = _shape(reader, held)
+        elif held.number == _SLICES:
             is_sliced = True
-    return Entry(numbers[1], shape, numbers[3], numbers[4], numbers[5], is_sliced)
+    dtype, shard, offset, nbytes = numbers.values()
+    return Entry(dtype, shape, shard, offset, nbytes, is_sliced)
 
 
-def _shape(message: bytes) -> tuple[int, ...]:
+def _shape(reader: WireReader, message: Field) -> tuple[int, ...]:
     shape = []
-    for field_number, value in _fields(message):
-        if field_number == 2:
-            shape.append(_integer(dict(_fields(_message(value))).get(1, 0)))
+    for axis in reader.inside(message):
+        if axis.number == _AXES:
+            shape.append(next((_checked(extent) for extent in reader.inside(axis) if extent.number == _EXTENT), 0))
         if len(shape) > MAX_DIMENSIONS:
             raise malformed(f"a shape has more than {MAX_DIMENSIONS} axes")
     if max(accumulate(shape, mul), default=0) > MAX_TENSOR_NBYTES:
