@@ -14,6 +14,7 @@ from lamella.formats.file import BytesFile
 from lamella.formats.flax_tree import COMPLEX, DTYPES, Array, Tree
 from lamella.formats.json_header import shown
 from lamella.formats.msgpack_walk import Kind, malformed
+from lamella.formats.names import TensorNames
 
 _MAX_METADATA = 4096
 """Values that are shown of one file."""
@@ -22,7 +23,8 @@ _MAX_METADATA = 4096
 class FlaxMsgpackFormat:
     """Files that `flax.serialization.to_bytes` makes of a tree with at least one array.
 
-    Names are the keys joined with points. Long arrays, which Flax cuts into chunks, are views.
+    Names are the keys joined with points; the second of that name is `name#2`. Long arrays, which Flax cuts into
+    chunks, are views.
     """
 
     name = "flax-msgpack"
@@ -47,10 +49,10 @@ class FlaxMsgpackFormat:
 
 def _tensors(tree: Tree) -> Iterator[TensorSpan | TensorView]:
     """Yield the arrays of known dtypes."""
+    names = TensorNames()
     for leaf in tree.leaves():
         if leaf.array is not None and leaf.array.dtype in DTYPES:
-            tree.charge(len(leaf.name))
-            yield _tensor(leaf.name, leaf.array)
+            yield _tensor(names.take(leaf.name, len(leaf.array.shape)), leaf.array)
 
 
 def _values(tree: Tree) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,6 @@ from lamella.core.dtypes import DType, dtype_named
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES, MIB
 from lamella.formats.base import RandomAccess
-from lamella.formats.json_header import is_one_line
 from lamella.formats.msgpack_walk import Item, Kind, Walker, malformed
 
 _ARRAY, COMPLEX, _SCALAR = 1, 2, 3
@@ -66,10 +65,7 @@ class Leaf(NamedTuple):
     @property
     def name(self) -> str:
         """The keys joined with points."""
-        name = f"{self.prefix}.{self.key}" if self.prefix else self.key
-        if len(name) > MAX_NAME_NBYTES:
-            raise malformed(f"a name is longer than {MAX_NAME_NBYTES} bytes")
-        return name
+        return f"{self.prefix}.{self.key}" if self.prefix else self.key
 
 
 @dataclass(slots=True)
@@ -107,8 +103,11 @@ class Tree:
                 continue
             if len(levels) == _MAX_DEPTH:
                 raise malformed(f"it nests deeper than {_MAX_DEPTH} levels", kind="header-too-deep")
-            self.charge(len(leaf.name))
-            levels.append(_Level(leaf.name, leaf.item))
+            prefix = leaf.name
+            if len(prefix) > MAX_NAME_NBYTES:
+                raise malformed(f"a name is longer than {MAX_NAME_NBYTES} bytes")
+            self._charge(len(prefix))
+            levels.append(_Level(prefix, leaf.item))
         if walker.at != walker.stop:
             raise malformed(f"the tree ends at byte {walker.at} and the file at byte {walker.stop}")
 
@@ -133,10 +132,7 @@ class Tree:
             return str(item.value)
         if item.kind is not Kind.TEXT or item.length > MAX_NAME_NBYTES:
             raise malformed(f"there is no key at byte {item.offset}")
-        key = self.walker.text(item)
-        if not is_one_line(key):
-            raise malformed(f"the key at byte {item.offset} is not one line of text")
-        return key
+        return self.walker.text(item)
 
     def _array(self, item: Item) -> Array:
         """Return the array in an extension: its shape, the name of its dtype, and its elements, to the end."""
@@ -185,7 +181,7 @@ class Tree:
             if item.kind is not Kind.EXTENSION or item.code != _ARRAY:
                 raise malformed(f"there is no chunk at byte {item.offset}")
             chunks.append(self._array(item))
-            self.charge(2 * len(shape) * (_BOX_NBYTES + _AXIS_NBYTES * len(shape)))
+            self._charge(2 * len(shape) * (_BOX_NBYTES + _AXIS_NBYTES * len(shape)))
         if len({chunk.dtype for chunk in chunks}) != 1:
             raise malformed(f"the chunks before byte {walker.at} are of several dtypes")
         return self._checked(Array(chunks[0].dtype, shape, tuple(chunk.runs[0] for chunk in chunks)))
@@ -199,8 +195,8 @@ class Tree:
                 raise malformed(f"the {name} of chunks before byte {self.walker.at} is not in order")
             yield self.walker.item()
 
-    def charge(self, nbytes: int) -> None:
-        """Count what something that is kept takes; raise FormatError (too-many-tensors) where that is too much."""
+    def _charge(self, nbytes: int) -> None:
+        """Count what something that is kept takes."""
         self._charged_nbytes += nbytes + _TENSOR_NBYTES
         if self._charged_nbytes > _MEMORY_NBYTES + self.walker.at - self.walker.skipped_nbytes:
             raise FormatError(

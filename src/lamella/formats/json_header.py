@@ -196,7 +196,7 @@ class _Header:
 
     def _name(self, text: bytes) -> str:
         name = self._string(text)
-        if not is_one_line(name):
+        if _LINE_BREAKING.search(name):
             raise self._malformed(f"name {shown(name)} is not one line of text")
         return name
 
@@ -225,11 +225,6 @@ class _Header:
 def malformed(reason: str, kind: str = "header-malformed") -> FormatError:
     """Return the error of a header for which `reason` holds."""
     return FormatError(f"header is malformed: {reason}", kind=kind, hint=_REWRITE)
-
-
-def is_one_line(name: str) -> bool:
-    """Say whether a name can stand in a line of text: it has no control characters and ends no line."""
-    return not _LINE_BREAKING.search(name)
 
 
 def shown(name: str) -> str:

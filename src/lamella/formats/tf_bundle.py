@@ -9,7 +9,6 @@ from operator import mul
 from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES
 from lamella.formats.base import RandomAccess
 from lamella.formats.file import BytesFile
-from lamella.formats.json_header import is_one_line, shown
 from lamella.formats.protobuf import VARINT, Field, WireReader
 from lamella.formats.sstable import malformed, read_table
 
@@ -129,12 +128,9 @@ def _name(key: bytes) -> str:
     if len(key) > MAX_NAME_NBYTES:
         raise malformed(f"a name is longer than {MAX_NAME_NBYTES} bytes")
     try:
-        name = key.decode()
+        return key.decode()
     except UnicodeDecodeError as exc:
         raise malformed("a name is not UTF-8") from exc
-    if not is_one_line(name):
-        raise malformed(f"name {shown(name)} is not one line of text")
-    return name
 
 
 def _check_slice(entry: Entry, extents: list[tuple[int, int]]) -> None:

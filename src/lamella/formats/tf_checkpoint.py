@@ -12,6 +12,7 @@ from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import arrange, row_major, strided
 from lamella.formats.base import Beside, Box, Layout, RandomAccess, TensorSpan, TensorView
 from lamella.formats.json_header import shown
+from lamella.formats.names import TensorNames
 from lamella.formats.sstable import malformed
 from lamella.formats.tf_bundle import Bundle, Entry, Slice, read_bundle
 
@@ -73,42 +74,47 @@ class TensorflowCheckpointFormat:
 
 
 def _tensors(bundle: Bundle, shard: int) -> Iterator[TensorSpan | TensorView]:
+    names = TensorNames()
     for key, entry in bundle.entries.items():
-        name = key.removesuffix(_SUFFIX)
-        if not name or name in bundle.entries:
-            name = key
+        short = key.removesuffix(_SUFFIX)
+        name = key if not short or short in bundle.entries else short
+        if entry.dtype not in _DTYPES:
+            continue
         if entry.is_sliced:
-            yield from _assembled(bundle, name, entry, bundle.slices.get(key, ()), shard)
-        elif entry.shard == shard and entry.dtype in _DTYPES:
-            spec = _spec(name, entry)
-            yield strided(spec, entry.offset, row_major(spec), swapped=bundle.big_endian)
+            here = [one for one in bundle.slices.get(key, ()) if one.entry.shard == shard]
+            yield from _assembled(names, name, entry, here, swapped=bundle.big_endian)
+        elif entry.shard == shard:
+            yield _placed(names, name, entry, swapped=bundle.big_endian)
 
 
 def _assembled(
-    bundle: Bundle, name: str, whole: Entry, slices: Sequence[Slice], shard: int
+    names: TensorNames, name: str, whole: Entry, here: list[Slice], *, swapped: bool
 ) -> Iterator[TensorSpan | TensorView]:
     """Yield a tensor that was saved in slices: whole where they are of one axis and all here, else slice by slice."""
-    here = sorted((one for one in slices if one.entry.shard == shard), key=lambda one: one.origin)
     if any(one.entry.dtype != whole.dtype or len(one.origin) != len(whole.shape) for one in here):
         raise malformed("a slice is of another tensor")
-    dtype = _DTYPES.get(whole.dtype)
-    if dtype is None or not here:
-        return
-    boxes = []
-    for one in here:
-        spec = _spec(_slice_name(name, one), one.entry)
-        boxes.append(Box(one.origin, spec.shape, one.entry.offset, row_major(spec)))
+    here.sort(key=lambda one: one.origin)
+    boxes = [
+        Box(one.origin, spec.shape, one.entry.offset, row_major(spec))
+        for one in here
+        for spec in [_spec("", one.entry)]
+    ]
     axis = _cut_axis(whole.shape, boxes)
     if axis is None:
         for one in here:
-            spec = _spec(_slice_name(name, one), one.entry)
-            yield strided(spec, one.entry.offset, row_major(spec), swapped=bundle.big_endian)
+            yield _placed(names, _slice_name(name, one), one.entry, swapped=swapped)
         return
-    spec = TensorSpec(name, dtype, whole.shape)
-    if prod(spec.shape[:axis]) == 1 and _back_to_back(boxes, dtype):
-        yield strided(spec, boxes[0].offset, row_major(spec), swapped=bundle.big_endian)
+    spec = TensorSpec(names.take(name, len(whole.shape)), _DTYPES[whole.dtype], whole.shape)
+    if prod(spec.shape[:axis]) == 1 and _back_to_back(boxes, spec.dtype):
+        yield strided(spec, boxes[0].offset, row_major(spec), swapped=swapped)
     else:
-        yield TensorView(spec, tuple(boxes), bundle.big_endian)
+        yield TensorView(spec, tuple(boxes), swapped)
+
+
+def _placed(names: TensorNames, name: str, entry: Entry, *, swapped: bool) -> TensorSpan | TensorView:
+    """Return a tensor, or a slice of one that is a tensor of its own."""
+    spec = _spec(names.take(name, len(entry.shape)), entry)
+    return strided(spec, entry.offset, row_major(spec), swapped=swapped)
 
 
 def _cut_axis(shape: tuple[int, ...], boxes: Sequence[Box]) -> int | None:

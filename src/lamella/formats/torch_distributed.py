@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
-from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_PICKLE_NBYTES
+from lamella.core.limits import MAX_DIMENSIONS, MAX_PICKLE_NBYTES
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Beside, Layout, RandomAccess, TensorSpan, TensorView
-from lamella.formats.json_header import is_one_line
+from lamella.formats.names import TensorNames
 from lamella.formats.pickle_values import STATE, Node, Value
 from lamella.formats.pickle_walk import walk_pickle
 from lamella.formats.torch_zip import TorchZipFormat
@@ -50,7 +50,8 @@ class TorchDistributedFormat:
             return None
         items = sorted(_items(metadata, beside.name), key=lambda item: item.offset)
         foreign: set[str] = set()
-        tensors = [one for item, held in _read(file, items, foreign) for one in _named(item, held)]
+        names = TensorNames()
+        tensors = [one for item, held in _read(file, items, foreign) for one in _named(item, held, names)]
         return arrange(self.name, file.nbytes, tensors, sorted(foreign)) if items else None
 
 
@@ -83,22 +84,22 @@ def _read(file: RandomAccess, items: Sequence[_Item], foreign: set[str]) -> Iter
         yield item, held
 
 
-def _named(item: _Item, held: Layout) -> Iterator[TensorSpan | TensorView]:
+def _named(item: _Item, held: Layout, names: TensorNames) -> Iterator[TensorSpan | TensorView]:
     """Yield the tensor of an item where it lies in the file, with the item's name; none where there is not one."""
     tensors: list[TensorSpan | TensorView] = [span for span in held.tensors if not span.part]
     tensors += held.views
     if len(tensors) == 1:
-        yield _moved(tensors[0], item)
+        yield _moved(tensors[0], item, names)
 
 
-def _moved(one: TensorSpan | TensorView, item: _Item) -> TensorSpan | TensorView:
+def _moved(one: TensorSpan | TensorView, item: _Item, names: TensorNames) -> TensorSpan | TensorView:
     name = item.name
     if one.spec.shape != item.shape:
         if len(item.origin) != len(one.spec.shape):
             raise _malformed(f"item {name[:80]!r} is not of the shape that it should be")
         extents = zip(item.origin, one.spec.shape, strict=True)
         name += f"[{','.join(f'{start}:{start + n}' for start, n in extents)}]"
-    spec = replace(one.spec, name=name)
+    spec = replace(one.spec, name=names.take(name, len(one.spec.shape)))
     if isinstance(one, TensorSpan):
         return TensorSpan(spec, one.offset + item.offset)
     return TensorView(spec, tuple(replace(box, offset=box.offset + item.offset) for box in one.boxes), one.swapped)
@@ -116,10 +117,10 @@ def _items(metadata: RandomAccess, file_name: str) -> Iterator[_Item]:
     for key, held in _pairs(fields.get("storage_data")):
         where, stored = _fields(key), _fields(held)
         name = where.get("fqn")
-        if stored.get("relative_path") != file_name or stored.get("transform_descriptors") or name not in shapes:
+        if stored.get("relative_path") != file_name or stored.get("transform_descriptors"):
             continue
-        if len(name) > MAX_NAME_NBYTES // 8 or not is_one_line(name):
-            raise _malformed(f"{name[:80]!r} is no name")
+        if type(name) is not str or name not in shapes:  # bytes of an object that is no tensor
+            continue
         offset, nbytes = _sizes((stored.get("offset"), stored.get("length")))
         yield _Item(name, _sizes(shapes[name]), _sizes(where.get("offset") or ()), offset, nbytes)
 
