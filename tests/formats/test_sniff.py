@@ -105,16 +105,17 @@ class Described:
         return Layout(self.name, file.nbytes, (TensorSpan(TensorSpec(beside.name, dtype_named("u8"), (nbytes,)), 0),))
 
 
-def test_a_file_that_no_format_claims_may_be_described_by_another(tmp_path):
+@pytest.mark.parametrize("formats", [[], [Claimant(error=FormatError("no", kind="header-malformed"))]])
+def test_what_another_file_says_of_a_file_comes_before_what_it_looks_like(tmp_path, formats):
     (tmp_path / "names").write_text("5")
     folder = os.open(tmp_path, os.O_RDONLY)
     with FolderNeighbours(folder) as neighbours:
         beside = Beside("data", neighbours)
-        layout, error = read_layout(BytesFile(b"12345678"), beside, described=[Described()])
+        layout, error = read_layout(BytesFile(b"12345678"), beside, formats, [Described()])
     os.close(folder)
     assert error is None
     assert [(span.spec.name, span.spec.nbytes) for span in layout.tensors] == [("data", 5)]
-    assert read_layout(BytesFile(b"12345678"), None, described=[Described()])[0].format == "opaque"
+    assert read_layout(BytesFile(b"12345678"), None, [], [Described()])[0].format == "opaque"
 
 
 def test_the_first_format_that_claims_a_file_has_it():
