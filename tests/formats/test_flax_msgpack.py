@@ -96,7 +96,9 @@ def test_numbers_and_texts_are_metadata():
     }
     long = FORMAT.metadata(BytesFile(pack({"note": "x" * 100_000, **{str(n): n for n in range(5000)}})))
     assert len(long) == 4096
-    assert len(long["note"]) == 4096
+    assert long["note"] == "x" * 4096 + "..."
+    named = FORMAT.metadata(BytesFile(pack({"n" * 8000: {"m" * 8000 + str(n): n for n in range(1000)}})))
+    assert sum(map(len, named)) < 5_000_000
 
 
 def test_lists_and_numbers_as_keys_are_named_by_their_place():

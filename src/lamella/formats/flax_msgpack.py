@@ -6,18 +6,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from lamella.core.errors import FormatError
-from lamella.core.limits import MAX_METADATA_NBYTES
+from lamella.core.limits import MAX_METADATA_NBYTES, MIB
 from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import arrange, row_major
 from lamella.formats.base import Box, Layout, RandomAccess, TensorSpan, TensorView
 from lamella.formats.file import BytesFile
 from lamella.formats.flax_tree import COMPLEX, DTYPES, Array, Tree
 from lamella.formats.json_header import shown
-from lamella.formats.msgpack_walk import Kind, malformed
+from lamella.formats.msgpack_walk import Item, Kind, malformed
 from lamella.formats.names import TensorNames
 
-_MAX_METADATA = 4096
-"""Values that are shown of one file."""
+_MAX_VALUES = 4096
+_MAX_VALUES_NBYTES = 4 * MIB
+"""Values that are shown of one file, and what they and their names take together."""
 
 
 class FlaxMsgpackFormat:
@@ -57,20 +58,27 @@ def _tensors(tree: Tree) -> Iterator[TensorSpan | TensorView]:
 
 def _values(tree: Tree) -> Iterator[tuple[str, str]]:
     """Yield the names of numbers and texts, and what they are, cut to what a person reads."""
-    left = _MAX_METADATA
+    count = nbytes = 0
     for leaf in tree.leaves():
-        kind, is_complex = leaf.item.kind, leaf.item.kind is Kind.EXTENSION and leaf.item.code == COMPLEX
-        if not left or not (is_complex or kind in (Kind.PLAIN, Kind.TEXT)):
-            continue
-        left -= 1
-        if kind is Kind.PLAIN:
-            yield leaf.name, str(leaf.item.value)
-        elif kind is Kind.TEXT:
-            text = bytes(tree.walker.take(min(leaf.item.length, MAX_METADATA_NBYTES)))
-            yield leaf.name, text.decode(errors="replace")
-        else:
-            tree.walker.item()
-            yield leaf.name, f"{tree.walker.item().value} + {tree.walker.item().value}i"
+        value = _value(tree, leaf.item) if count < _MAX_VALUES and nbytes < _MAX_VALUES_NBYTES else None
+        if value is not None:
+            count += 1
+            nbytes += len(leaf.name) + len(value)
+            yield leaf.name, value
+
+
+def _value(tree: Tree, item: Item) -> str | None:
+    """Return a number or text as text; None for what is neither."""
+    walker = tree.walker
+    if item.kind is Kind.PLAIN:
+        return str(item.value)
+    if item.kind is Kind.TEXT:
+        text = bytes(walker.take(min(item.length, MAX_METADATA_NBYTES))).decode(errors="replace")
+        return text if item.length <= MAX_METADATA_NBYTES else text + "..."
+    if item.kind is Kind.EXTENSION and item.code == COMPLEX:
+        walker.item()  # an array of two
+        return f"{walker.item().value} + {walker.item().value}i"
+    return None
 
 
 def _tensor(name: str, array: Array) -> TensorSpan | TensorView:
