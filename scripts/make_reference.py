@@ -14,11 +14,13 @@ import click
 import lamella
 from lamella.cli.group import SECTIONS, cli
 from lamella.ops.add import AddedFile, AddReport
-from lamella.ops.changes import FileChange, TensorChange
+from lamella.ops.changes import FileChange, MetadataChange, TensorChange
 from lamella.ops.commit import CommitReport
 from lamella.ops.diff import DiffReport
 from lamella.ops.log import LogEntry
+from lamella.ops.repackaged import Repackaged
 from lamella.ops.status import StatusReport
+from lamella.repo.model_snapshot import ModelSnapshot
 from lamella.repo.snapshot import Snapshot
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -42,8 +44,8 @@ Errors are those of [the list](errors.md), and `lamella.core.errors` has their c
         print(before["output.weight"].mean())"""
 
 CLASSES: tuple[type, ...] = (
-    lamella.Repo, Snapshot, AddReport, AddedFile, CommitReport, LogEntry, FileChange, TensorChange, StatusReport,
-    DiffReport,
+    lamella.Repo, Snapshot, ModelSnapshot, AddReport, AddedFile, CommitReport, LogEntry, FileChange, TensorChange,
+    MetadataChange, Repackaged, StatusReport, DiffReport,
 )  # fmt: skip
 """What a user of `Repo` meets, in the order of the page."""
 

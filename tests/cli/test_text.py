@@ -347,6 +347,22 @@ def test_status_and_log_say_what_only_came_in_another_container(bench, call):
     assert call("log", "--oneline", "-n", "1").out.endswith(f" sharded  [{line}]\n")
 
 
+def test_diff_compares_any_two_models(bench, call):
+    folder = bench.root.parent / "shards"
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"{number}.safetensors").write_bytes(model(LAYERS[number::2], {"layer.1.weight": 1}))
+    (folder / "../a.safetensors").write_bytes(network("a note", layer_1_weight=2))
+    assert call("diff", "--no-index", f"HEAD:{MODEL}", str(folder)).out == f"{folder}: same weights, other container\n"
+    assert call("diff", "--no-index", MODEL, str(folder.parent / "a.safetensors")).out.splitlines()[1:] == [
+        "  metadata note: nothing -> a note",
+        "  ~ layer.1.weight  f32 [4, 6]  96 B",
+    ]
+    ended = call("diff", "--no-index", MODEL, f"HEAD:{MODEL}")
+    assert (ended.code, ended.out) == (0, "")
+    assert call("diff", "--no-index", MODEL).code == 2
+
+
 def test_diff_shows_some_of_what_changed_beside_the_tensors(bench, call):
     for number in range(2):
         metadata = {f"key {key}": f"{number} {'x' * 100}" for key in range(25)}

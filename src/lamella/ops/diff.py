@@ -15,7 +15,7 @@ from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import identify_file
 from lamella.repo.manifest import PREFIX, Manifest, parse_for_git
 from lamella.repo.model_file import look_at, stored_metadata
-from lamella.repo.model_files import model_at
+from lamella.repo.model_files import Model, model_at
 from lamella.repo.objects import GitObject, ObjectReader
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.targets import relative_to_root
@@ -76,6 +76,18 @@ def diff(
             elif sides[1] is not None and sides[0] is None:
                 new[path] = sides[1]
     return DiffReport(before, after, tuple(files), find_repackaged(gone, new))
+
+
+def diff_models(before: Model, after: Model) -> DiffReport:
+    """Compare two models wherever they are, files on disk being hashed and not stored."""
+    change = compare(after.path, before.manifest(), after.manifest())
+    if change is None:
+        return DiffReport(before.path, after.path, ())
+    if len(before.files) == len(after.files) == 1 and before.files[0].format == after.files[0].format:
+        earlier, later = before.files[0].metadata(), after.files[0].metadata()
+        if earlier is not None and later is not None:
+            change = replace(change, metadata=compare_metadata(earlier, later))
+    return DiffReport(before.path, after.path, (change,))
 
 
 def _metadata(
