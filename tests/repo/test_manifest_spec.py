@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy
 import pytest
 
 from lamella.core import limits
 from lamella.core.dtypes import DTYPES
+from lamella.core.ids import digest
 from lamella.core.tensors import TensorSpec
 from lamella.formats.file import BytesFile
 from lamella.formats.safetensors_header import build_header
@@ -74,3 +76,16 @@ def test_the_example_is_what_the_file_becomes():
     assert f"```text\n{text}```" in example
     assert parse_manifest(text.encode()) == manifest
     assert f"Its model id is `{manifest.model_id()}`." in example
+
+
+def test_the_example_of_parts_and_views_is_what_it_says():
+    section = PAGE[PAGE.index("## Parts and views") : PAGE.index("## The opaque format")]
+    lines = section[section.index("```text\n") + len("```text\n") :].partition("```")[0]
+    manifest = parse_manifest(f"{FIRST_LINE}\nformat x\n{lines}".encode())
+    array = numpy.arange(6, dtype="<f4").reshape(2, 3)
+    held = {"w": array.tobytes(), "head": array.tobytes(), "w.T": array.T.tobytes(), "bytes": bytes(100_000)}
+    rows = (*manifest.rows, *manifest.views)
+    assert [row.spec.name for row in rows if row.part] == ["bytes"]
+    assert [row.spec.name for row in manifest.views] == ["head", "w.T"]
+    assert {row.spec.name: row.object for row in rows} == {name: digest(data) for name, data in held.items()}
+    assert {row.spec.name: row.spec.nbytes for row in rows} == {name: len(data) for name, data in held.items()}

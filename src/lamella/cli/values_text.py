@@ -34,11 +34,8 @@ def text_of(found: Selected) -> str:
     small = math.prod(spec.shape) <= _SMALL_ELEMENTS
     edge = _EDGE if len(spec.shape) <= _MANY_AXES else _SHORT_EDGE
     array = to_array(spec, found.read()) if small else _ends(found, edge)
-    with numpy.printoptions(legacy=False):
-        return numpy.array2string(
-            _widened(array), max_line_width=_WIDTH, threshold=_SMALL_ELEMENTS if small else 0, edgeitems=edge,
-            separator=" ",
-        )  # fmt: skip
+    threshold = _SMALL_ELEMENTS if small else 0
+    return numpy.array2string(_widened(array), max_line_width=_WIDTH, threshold=threshold, edgeitems=edge)
 
 
 def _ends(found: Selected, edge: int) -> numpy.ndarray[Any, Any]:
