@@ -12,9 +12,8 @@ from pathlib import Path
 from lamella.core.errors import FormatError, NotFoundError
 from lamella.core.fsio import translated
 from lamella.core.ids import digest
-from lamella.core.limits import MAX_FOLDER_ENTRIES, MAX_MANIFEST_NBYTES, MAX_WEIGHT_MAP_NBYTES
+from lamella.core.limits import MAX_FOLDER_ENTRIES, MAX_WEIGHT_MAP_NBYTES
 from lamella.core.tensors import TensorSpec
-from lamella.formats.file import DescriptorFile
 from lamella.repo.manifest import OPAQUE, PREFIX, Manifest, Row, is_manifest, naming, parse_manifest
 from lamella.repo.model_file import ModelFile, StoredModelFile, look_at
 from lamella.repo.objects import ObjectReader, list_tree, tracked
@@ -189,11 +188,9 @@ class _DiskFolder:
         return None if file.format == OPAQUE else file
 
     def text(self, path: str) -> bytes:
+        """Return a file, or as much of it as tells that it is too long."""
         with translated(self.where / path, reading=True), (self.where / path).open("rb") as file:
-            state = os.fstat(file.fileno())
-            return bytes(
-                DescriptorFile(file.fileno(), state.st_size).read_at(0, min(state.st_size, MAX_MANIFEST_NBYTES))
-            )
+            return file.read(MAX_WEIGHT_MAP_NBYTES + 1)
 
 
 def model_on_disk(where: Path, label: str, store: Callable[[], ObjectStore], threads: int) -> Model:
@@ -236,7 +233,7 @@ def _sharded(folder: _CommittedFolder | _DiskFolder, label: str, index: str, dir
         raise NotFoundError(f"there is no file {index} in {label}", kind="path-unknown", hint="check the spelling")
     text = folder.text(index)
     with naming(index):
-        weight_map = parse_weight_map(text[: MAX_WEIGHT_MAP_NBYTES + 1])
+        weight_map = parse_weight_map(text)
     files: list[ModelFile] = []
     for name in sorted(set(weight_map.values())):
         file = folder.look(name) if name in direct else None
