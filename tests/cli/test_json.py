@@ -108,7 +108,14 @@ def test_damage_is_reported_with_the_fields_that_name_it(bench, call):
     assert report["tensors"]
 
 
-@pytest.mark.parametrize("command", ["show HEAD:gone", "log gone", "diff a b c", "nope", "add gone"])
+FAULTS = (
+    *("show HEAD:gone", "log gone", "diff a b c", "diff --no-index a", "nope", "add gone", "ls gone", "ls HEAD:gone"),
+    *("ls model.safetensors z*", "id gone:x", "cat model.safetensors x", "cat model.safetensors layer.0.bias[4]"),
+    *("cat model.safetensors layer.0.bias[None]", "cat model.safetensors layer.0.bias --raw"),
+)
+
+
+@pytest.mark.parametrize("command", FAULTS)
 def test_a_fault_is_an_object_with_a_kind(call, command):
     ended = call(*command.split(), "--json")
     report = json.loads(ended.out)

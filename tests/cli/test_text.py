@@ -236,6 +236,7 @@ def test_ls_shows_the_files_of_a_folder_and_what_a_file_says(bench, call):
         "beside them: config.0, config.1, config.10, config.11, config.2, config.3, config.4,"
         " config.5, 4 more",
     ]  # fmt: skip
+    assert call("cat", "m", "b").out.startswith("b  f32 [3]\n[")
     assert lines[4:7] == ["metadata of a.safetensors:", f"  note: {'x' * 200}...", "metadata of b.safetensors:"]
 
 

@@ -29,7 +29,8 @@ def command(
 
     Numbered layers that are alike are one line, `h.[0-11].`, whose sizes are those of all of them together. GLOBs say
     which tensors are shown, `*` stands for any letters. A PATH is a file or a folder anywhere, in a repository or not;
-    the folder or the index of a sharded model is one model. Only headers are read.
+    the folder or the index of a sharded model is one model. Only headers are read, save where files of a folder have
+    tensors of one name, which are compared.
     """
     with opened(name) as model:
         report = ls(model, patterns, metadata=metadata or as_json)
