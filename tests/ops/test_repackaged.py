@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lamella.cli.changes_text import one_line
 from lamella.formats.file import BytesFile
 from lamella.ops.diff import diff
 from lamella.ops.log import log
@@ -78,10 +79,14 @@ def test_status_diff_and_log_tell_it(bench: Workbench, repository, renames):
     assert pairs(diff(repository, ["HEAD", "HEAD~1"]).repackaged) == [(expected[0][1], expected[0][0], True)]
 
 
-def test_a_file_that_only_moved_is_git_s_matter(bench: Workbench, repository):
+def test_a_file_that_only_moved_is_told_as_such(bench: Workbench, repository):
     bench.commit("m.safetensors", network(), "whole")
     bench.git("mv", "m.safetensors", "n.safetensors")
-    assert status(repository).repackaged == ()
+    assert status(repository).repackaged == ()  # Git's own line says it
+    bench.git("commit", "--quiet", "--message", "moved")
+    (moved,) = diff(repository, ["HEAD~1", "HEAD"]).repackaged
+    assert pairs((moved,)) == [(("m.safetensors",), ("n.safetensors",), False)]
+    assert list(one_line((), [moved])) == ["m.safetensors -> n.safetensors: moved"]
 
 
 def test_folders_are_compared_as_models(bench: Workbench, repository):
