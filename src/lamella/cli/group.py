@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from difflib import get_close_matches
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ import click
 from lamella.core.errors import UsageError
 
 SECTIONS = {
-    "Start": ("init", "track", "untrack", "uninstall", "migrate", "doctor", "version"),
+    "Start": ("init", "track", "untrack", "uninstall", "migrate", "import", "doctor", "version"),
     "Work": ("add", "commit", "status", "diff", "log", "show", "ls-files"),
     "Look": ("ls", "cat", "id"),
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
@@ -33,7 +34,8 @@ class LazyGroup(click.Group):
         """Return the command called `cmd_name`."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"lamella.cli.commands.{cmd_name.replace('-', '_')}")
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_")
+        module = import_module(f"lamella.cli.commands.{name}")
         command: click.Command = module.command
         return command
 

@@ -17,13 +17,21 @@ from lamella.core.errors import ConflictError, LamellaError, NotFoundError, Usag
 from lamella.core.progress import SILENT, Progress
 from lamella.repo.checkins import CHECKED_IN_REF
 from lamella.repo.checkout import restore_file, split_path
+from lamella.repo.filling import sweep
 from lamella.repo.git import Git, GitOid
 from lamella.repo.history import Ref, list_refs
 from lamella.repo.lfs import MAX_POINTER_NBYTES, POINTER_PREFIX
 from lamella.repo.manifest import Manifest
 from lamella.repo.objects import IndexEntry
 from lamella.repo.repository import Repository, manifest_at
-from lamella.repo.worktree import EXECUTABLE, open_file, outside_sparse_checkout, record_stat, release_index
+from lamella.repo.worktree import (
+    EXECUTABLE,
+    model_entries,
+    open_file,
+    outside_sparse_checkout,
+    record_stat,
+    release_index,
+)
 
 BEFORE = "refs/lamella/before-migrate"
 _UNSETTLED = "refs/lamella/migrate/unsettled"
@@ -148,6 +156,7 @@ def settle(repository: Repository, progress: Progress = SILENT) -> tuple[str, ..
     changes = [change for change in changes if change.path not in outside]
     written = _follow(repository, changes, touched, progress)
     git.run("update-index", "-q", "--refresh", check=False, env={"LAMELLA_CLEAN": "identify"})
+    sweep(repository, model_entries(repository))
     git.run("update-ref", "-d", _UNSETTLED)
     return written
 
