@@ -67,6 +67,17 @@ FIELDS: dict[str, dict[str, set[str]]] = {
     },
     "fsck": {"": {"packs", "objects", "nbytes", "damage", "tensors", "manifests", "repaired", "unread"}},
     "doctor": {"": {"findings"}, "findings": {"subject", "state", "message", "hint"}},
+    "migrate --dry-run": {
+        "": {
+            *("dry_run", "commits", "rewritten", "refs", "kept_under", "files", "nbytes", "stored_nbytes"),
+            *("absent", "unsigned_commits", "unsigned_tags", "written"),
+        }
+    },
+    "import ../checkpoints --dry-run": {
+        "": {
+            *("dry_run", "source", "path", "branch", "versions", "commits", "files", "nbytes", "stored_nbytes"),
+        }
+    },
     "version": {"": {"lamella", "native", "python"}},
     "uninstall": {"": {"steps", "store"}},
 }
@@ -82,7 +93,10 @@ def rows(value: Any, path: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("command", FIELDS)
 def test_a_report_is_one_object_with_a_known_set_of_fields(bench, call, command):
-    bench.write("model.safetensors", network(layer_2_bias=1))
+    if command.startswith(("migrate", "import")):
+        bench.write("../checkpoints/step-1/model.safetensors", network())
+    else:
+        bench.write("model.safetensors", network(layer_2_bias=1))
     ended = call(*command.split(), "--json")
     assert (ended.code, ended.err) == (0, "")
     report = json.loads(ended.out)
