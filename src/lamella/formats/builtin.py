@@ -16,8 +16,7 @@ from lamella.formats.onnx_external import OnnxDataFormat
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.parquet import ParquetFormat
 from lamella.formats.safetensors import SafetensorsFormat
-from lamella.formats.saved_model import FrozenGraphFormat
-from lamella.formats.saved_model import SavedModelFormat
+from lamella.formats.saved_model import FrozenGraphFormat, SavedModelFormat
 from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
 from lamella.formats.tflite import TfliteFormat
 from lamella.formats.torch_distributed import TorchDistributedFormat
