@@ -152,3 +152,6 @@ MAX_DESCRIBING_FILES = 64
 MAX_FLATBUFFER_READS = 1_000_000
 """Tables, vectors and strings that are read of one FlatBuffer, in which all may point to the same ones; a tensor takes
 some ten."""
+
+MAX_SHARDS = 500
+"""Files that one export writes; all are open until all are whole, and systems stop at 1,024."""

@@ -48,9 +48,14 @@ def numpy_dtype(name: str) -> numpy.dtype[Any]:
     )
 
 
+def array_dtypes() -> dict[str, numpy.dtype[Any]]:
+    """Return every dtype that has arrays, under its name here."""
+    return {known: numpy_dtype(known) for known in (*_NUMPY_NAMES, *_ML_NAMES)}
+
+
 @functools.cache
 def _names_of_dtypes() -> dict[numpy.dtype[Any], str]:
-    return {numpy_dtype(known): known for known in (*_NUMPY_NAMES, *_ML_NAMES)}
+    return {dtype: known for known, dtype in array_dtypes().items()}
 
 
 def to_array(spec: TensorSpec, data: Buffer) -> numpy.ndarray[Any, Any]:

@@ -16,7 +16,6 @@ from lamella.core.progress import SILENT, Progress
 from lamella.formats.base import TensorSpan, TensorView
 from lamella.formats.hollow import HollowFile, agrees, layout_of
 from lamella.formats.skeleton import Skeleton
-from lamella.formats.strided import read_view
 from lamella.repo.manifest import OPAQUE, Manifest
 from lamella.repo.object_file import ObjectFile
 from lamella.store.objects import ObjectStore
@@ -94,25 +93,17 @@ def stored_file(store: ObjectStore, manifest: Manifest, skeleton: Skeleton, *, o
     return HollowFile(skeleton, _tensor_nbytes(manifest), read_row, lambda number: rows[number].part or not only_parts)
 
 
-def stored_view(store: ObjectStore, manifest: Manifest, name: str) -> tuple[HollowFile, TensorView]:
-    """Return the file, read where it is asked for, and where in it a tensor lies that has no bytes of its own.
+def stored_views(store: ObjectStore, manifest: Manifest) -> tuple[HollowFile, dict[str, TensorView]]:
+    """Return the file that `manifest` stands for, and where its tensors without bytes of their own are gathered from.
 
     Raises ConflictError (manifest-mixed) as `load_skeleton` does, also where this version cannot read the format.
     """
     file = stored_file(store, manifest, load_skeleton(store, manifest))
     layout = layout_of(manifest.format, file)
-    view = next((one for one in layout.views if one.spec.name == name), None) if layout else None
-    if view is None:
+    views = {view.spec.name: view for view in layout.views} if layout else {}
+    if not all(row.spec.name in views for row in manifest.views):
         raise _mixed()
-    return file, view
-
-
-def view_pieces(
-    store: ObjectStore, manifest: Manifest, name: str, start: int = 0, stop: int | None = None
-) -> Iterator[bytes]:
-    """Yield bytes of such a tensor, gathered from those that have them; raise as `stored_view` does."""
-    file, view = stored_view(store, manifest, name)
-    yield from read_view(file, view, start, stop)
+    return file, views
 
 
 def _mixed() -> ConflictError:
