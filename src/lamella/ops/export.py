@@ -1,0 +1,267 @@
+"""`export`: a model written as a file of another container, tensor by tensor, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from blake3 import blake3
+
+from lamella.core import fsio
+from lamella.core.buffers import Buffer
+from lamella.core.errors import NotFoundError, UsageError
+from lamella.core.ids import ObjectId
+from lamella.core.limits import MAX_METADATA_NBYTES, MAX_SHARDS
+from lamella.core.progress import SILENT, Progress
+from lamella.core.tensors import TensorSpec
+from lamella.formats.write_gguf import ARCHITECTURE
+from lamella.formats.write_into import TemplateWriter
+from lamella.formats.writer import Writer
+from lamella.formats.writers import writer_for
+from lamella.repo.cast import Loss, cast
+from lamella.repo.manifest import Manifest, Row
+from lamella.repo.modelfile import FileModel
+from lamella.repo.outgoing import Casting, Outgoing, Renaming, choose
+from lamella.repo.source import ModelSource
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What is to become of a model on its way out; the names are those of the options of `lamella export`.
+
+    `format` says which container, where the name of the file does not. `select`, `names`, `rename` and `dtype` are
+    as in `lamella.repo.outgoing.choose`. `shard_nbytes` divides safetensors into files of at most that many bytes of
+    tensors, `template` is a file whose tensors are replaced, and `force` replaces files that are there.
+    """
+
+    format: str | None = None
+    select: Sequence[str] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    rename: Sequence[Renaming] = ()
+    dtype: Sequence[Casting] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    template: Path | None = None
+    shard_nbytes: int | None = None
+    force: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is asked for that makes another file than a restored one."""
+        chosen = (self.select, self.names, self.rename, self.dtype, self.metadata, self.template, self.shard_nbytes)
+        return any(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """A file that was written, with the tensors that went into it."""
+
+    path: str
+    nbytes: int
+    tensors: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was exported. `loss` says what casts did to the values, None where there were none.
+
+    `model_id` is that of the tensors as they went out. Where `restored`, the file is bit for bit the one that was
+    added. `uncast` tensors were left as they are although a dtype was given, since none of its patterns names them.
+    """
+
+    source: str
+    format: str
+    files: tuple[ExportedFile, ...]
+    tensors: int
+    nbytes: int
+    model_id: str
+    restored: bool
+    loss: Loss | None
+    uncast: int
+
+
+def export(
+    source: ModelSource, out: str | Path, options: ExportOptions | None = None, progress: Progress = SILENT
+) -> ExportReport:
+    """Write the model `source` to `out`, wholly or not at all.
+
+    Without options that change anything, a model in a container of its own is restored bit for bit. Where there are
+    shards, `out` is what they are named after, and their index, which is written last, is beside them.
+
+    Raises UsageError: bad-argument for names, patterns and options that do not fit, for what the container cannot hold,
+    and where a file is there and `force` is not given; dtype-unsupported. Raises NotFoundError (path-unknown) where
+    there is no such folder, and as `source` does.
+    """
+    out, options = Path(out), options or ExportOptions()
+    with ExitStack() as closing:
+        if not options.changes and _is_own_container(source, out, options.format):
+            return _restored(source, out, options, progress)
+        outgoing = choose(source.specs(), options.select, options.names, options.rename, options.dtype)
+        if not outgoing:
+            hint = "under the suffix that it has, and without options, the file itself is written"
+            raise UsageError(f"{source.label} has no tensors to write", kind="bad-argument", hint=hint)
+        return _Export(source, out, options, _writer(out, options, closing), outgoing, progress).run()
+
+
+def _is_own_container(source: ModelSource, out: Path, container: str | None) -> bool:
+    if container is None and out.suffix == Path(source.label).suffix:
+        return True
+    return source.format in writer_for(out, container).formats
+
+
+def _writer(out: Path, options: ExportOptions, closing: ExitStack) -> Writer:
+    if options.template is None:
+        return writer_for(out, options.format)
+    if options.format is not None or options.shard_nbytes is not None:
+        hint = "leave out --format and --shard-size"
+        raise UsageError("a template says itself which container it is", kind="bad-argument", hint=hint)
+    template = closing.enter_context(FileModel(options.template))
+    return TemplateWriter(template.file, template.layout)
+
+
+def _restored(source: ModelSource, out: Path, options: ExportOptions, progress: Progress) -> ExportReport:
+    _refuse_taken([out], force=options.force)
+    tensors = source.specs()
+    nbytes = 0
+    progress.start("exporting", sum(spec.nbytes for spec in tensors))
+    with fsio.Temporary(out.parent) as temporary:
+        for piece in source.file_pieces():
+            temporary.write_at(piece, nbytes)
+            nbytes += len(piece)
+            progress.advance(len(piece))
+        temporary.publish(out.name)
+    progress.finish()
+    files = (ExportedFile(os.fspath(out), nbytes, len(tensors)),)
+    return ExportReport(source.label, source.format, files, len(tensors), nbytes, source.model_id, True, None, 0)
+
+
+def _refuse_taken(paths: Iterable[Path], *, force: bool) -> None:
+    for path in paths:
+        if not path.parent.is_dir():
+            raise NotFoundError(f"there is no folder {path.parent}", kind="path-unknown", hint="make it first")
+        if path.is_dir() or (not force and os.path.lexists(path)):
+            hint = "name a file" if path.is_dir() else "take another name, or `--force` to replace it"
+            raise UsageError(f"{path} is there already", kind="bad-argument", hint=hint)
+
+
+class _Export:
+    """One export on its way."""
+
+    def __init__(
+        self,
+        source: ModelSource,
+        out: Path,
+        options: ExportOptions,
+        writer: Writer,
+        outgoing: Sequence[Outgoing],
+        progress: Progress,
+    ) -> None:
+        self._source, self._out, self._options, self._writer = source, out, options, writer
+        self._progress = progress
+        by_name = {one.spec.name: one for one in outgoing}
+        self._outgoing = [by_name[spec.name] for spec in writer.arranged([one.spec for one in outgoing])]
+        self._metadata = {**_carried(source, writer), **options.metadata}
+        self._loss = Loss()
+        self._rows: list[Row] = []
+
+    def run(self) -> ExportReport:
+        shards = self._shards()
+        paths = [self._out]
+        if len(shards) > 1:
+            stem, suffix, count = self._out.stem, self._out.suffix, len(shards)
+            paths = [self._out.with_name(f"{stem}-{n + 1:05}-of-{count:05}{suffix}") for n in range(count)]
+        index = self._out.with_name(f"{self._out.name}.index.json")
+        _refuse_taken([*paths, index] if len(shards) > 1 else paths, force=self._options.force)
+        self._progress.start("exporting", sum(one.source.nbytes for one in self._outgoing))
+        contents = self._contents()
+        sizes = []
+        with ExitStack() as closing:
+            written = []
+            for path, shard in zip(paths, shards, strict=True):
+                temporary = closing.enter_context(fsio.Temporary(path.parent))
+                sizes.append(self._write(temporary, shard, contents))
+                written.append((temporary, path))
+            for temporary, path in written:
+                temporary.publish(path.name)
+        if len(shards) > 1:
+            fsio.write_file(index, _index(paths, shards))
+        self._progress.finish()
+        files = zip(paths, sizes, shards, strict=True)
+        return self._report(tuple(ExportedFile(os.fspath(path), size, len(shard)) for path, size, shard in files))
+
+    def _shards(self) -> list[list[TensorSpec]]:
+        """Return the tensors file by file."""
+        limit = self._options.shard_nbytes
+        specs = [one.spec for one in self._outgoing]
+        if limit is None:
+            return [specs]
+        if self._writer.name != "safetensors":
+            raise UsageError("only safetensors are divided into shards", kind="bad-argument")
+        shards: list[list[TensorSpec]] = [[]]
+        nbytes = 0
+        for spec in specs:
+            if shards[-1] and nbytes + spec.nbytes > limit:
+                shards.append([])
+                nbytes = 0
+            shards[-1].append(spec)
+            nbytes += spec.nbytes
+        if len(shards) > MAX_SHARDS:
+            hint = "give a larger --shard-size"
+            raise UsageError(f"that would be {len(shards)} files", kind="bad-argument", hint=hint)
+        return shards
+
+    def _write(
+        self, temporary: fsio.Temporary, shard: Sequence[TensorSpec], contents: Iterator[Iterator[Buffer]]
+    ) -> int:
+        nbytes = 0
+        for offset, piece in self._writer.write(shard, islice(contents, len(shard)), self._metadata):
+            temporary.write_at(piece, offset)
+            nbytes = max(nbytes, offset + len(piece))
+        return nbytes
+
+    def _contents(self) -> Iterator[Iterator[Buffer]]:
+        tensors = self._source.stream([one.source.name for one in self._outgoing])
+        for one, pieces in zip(self._outgoing, tensors, strict=True):
+            yield self._passed(one, pieces)
+
+    def _passed(self, one: Outgoing, pieces: Iterator[Buffer]) -> Iterator[Buffer]:
+        """Yield a tensor as it goes out, and remember what it was."""
+        if one.spec.dtype != one.source.dtype:
+            pieces = cast(pieces, one.source, one.spec.dtype, self._loss)
+        hasher = blake3()
+        for piece in pieces:
+            hasher.update(piece)
+            yield piece
+            self._progress.advance(len(piece) * one.source.dtype.bits // one.spec.dtype.bits)
+        self._rows.append(Row(one.spec, ObjectId(hasher.digest())))
+
+    def _report(self, files: tuple[ExportedFile, ...]) -> ExportReport:
+        manifest = Manifest(self._writer.name, None, tuple(self._rows))
+        uncast = sum(one.spec.dtype == one.source.dtype for one in self._outgoing) if self._options.dtype else 0
+        return ExportReport(
+            self._source.label, self._writer.name, files, len(self._rows), sum(file.nbytes for file in files),
+            manifest.model_id(), False, self._loss if self._loss.tensors else None, uncast,
+        )  # fmt: skip
+
+
+def _carried(source: ModelSource, writer: Writer) -> dict[str, str]:
+    """Return the metadata that go along: strings between safetensors, and of gguf what the model is."""
+    found = source.metadata()
+    if writer.name == "gguf":
+        return {ARCHITECTURE: found[ARCHITECTURE]} if ARCHITECTURE in found else {}
+    if writer.name != "safetensors" or source.format not in writer.formats:
+        return {}
+    # A value that was cut for reading would be half of what it says.
+    return {key: value for key, value in found.items() if len(value.encode()) < MAX_METADATA_NBYTES // 2}
+
+
+def _index(paths: Sequence[Path], shards: Sequence[Sequence[TensorSpec]]) -> bytes:
+    """Return the index of shards, as the transformers library writes and reads it."""
+    where = {spec.name: path.name for path, shard in zip(paths, shards, strict=True) for spec in shard}
+    total = sum(spec.nbytes for shard in shards for spec in shard)
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
+    return (json.dumps(index, indent=2) + "\n").encode()
