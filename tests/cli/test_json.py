@@ -53,6 +53,10 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "models": {"name", "model_id", "tensors", "files"},
     },
     "ls-files": {"": {"files"}, "files": {"path", "format", "tensors", "nbytes", "model_id", "filled"}},
+    "export HEAD:model.safetensors out.pt --dtype bf16": {
+        "": {"source", "format", "files", "tensors", "nbytes", "model_id", "restored", "loss", "uncast"},
+        "files": {"path", "nbytes", "tensors"},
+    },
     "gc": {
         "": {
             *("kept_objects", "kept_nbytes", "dropped_objects", "freed_nbytes"),
