@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lamella.integrations import jax as jax
+    from lamella.integrations import torch as torch
+    from lamella.ops.load import load as load
     from lamella.ops.repository import Repo as Repo
 
 __version__ = "0.1.0"
-__all__ = ["Repo", "__version__"]
+__all__ = ["Repo", "__version__", "jax", "load", "torch"]
+
+_HOMES = {"Repo": "lamella.ops.repository", "load": "lamella.ops.load"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Repo` when it is first asked for, so that `import lamella` stays light."""
-    if name == "Repo":
-        from lamella.ops.repository import Repo
+    """Import what is public when it is first asked for, so that `import lamella` stays light."""
+    from importlib import import_module
 
-        return Repo
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in ("jax", "torch"):
+        return import_module(f"lamella.{name}")
     raise AttributeError(f"module 'lamella' has no attribute {name!r}")

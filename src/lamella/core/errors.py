@@ -92,6 +92,7 @@ _declare(
     "git-refused",
     "dtype-unsupported",
     "not-set-up",
+    "framework-missing",
 )
 _declare(NotFoundError, "object-missing", "revision-unknown", "path-unknown", "tensor-unknown", "pack-missing")
 _declare(ConflictError, "file-changed", "lock-held", "manifest-conflict", "manifest-mixed", "version-staged")

@@ -62,18 +62,18 @@ def _members(specs: Sequence[TensorSpec], pickled: bytes, contents: Contents) ->
 
 def state_dict(specs: Sequence[TensorSpec]) -> bytes:
     """Return the pickle of an OrderedDict of tensors whose storages are numbered; raise UsageError as `write` does."""
-    pickle = _Pickle()
-    parts = [b"\x80\x02", pickle.ordered_dict()]
+    opcodes = _Opcodes()
+    parts = [b"\x80\x02", opcodes.ordered_dict()]
     if specs:
         parts.append(_MARK)
         for number, spec in enumerate(specs):
-            parts += [_text(encoded("a state dict", spec.name)), pickle.tensor(spec, number)]
+            parts += [_text(encoded("a state dict", spec.name)), opcodes.tensor(spec, number)]
         parts.append(b"u")
     parts.append(b".")
     return b"".join(parts)
 
 
-class _Pickle:
+class _Opcodes:
     """What was written once and is referred to from then on."""
 
     def __init__(self) -> None:
