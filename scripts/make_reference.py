@@ -6,21 +6,28 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
 
 import lamella
+import lamella.jax
+import lamella.torch
 from lamella.cli.group import SECTIONS, cli
 from lamella.ops.add import AddedFile, AddReport
 from lamella.ops.changes import FileChange, MetadataChange, TensorChange
 from lamella.ops.commit import CommitReport
 from lamella.ops.diff import DiffReport
+from lamella.ops.export import ExportedFile, ExportReport
 from lamella.ops.log import LogEntry
 from lamella.ops.repackaged import Repackaged
 from lamella.ops.status import StatusReport
+from lamella.repo.cast import Loss
 from lamella.repo.model_snapshot import ModelSnapshot
+from lamella.repo.modelfile import FileModel
 from lamella.repo.snapshot import Snapshot
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -34,20 +41,23 @@ wrong, [variables](environment.md) change how things look.
 `lamella -C DIR COMMAND` runs a command as if it were started in DIR."""
 
 PYTHON_INTRODUCTION = """\
-`import lamella` gives `lamella.Repo`, one object for a repository; what its methods return are frozen dataclasses.
-Errors are those of [the list](errors.md), and `lamella.core.errors` has their classes.
+`import lamella` gives `lamella.load`, which opens a model, and `lamella.Repo`, one object for a repository; what its
+methods return are frozen dataclasses. `lamella.torch` and `lamella.jax` know the frameworks. Errors are those of
+[the list](errors.md), and `lamella.core.errors` has their classes.
 
     import lamella
 
-    with lamella.Repo.open() as repo:
-        before = repo.snapshot("HEAD~1", "model.safetensors")
+    with lamella.load("HEAD~1:model.safetensors") as before:
         print(before["output.weight"].mean())"""
 
 CLASSES: tuple[type, ...] = (
     lamella.Repo, Snapshot, ModelSnapshot, AddReport, AddedFile, CommitReport, LogEntry, FileChange, TensorChange,
-    MetadataChange, Repackaged, StatusReport, DiffReport,
+    MetadataChange, Repackaged, StatusReport, DiffReport, FileModel, ExportReport, ExportedFile, Loss,
 )  # fmt: skip
-"""What a user of `Repo` meets, in the order of the page."""
+"""What a user meets, in the order of the page."""
+
+FUNCTIONS: dict[str, ModuleType] = {"lamella.torch": lamella.torch, "lamella.jax": lamella.jax}
+"""The modules for frameworks, of which every function is listed."""
 
 LONGEST_LINE = 120
 MODULE_PREFIX = re.compile(r"\b[a-z_]+\.(?=[A-Z])")
@@ -79,12 +89,17 @@ def _command(command: click.Command, context: click.Context) -> Iterator[str]:
 
 def _option(option: click.Option, context: click.Context) -> str:
     value = "" if option.is_flag else f" {option.make_metavar(context)}"
-    return ", ".join(f"`{name}{value}`" for name in option.opts)
+    return ", ".join(f"`{name}{value}`" for name in option.opts).replace("|", "\\|")
 
 
 def python_page() -> str:
     """Return the page of the Python interface."""
-    parts = [NOTICE, "# Python", PYTHON_INTRODUCTION]
+    parts = [NOTICE, "# Python", PYTHON_INTRODUCTION, "## `lamella.load`", *_described("load", lamella.load)]
+    for name, module in FUNCTIONS.items():
+        parts += [f"## `{name}`", _opening(module)]
+        for member, function in vars(module).items():
+            if inspect.isfunction(function):
+                parts += _member(f"{name}.{member}", function)
     for documented in CLASSES:
         name = f"lamella.{documented.__name__}" if documented is lamella.Repo else documented.__name__
         parts += [f"## `{name}`", inspect.getdoc(documented) or ""]
@@ -97,18 +112,28 @@ def python_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _opening(module: ModuleType) -> str:
+    """Return what the module behind a short name says of itself."""
+    function = next(value for value in vars(module).values() if inspect.isfunction(value))
+    return inspect.getdoc(inspect.getmodule(function)) or ""
+
+
+def _described(name: str, function: Any) -> list[str]:
+    signature = inspect.signature(function)
+    return [_call(name, signature, _plain(signature.return_annotation)), inspect.getdoc(function) or ""]
+
+
 def _member(name: str, value: Any) -> Iterator[str]:
-    function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+    getter = value.fget if isinstance(value, property) else value.func if isinstance(value, cached_property) else None
+    function = getter or getattr(value, "__func__", value)
     if not inspect.isfunction(function):
         return
-    signature = inspect.signature(function)
-    returned = _plain(signature.return_annotation)
     yield f"### `{name}`"
-    if isinstance(value, property):
-        yield f"    {name}: {returned}"
+    if getter is not None:
+        yield f"    {name}: {_plain(inspect.signature(function).return_annotation)}"
+        yield inspect.getdoc(function) or ""
     else:
-        yield _call(name, signature, returned)
-    yield inspect.getdoc(function) or ""
+        yield from _described(name.rpartition(".")[2], function)
 
 
 def _call(name: str, signature: inspect.Signature, returned: str) -> str:
