@@ -54,7 +54,18 @@ FIELDS: dict[str, dict[str, set[str]]] = {
     },
     "ls-files": {"": {"files"}, "files": {"path", "format", "tensors", "nbytes", "model_id", "filled"}},
     "export HEAD:model.safetensors out.pt --dtype bf16": {
-        "": {"source", "format", "files", "tensors", "nbytes", "model_id", "restored", "loss", "uncast"},
+        "": {
+            "source",
+            "format",
+            "files",
+            "tensors",
+            "nbytes",
+            "model_id",
+            "restored",
+            "loss",
+            "uncast",
+            "metadata_left",
+        },
         "files": {"path", "nbytes", "tensors"},
     },
     "gc": {

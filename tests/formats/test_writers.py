@@ -18,6 +18,7 @@ from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.formats import write_zip
 from lamella.formats.file import BytesFile
+from lamella.formats.gguf import GgufFormat
 from lamella.formats.safetensors import SafetensorsFormat
 from lamella.formats.sniff import read_layout
 from lamella.formats.write_into import TemplateWriter
@@ -29,7 +30,8 @@ from lamella.repo.arrays import numpy_dtype
 from lamella.testing.models import model, spec, values
 
 SHAPES = ((), (3,), (2, 5), (0, 4), (2, 3, 4, 2), (1,) * 7)
-ALL = [spec(f"λ {name}.{n}", *shape, dtype=name) for name in DTYPES for n, shape in enumerate(SHAPES)]
+PLAIN = [name for name, dtype in DTYPES.items() if dtype.block_elements == 1]
+ALL = [spec(f"λ {name}.{n}", *shape, dtype=name) for name in PLAIN for n, shape in enumerate(SHAPES)]
 METADATA = {"general.architecture": "llama"}
 
 
@@ -171,6 +173,22 @@ def test_the_pickle_of_a_state_dict_calls_nothing_but_what_rebuilds_tensors():
     numbers = [argument for opcode, argument, _ in opcodes if opcode.name in ("LONG1", "BININT")]
     assert numbers[:2] == [1 << 33, 1 << 33]
     assert 70_000 * 300 in numbers
+
+
+def test_a_gguf_file_holds_whole_blocks_of_quantised_tensors():
+    blocks = [
+        spec(name, 2, 2 * dtype.block_elements, dtype=name) for name, dtype in DTYPES.items() if name not in PLAIN
+    ]
+    specs = [*blocks, spec("plain", 3, 5)]
+    data = written(writer_for(PurePath("m.gguf")), specs)
+    layout = GgufFormat().layout(BytesFile(data))
+    assert [span.spec for span in layout.tensors] == specs
+    assert [data[span.offset : span.offset + span.spec.nbytes] for span in layout.tensors] == list(map(values, specs))
+    with pytest.raises(UsageError, match="no whole blocks"):
+        written(writer_for(PurePath("m.gguf")), [spec("odd", 33, dtype="q4_0")])
+    for name in ("safetensors", "pt", "npz"):
+        with pytest.raises(UsageError, match="q4_0"):
+            written(writer_for(PurePath(), name), blocks[:1])
 
 
 def test_a_gguf_file_has_its_metadata_table_and_aligned_tensors():

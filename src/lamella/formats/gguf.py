@@ -19,7 +19,7 @@ _CODES = (
     "f32 f16 q4_0 q4_1 - - q5_0 q5_1 q8_0 q8_1 q2_k q3_k q4_k q5_k q6_k q8_k iq2_xxs iq2_xs iq3_xxs iq1_s iq4_nl iq3_s "
     "iq2_s iq4_xs i8 i16 i32 i64 f64 iq1_m bf16 - - - tq1_0 tq2_0 - - - mxfp4 nvfp4 q1_0"
 )
-_TYPES = tuple(_CODES.split())
+TYPES = tuple(_CODES.split())
 """The dtypes by their number in GGML, with a dash for those that were taken back."""
 
 _MAGIC = b"GGUF"
@@ -159,7 +159,7 @@ class _Header:
         return spec, reader.number("Q")
 
     def _dtype(self, name: str, number: int, shape: tuple[int, ...]) -> DType:
-        code = _TYPES[number] if number < len(_TYPES) else "-"
+        code = TYPES[number] if number < len(TYPES) else "-"
         if code == "-":
             raise FormatError(
                 f"tensor {name[:80]!r} has the GGML type {number}, which is not known to this version",

@@ -25,8 +25,9 @@ def build_header(specs: Sequence[TensorSpec], metadata: Mapping[str, str] | None
     entries: dict[str, object] = {} if metadata is None else {METADATA: dict(metadata)}
     offset = 0
     for spec in specs:
-        if spec.dtype.name == "c128":
-            raise UsageError("safetensors has no dtype c128", kind="dtype-unsupported", hint="convert it to c64")
+        if spec.dtype.name == "c128" or spec.dtype.block_elements > 1:
+            hint = "convert it to c64" if spec.dtype.name == "c128" else "leave it out, or write gguf"
+            raise UsageError(f"safetensors has no dtype {spec.dtype.name}", kind="dtype-unsupported", hint=hint)
         end = offset + spec.nbytes
         code = _NAMES.get(spec.dtype.name, spec.dtype.name.upper())
         entries[spec.name] = {"dtype": code, "shape": list(spec.shape), "data_offsets": [offset, end]}

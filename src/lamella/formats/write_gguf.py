@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 
+from lamella.core.dtypes import DTYPES
 from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
+from lamella.formats.gguf import TYPES
 from lamella.formats.writer import Contents, Pieces, encoded, unsupported
 
 ARCHITECTURE = "general.architecture"
@@ -18,7 +20,7 @@ _LONGEST_NAME = 63
 """ggml keeps names in 64 bytes, the last of which is zero."""
 
 _MOST_DIMENSIONS = 4
-_TYPES = {"f32": 0, "f16": 1, "i8": 24, "i16": 25, "i32": 26, "i64": 27, "f64": 28, "bf16": 30}
+_TYPES = {name: number for number, name in enumerate(TYPES) if name in DTYPES}
 _STRING = 8
 _NUMBERS = {
     "u32": (4, "<I"),
@@ -33,7 +35,7 @@ _BOOL = 7
 
 
 class GgufWriter:
-    """Files of unquantised tensors. Dimensions are written innermost first, as ggml has them.
+    """Files whose tensors may be quantised. Dimensions are written innermost first, as ggml has them.
 
     A key of the metadata that ends with a type, as in `llama.block_count:u32`, has a value of that type: u32, i32, u64,
     i64, f32, f64 or bool. All others are strings.
@@ -106,6 +108,9 @@ def _entry(spec: TensorSpec, offset: int) -> bytes:
     if not 1 <= len(spec.shape) <= _MOST_DIMENSIONS:
         message = f"tensor {spec.name[:80]!r} has {len(spec.shape)} dimensions, and ggml takes 1 to {_MOST_DIMENSIONS}"
         raise UsageError(message, kind="bad-argument", hint="leave it out, as in `--select '!PATTERN'`")
+    if spec.shape[-1] % spec.dtype.block_elements:
+        hint = "leave it out, as in `--select '!PATTERN'`"
+        raise UsageError(f"the rows of tensor {spec.name[:80]!r} are no whole blocks", kind="bad-argument", hint=hint)
     if len(encoded("gguf", spec.name)) > _LONGEST_NAME:
         hint = f"{_LONGEST_NAME} bytes are the limit; --rename shortens it"
         raise UsageError(f"the name {spec.name[:80]!r} is too long for ggml", kind="bad-argument", hint=hint)

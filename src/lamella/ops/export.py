@@ -71,6 +71,7 @@ class ExportReport:
 
     `model_id` is that of the tensors as they went out. Where `restored`, the file is bit for bit the one that was
     added. `uncast` tensors were left as they are although a dtype was given, since none of its patterns names them.
+    `metadata_left` is how many keys of the model's metadata did not go along.
     """
 
     source: str
@@ -82,6 +83,7 @@ class ExportReport:
     restored: bool
     loss: Loss | None
     uncast: int
+    metadata_left: int
 
 
 def export(
@@ -136,7 +138,7 @@ def _restored(source: ModelSource, out: Path, options: ExportOptions, progress: 
         temporary.publish(out.name)
     progress.finish()
     files = (ExportedFile(os.fspath(out), nbytes, len(tensors)),)
-    return ExportReport(source.label, source.format, files, len(tensors), nbytes, source.model_id, True, None, 0)
+    return ExportReport(source.label, source.format, files, len(tensors), nbytes, source.model_id, True, None, 0, 0)
 
 
 def _refuse_taken(paths: Iterable[Path], *, force: bool) -> None:
@@ -164,7 +166,10 @@ class _Export:
         self._progress = progress
         by_name = {one.spec.name: one for one in outgoing}
         self._outgoing = [by_name[spec.name] for spec in writer.arranged([one.spec for one in outgoing])]
-        self._metadata = {**_carried(source, writer), **options.metadata}
+        found = source.metadata()
+        carried = _carried(found, source.format, writer)
+        self._left = len(found.keys() - carried.keys()) if options.template is None else 0
+        self._metadata = {**carried, **options.metadata}
         self._loss = Loss()
         self._rows: list[Row] = []
 
@@ -244,16 +249,15 @@ class _Export:
         uncast = sum(one.spec.dtype == one.source.dtype for one in self._outgoing) if self._options.dtype else 0
         return ExportReport(
             self._source.label, self._writer.name, files, len(self._rows), sum(file.nbytes for file in files),
-            manifest.model_id(), False, self._loss if self._loss.tensors else None, uncast,
+            manifest.model_id(), False, self._loss if self._loss.tensors else None, uncast, self._left,
         )  # fmt: skip
 
 
-def _carried(source: ModelSource, writer: Writer) -> dict[str, str]:
+def _carried(found: Mapping[str, str], container: str, writer: Writer) -> dict[str, str]:
     """Return the metadata that go along: strings between safetensors, and of gguf what the model is."""
-    found = source.metadata()
     if writer.name == "gguf":
         return {ARCHITECTURE: found[ARCHITECTURE]} if ARCHITECTURE in found else {}
-    if writer.name != "safetensors" or source.format not in writer.formats:
+    if writer.name != "safetensors" or container not in writer.formats:
         return {}
     # A value that was cut for reading would be half of what it says.
     return {key: value for key, value in found.items() if len(value.encode()) < MAX_METADATA_NBYTES // 2}

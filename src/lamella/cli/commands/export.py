@@ -124,3 +124,5 @@ def _show(report: ExportReport) -> None:
             render.line(f"{loss.nans:,} NaN kept")
     if report.uncast:
         render.line(f"left as they were: {render.counted(report.uncast, 'tensor')}")
+    if report.metadata_left:
+        render.note(f"{render.counted(report.metadata_left, 'key')} of the metadata left behind")
