@@ -26,8 +26,7 @@ from lamella.ops.log import LogEntry
 from lamella.ops.repackaged import Repackaged
 from lamella.ops.status import StatusReport
 from lamella.repo.cast import Loss
-from lamella.repo.model_snapshot import ModelSnapshot
-from lamella.repo.modelfile import FileModel
+from lamella.repo.loaded import LoadedModel
 from lamella.repo.snapshot import Snapshot
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -51,8 +50,8 @@ methods return are frozen dataclasses. `lamella.torch` and `lamella.jax` know th
         print(before["output.weight"].mean())"""
 
 CLASSES: tuple[type, ...] = (
-    lamella.Repo, Snapshot, ModelSnapshot, AddReport, AddedFile, CommitReport, LogEntry, FileChange, TensorChange,
-    MetadataChange, Repackaged, StatusReport, DiffReport, FileModel, ExportReport, ExportedFile, Loss,
+    lamella.Repo, Snapshot, AddReport, AddedFile, CommitReport, LogEntry, FileChange, TensorChange, MetadataChange,
+    Repackaged, StatusReport, DiffReport, LoadedModel, ExportReport, ExportedFile, Loss,
 )  # fmt: skip
 """What a user meets, in the order of the page."""
 

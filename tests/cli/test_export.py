@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from lamella.repo.modelfile import FileModel
+from lamella.ops.load import load
 from lamella.testing.models import LAYERS, model, spec
 
 MODEL = "model.safetensors"
 
 
 def specs_of(path) -> dict[str, str]:
-    with FileModel(path) as opened:
+    with load(path) as opened:
         return {one.name: one.dtype.name for one in opened.specs()}
 
 
@@ -44,7 +44,7 @@ def test_names_dtypes_and_metadata_are_changed(bench, call):
     )
     assert ended.code == 0
     assert specs_of(bench.root / "out") == {"first": "bf16", "l1_bias": "bf16", "l2_bias": "bf16", "l3_bias": "f64"}
-    with FileModel(bench.root / "out") as opened:
+    with load(bench.root / "out") as opened:
         assert opened.metadata() == {"by": "me=you"}
     assert "cast 4 tensors: " in ended.out
     assert " of 96 values changed, by at most " in ended.out

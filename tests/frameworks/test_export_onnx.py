@@ -6,8 +6,8 @@ import numpy
 import onnx
 
 from lamella.ops.export import ExportOptions, export
+from lamella.ops.load import load
 from lamella.repo.arraymodel import ArrayModel
-from lamella.repo.modelfile import FileModel
 
 
 def test_the_weights_of_a_program_are_replaced(tmp_path):
@@ -17,7 +17,7 @@ def test_the_weights_of_a_program_are_replaced(tmp_path):
     node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
     graph = onnx.helper.make_graph([node], "g", inputs, outputs, [onnx.numpy_helper.from_array(before, "w")])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "program.onnx")
-    with FileModel(tmp_path / "program.onnx") as program:
+    with load(tmp_path / "program.onnx") as program:
         assert program.format == "onnx"
     report = export(ArrayModel({"w": after}), tmp_path / "out.onnx", ExportOptions(template=tmp_path / "program.onnx"))
     assert report.tensors == 1

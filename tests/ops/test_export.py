@@ -16,7 +16,6 @@ from lamella.formats.safetensors_header import build_header
 from lamella.ops.export import ExportOptions, export
 from lamella.ops.load import load
 from lamella.repo.arraymodel import ArrayModel
-from lamella.repo.modelfile import FileModel
 from lamella.repo.outgoing import Casting, Renaming
 from lamella.testing.faults import power_cut, recorded, refused
 from lamella.testing.models import LAYERS, model, network, spec, values
@@ -28,7 +27,7 @@ ODD = network("a note")
 @pytest.fixture
 def source(tmp_path):
     (tmp_path / MODEL).write_bytes(ODD)
-    with FileModel(tmp_path / MODEL) as opened:
+    with load(tmp_path / MODEL) as opened:
         yield opened
 
 
@@ -47,7 +46,7 @@ def test_a_model_in_a_container_of_its_own_is_restored_bit_for_bit(bench, tmp_pa
 
 def test_a_file_of_no_format_is_restored_and_nothing_else(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"text")
-    with FileModel(tmp_path / "a.txt") as opened:
+    with load(tmp_path / "a.txt") as opened:
         assert export(opened, tmp_path / "b.txt").restored
         assert (tmp_path / "b.txt").read_bytes() == b"text"
         with pytest.raises(UsageError, match="no tensors"):
@@ -63,15 +62,15 @@ def test_the_weights_are_the_same_in_another_container(source, tmp_path, suffix)
 
 def test_metadata_go_along_and_are_added_to(source, tmp_path):
     export(source, tmp_path / "out.safetensors", ExportOptions(metadata={"more": "text"}))
-    with FileModel(tmp_path / "out.safetensors") as opened:
+    with load(tmp_path / "out.safetensors") as opened:
         assert opened.metadata() == {"note": "a note", "more": "text"}
 
 
 def test_a_value_that_was_cut_for_reading_stays_behind(tmp_path):
     (tmp_path / MODEL).write_bytes(network("x" * 9000))
-    with FileModel(tmp_path / MODEL) as opened:
+    with load(tmp_path / MODEL) as opened:
         export(opened, tmp_path / "out.safetensors", ExportOptions(select=["*"]))
-    with FileModel(tmp_path / "out.safetensors") as opened:
+    with load(tmp_path / "out.safetensors") as opened:
         assert opened.metadata() == {}
 
 
@@ -82,7 +81,7 @@ def test_a_cast_is_reported_with_its_loss(tmp_path):
     loss = report.loss
     assert (loss.tensors, loss.elements, loss.changed, loss.overflows, loss.flushed, loss.nans) == (1, 4, 2, 1, 1, 1)
     assert (loss.max_relative, report.uncast) == (1, 1)
-    with FileModel(tmp_path / "out.safetensors") as opened:
+    with load(tmp_path / "out.safetensors") as opened:
         assert report.model_id == opened.model_id
         assert {one.name: one.dtype for one in opened.specs()} == {"a": DTYPES["f16"], "n": DTYPES["i64"]}
 
@@ -94,7 +93,7 @@ def test_shards_are_named_counted_and_indexed(source, tmp_path):
     assert index["metadata"] == {"total_size": sum(one.nbytes for one in LAYERS)}
     found = {}
     for name in sorted(set(index["weight_map"].values())):
-        with FileModel(tmp_path / name) as opened:
+        with load(tmp_path / name) as opened:
             assert opened.metadata() == {"note": "a note"}
             found |= {one: (name, opened.read(one)) for one in opened}
     assert found == {one.name: (index["weight_map"][one.name], values(one)) for one in LAYERS}
@@ -189,7 +188,7 @@ def test_memory_does_not_grow_with_the_model(tmp_path):
     with (tmp_path / MODEL).open("wb") as file:
         file.write(build_header(specs))
         file.truncate(file.tell() + sum(one.nbytes for one in specs))
-    with FileModel(tmp_path / MODEL) as opened:
+    with load(tmp_path / MODEL) as opened:
         for name, options in (
             ("out.pt", ExportOptions()),
             ("half.npz", ExportOptions(dtype=[Casting.parse("f16")])),

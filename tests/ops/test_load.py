@@ -10,7 +10,8 @@ import lamella
 from lamella.core.errors import FormatError, NotFoundError, UsageError
 from lamella.integrations.framework import framework
 from lamella.integrations.numpy import to_numpy
-from lamella.testing.models import LAYERS, network, values
+from lamella.ops.export import export
+from lamella.testing.models import LAYERS, model, network, values
 
 MODEL = "model.safetensors"
 
@@ -89,3 +90,17 @@ def test_a_framework_that_is_missing_is_named_with_what_installs_it():
         framework("no_such_framework")
     assert caught.value.kind == "framework-missing"
     assert "pip install no_such_framework" in caught.value.hint
+
+
+def test_a_folder_is_one_model(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(model(LAYERS[:3]))
+    (tmp_path / "b.safetensors").write_bytes(model(LAYERS[3:]))
+    with lamella.load(tmp_path) as tensors:
+        names = [one.name for one in LAYERS[::-1]]
+        streamed = [b"".join(map(bytes, pieces)) for pieces in tensors.stream(names)]
+        assert streamed == [values(one) for one in LAYERS[::-1]]
+        assert tensors.files == 2
+        with pytest.raises(UsageError, match="in several files"):
+            tensors.file_pieces()
+        report = export(tensors, tmp_path / "c.safetensors")
+        assert (report.tensors, report.model_id) == (len(LAYERS), tensors.model_id)

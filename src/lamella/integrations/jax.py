@@ -93,13 +93,13 @@ def commit(
         return opened.commit(from_jax(tree), path, message, branch=branch, metadata=metadata)
 
 
-def load(source: str | Path, *, device: Any = None, repo: Repo | str | Path | None = None) -> dict[str, Any]:
+def load(source: str | Path, *, device: Any = None, repo: Repo | str | Path = ".") -> dict[str, Any]:
     """Return the tensors of a model at a revision, or in a file of any format, by name, as `lamella.load` finds it."""
     with load_model(source, repo=repo) as tensors:
         return to_jax(tensors, device)
 
 
-def load_tree(like: Any, source: str | Path, *, repo: Repo | str | Path | None = None) -> Any:
+def load_tree(like: Any, source: str | Path, *, repo: Repo | str | Path = ".") -> Any:
     """Return a tree of the structure of `like` with the arrays of the model that `lamella.load` finds.
 
     Raises UsageError (bad-argument) where names or shapes differ.

@@ -108,7 +108,7 @@ def commit(
         return opened.commit(from_torch(model), path, message, branch=branch, metadata=metadata)
 
 
-def load(source: str | Path, *, device: Any = None, repo: Repo | str | Path | None = None) -> dict[str, Any]:
+def load(source: str | Path, *, device: Any = None, repo: Repo | str | Path = ".") -> dict[str, Any]:
     """Return the tensors of a model at a revision, or in a file of any format, as `lamella.load` finds it."""
     with load_model(source, repo=repo) as tensors:
         return to_torch(tensors, device)
@@ -120,7 +120,7 @@ def load_state_dict(
     *,
     strict: bool = True,
     assign: bool = False,
-    repo: Repo | str | Path | None = None,
+    repo: Repo | str | Path = ".",
 ) -> Any:
     """Load the model that `lamella.load` finds into a module, and return the keys that did not fit.
 

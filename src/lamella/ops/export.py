@@ -19,13 +19,14 @@ from lamella.core.ids import ObjectId
 from lamella.core.limits import MAX_METADATA_NBYTES, MAX_SHARDS
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
+from lamella.formats.sniff import read_layout
 from lamella.formats.write_gguf import ARCHITECTURE
 from lamella.formats.write_into import TemplateWriter
 from lamella.formats.writer import Writer
 from lamella.formats.writers import writer_for
 from lamella.repo.cast import Loss, cast
 from lamella.repo.manifest import Manifest, Row
-from lamella.repo.modelfile import FileModel
+from lamella.repo.model_file import open_on_disk
 from lamella.repo.outgoing import Casting, Outgoing, Renaming, choose
 from lamella.repo.source import ModelSource
 
@@ -110,6 +111,8 @@ def export(
 
 
 def _is_own_container(source: ModelSource, out: Path, container: str | None) -> bool:
+    if source.files != 1:
+        return False
     if container is None and out.suffix == Path(source.label).suffix:
         return True
     return source.format in writer_for(out, container).formats
@@ -121,8 +124,8 @@ def _writer(out: Path, options: ExportOptions, closing: ExitStack) -> Writer:
     if options.format is not None or options.shard_nbytes is not None:
         hint = "leave out --format and --shard-size"
         raise UsageError("a template says itself which container it is", kind="bad-argument", hint=hint)
-    template = closing.enter_context(FileModel(options.template))
-    return TemplateWriter(template.file, template.layout)
+    file, beside, _ = open_on_disk(options.template, closing)
+    return TemplateWriter(file, read_layout(file, beside)[0])
 
 
 def _restored(source: ModelSource, out: Path, options: ExportOptions, progress: Progress) -> ExportReport:

@@ -14,8 +14,8 @@ from lamella.ops import commit as commit_op
 from lamella.ops import diff as diff_op
 from lamella.ops import log as log_op
 from lamella.ops import status as status_op
+from lamella.repo.loaded import LoadedModel
 from lamella.repo.model_files import model_at
-from lamella.repo.model_snapshot import ModelSnapshot
 from lamella.repo.repository import Repository
 from lamella.repo.snapshot import Snapshot
 
@@ -85,14 +85,14 @@ class Repo:
         """Return which tensors differ between two revisions or two ``REV:PATH``, or between one and the worktree."""
         return diff_op.diff(self._repository, revisions, _from_root(paths))
 
-    def snapshot(self, revision: str, path: str) -> Snapshot | ModelSnapshot:
+    def snapshot(self, revision: str, path: str) -> Snapshot | LoadedModel:
         """Return the model `path` at `revision`: a lazy mapping of name to array, valid while this is open.
 
         A folder, or the index of a sharded model, is one model.
         """
         model, label = model_at(self._repository, revision, path), f"{revision}:{path}"
         if len(model.files) > 1:
-            return ModelSnapshot(model, label)
+            return LoadedModel(model)
         return Snapshot(self._repository.store, model.manifest(), label)
 
 

@@ -7,11 +7,10 @@ from functools import cached_property
 from typing import Any
 
 from lamella.core.buffers import Buffer
-from lamella.core.errors import NotFoundError
+from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.ids import digest
 from lamella.core.limits import IO_NBYTES
 from lamella.core.tensors import TensorSpec
-from lamella.repo.arrayfile import ArrayFile
 from lamella.repo.arrays import spec_of
 from lamella.repo.manifest import Manifest, Row
 
@@ -19,15 +18,14 @@ from lamella.repo.manifest import Manifest, Row
 class ArrayModel:
     """A ModelSource of arrays, which are lent and not copied where they are contiguous.
 
-    Its file is the safetensors file that they would make. Raises UsageError (dtype-unsupported) for an array that is
-    not of numbers.
+    Raises UsageError (dtype-unsupported) for an array that is not of numbers.
     """
 
     format = "arrays"
+    files = 0
 
     def __init__(self, arrays: Mapping[str, Any], label: str = "the arrays") -> None:
         self.label = label
-        self._arrays = arrays
         self._tensors: dict[str, tuple[TensorSpec, memoryview]] = {}
         for name, array in arrays.items():
             spec, contiguous = spec_of(name, array)
@@ -61,7 +59,5 @@ class ArrayModel:
             yield (data[start : start + IO_NBYTES] for start in range(0, len(data), IO_NBYTES))
 
     def file_pieces(self) -> Iterator[Buffer]:
-        """Yield the file that the arrays make."""
-        file = ArrayFile(self._arrays)
-        for start in range(0, file.nbytes, IO_NBYTES):
-            yield file.read_at(start, min(IO_NBYTES, file.nbytes - start))
+        """Raise UsageError (bad-argument): there is no file."""
+        raise UsageError(f"{self.label} are in no file", kind="bad-argument")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Protocol
 
 from blake3 import blake3
 
+from lamella.core.buffers import Buffer
 from lamella.core.errors import BackendError, ConflictError, FormatError, IntegrityError, NotFoundError, UsageError
 from lamella.core.ids import ObjectId
-from lamella.core.limits import MAX_MANIFEST_NBYTES
+from lamella.core.limits import IO_NBYTES, MAX_MANIFEST_NBYTES
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import Beside, Layout, RandomAccess, TensorSpan, TensorView
@@ -24,7 +25,7 @@ from lamella.formats.neighbours import FolderNeighbours
 from lamella.formats.sniff import read_claimed
 from lamella.formats.strided import contiguous, read_view
 from lamella.repo.checkin import identify_file
-from lamella.repo.checkout import load_skeleton, stored_file
+from lamella.repo.checkout import file_pieces, load_skeleton, stored_file
 from lamella.repo.manifest import OPAQUE, PREFIX, Manifest, parse_for_git
 from lamella.repo.snapshot import Snapshot
 from lamella.store.objects import ObjectStore
@@ -59,6 +60,18 @@ class ModelFile(Protocol):
 
     def locate(self, name: str) -> tuple[RandomAccess, TensorView]:
         """Return where the elements of a tensor lie, for `formats.strided.read_view`."""
+        ...
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytearray:
+        """Return the bytes from `start` to `stop` of one tensor."""
+        ...
+
+    def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
+        """Yield for each tensor named its bytes, in pieces; each is gone through before the next is asked for."""
+        ...
+
+    def pieces(self) -> Iterator[Buffer]:
+        """Yield the file itself, in order."""
         ...
 
     def metadata(self) -> Mapping[str, str] | None:
@@ -101,6 +114,18 @@ class StoredModelFile:
     def locate(self, name: str) -> tuple[RandomAccess, TensorView]:
         """Return where the elements of a tensor lie; raise as `Snapshot.read` does."""
         return self.snapshot.locate(name)
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytearray:
+        """Return the bytes from `start` to `stop` of one tensor, a whole one held against its id."""
+        return self.snapshot.read(name, start, stop)
+
+    def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
+        """Yield for each tensor named its bytes, in pieces, decoded over the threads and held against its id."""
+        return self.snapshot.stream(names)
+
+    def pieces(self) -> Iterator[Buffer]:
+        """Yield the file itself, in order, bit for bit what was added."""
+        return file_pieces(self._store(), self.manifest)
 
     def metadata(self) -> Mapping[str, str] | None:
         """Return what the file says beside its tensors, None where the store does not have its skeleton."""
@@ -164,6 +189,23 @@ class DiskModelFile:
         span = self._spans.get(name)
         return file, self._views[name] if span is None else contiguous(span.spec, span.offset)
 
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytearray:
+        """Return the bytes from `start` to `stop` of one tensor."""
+        file, view = self.locate(name)
+        return bytearray().join(read_view(file, view, start, stop))
+
+    def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
+        """Yield for each tensor named its bytes, in pieces."""
+        file, _ = self._opened
+        for name in names:
+            span = self._spans.get(name)
+            yield read_view(file, self._views[name]) if span is None else _run(file, span.offset, span.spec.nbytes)
+
+    def pieces(self) -> Iterator[Buffer]:
+        """Yield the file itself, in order."""
+        file, _ = self._opened
+        return _run(file, 0, file.nbytes)
+
     def metadata(self) -> Mapping[str, str]:
         """Return what the file says beside its tensors."""
         return metadata_of(self.format, self._opened[0])
@@ -179,6 +221,11 @@ class DiskModelFile:
     def close(self) -> None:
         """Close the file, if it was opened."""
         self._closing.close()
+
+
+def _run(file: RandomAccess, offset: int, nbytes: int) -> Iterator[Buffer]:
+    for at in range(offset, offset + nbytes, IO_NBYTES):
+        yield file.read_at(at, min(IO_NBYTES, offset + nbytes - at))
 
 
 def open_on_disk(where: Path, closing: ExitStack) -> tuple[DescriptorFile, Beside, os.stat_result]:

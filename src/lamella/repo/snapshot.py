@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,10 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError, NotFoundError, UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import RandomAccess, TensorView
-from lamella.formats.hollow import HollowFile, metadata_of
+from lamella.formats.hollow import HollowFile
 from lamella.formats.strided import contiguous, read_view
 from lamella.repo.arrays import to_array
-from lamella.repo.checkout import file_pieces, load_skeleton, stored_file, stored_views
+from lamella.repo.checkout import load_skeleton, stored_views
 from lamella.repo.manifest import OPAQUE, Manifest, Row
 from lamella.repo.object_file import ObjectFile
 from lamella.store.chain import Chain
@@ -34,13 +33,11 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
 
     As a mapping it gives NumPy arrays, each read when it is looked up and verified against its id; `read` gives raw
     bytes of any range. An opaque file has no tensors. Reading raises ConflictError (manifest-mixed) where a merge mixed
-    two structures. Safe for several threads, and usable as long as the repository it came from is open: one that was
-    loaded by itself has its own, which `close`, or the end of a `with` block, closes.
+    two structures. Safe for several threads, and usable as long as the repository it came from is open.
     """
 
-    def __init__(self, store: ObjectStore, manifest: Manifest, label: str, owned: ExitStack | None = None) -> None:
+    def __init__(self, store: ObjectStore, manifest: Manifest, label: str) -> None:
         self._store = store
-        self._owned = owned
         self.manifest = manifest
         self.label = label
         self._checked = False
@@ -48,35 +45,14 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
         self._rows: dict[str, Row] = {row.spec.name: row for row in rows}
         self._views = {row.spec.name for row in manifest.views}
 
-    def close(self) -> None:
-        """Close what was opened for this snapshot alone."""
-        if self._owned is not None:
-            self._owned.close()
-
-    def __enter__(self) -> Snapshot:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
     def specs(self) -> Sequence[TensorSpec]:
         """Return the tensors in file order."""
         return [row.spec for row in self._rows.values()]
 
     @property
-    def format(self) -> str:
-        """The name of the format of its file."""
-        return self.manifest.format
-
-    @property
     def model_id(self) -> str:
         """The id that the same weights have in any container."""
         return self.manifest.model_id()
-
-    def metadata(self) -> Mapping[str, str]:
-        """Return what the file says beside its tensors, long values cut."""
-        skeleton = load_skeleton(self._store, self.manifest)
-        return metadata_of(self.format, stored_file(self._store, self.manifest, skeleton, only_parts=True))
 
     def _row(self, name: str) -> Row:
         try:
@@ -127,10 +103,6 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
             yield piece
         if nbytes != row.spec.nbytes:
             raise self._other_length(row)
-
-    def file_pieces(self) -> Iterator[Buffer]:
-        """Yield the file itself, in order, bit for bit what was added."""
-        return file_pieces(self._store, self.manifest)
 
     def __getitem__(self, name: str) -> numpy.ndarray[Any, Any]:
         return to_array(self._rows[name].spec, self.read(name))

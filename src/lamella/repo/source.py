@@ -18,8 +18,13 @@ class ModelSource(TensorSource, Protocol):
         ...
 
     @property
+    def files(self) -> int:
+        """How many files it is in."""
+        ...
+
+    @property
     def format(self) -> str:
-        """The name, as in manifests, of the format of its file."""
+        """The name, as in manifests, of the format of its files."""
         ...
 
     @property
@@ -39,5 +44,5 @@ class ModelSource(TensorSource, Protocol):
         ...
 
     def file_pieces(self) -> Iterator[Buffer]:
-        """Yield the file itself, in order."""
+        """Yield the file itself, in order; raise UsageError (bad-argument) where it is not in one file."""
         ...

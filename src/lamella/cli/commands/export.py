@@ -10,19 +10,19 @@ from typing import Any
 import click
 
 from lamella.cli import render
-from lamella.cli.session import json_option, open_repository, progress, quiet_option
+from lamella.cli.session import json_option, opened, progress, quiet_option
 from lamella.core.errors import UsageError
 from lamella.core.fsio import translated
 from lamella.formats.writers import NAMES
 from lamella.ops.export import ExportOptions, ExportReport, export
-from lamella.ops.load import open_model
+from lamella.repo.loaded import LoadedModel
 from lamella.repo.outgoing import Casting, Renaming
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
 @click.command()
-@click.argument("source", metavar="REV:PATH|FILE")
+@click.argument("source", metavar="PATH|REV:PATH")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--format", type=click.Choice(NAMES), help="The container, where the name of OUT does not say it.")
 @click.option("--select", multiple=True, metavar="GLOB", help="Write only these tensors; `!GLOB` leaves some out.")
@@ -48,8 +48,9 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "
 def command(source: str, out: Path, quiet: bool, as_json: bool, **given: Any) -> None:
     """Write a model as a file that a framework loads.
 
-    The model is one at a revision, or a file of any known format. OUT is written tensor by tensor, in bounded memory,
-    and is there when it is whole. In the container that it has, and without options, the file itself comes out.
+    The model is one at a revision, or on disk: a file of any known format, or a folder or an index of several, which go
+    into one. OUT is written tensor by tensor, in bounded memory, and is there when it is whole. In the container that
+    it has, and without options, the file itself comes out.
 
     Patterns of --select and --dtype are a shell's and match whole names as they are in the model; --rename takes
     regular expressions. Integers and quantised tensors are cast only where a pattern names them.
@@ -65,8 +66,8 @@ def command(source: str, out: Path, quiet: bool, as_json: bool, **given: Any) ->
         shard_nbytes=_nbytes(given["shard_size"]),
         force=given["force"],
     )
-    with open_model(source, open_repository) as model:
-        report = export(model, out, options, progress(quiet=quiet or as_json))
+    with opened(source) as model:
+        report = export(LoadedModel(model), out, options, progress(quiet=quiet or as_json))
     if as_json:
         render.emit_json("export", report)
     elif not quiet:

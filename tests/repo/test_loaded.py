@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy
 import pytest
 
-from lamella.core.errors import BackendError, IntegrityError, NotFoundError, UsageError
+from lamella.core.errors import FormatError, IntegrityError, NotFoundError, UsageError
 from lamella.formats.file import BytesFile
 from lamella.repo.arraymodel import ArrayModel
 from lamella.repo.checkin import check_in
-from lamella.repo.modelfile import FileModel
+from lamella.repo.loaded import LoadedModel
+from lamella.repo.model_file import StoredModelFile
+from lamella.repo.model_files import joined, model_on_disk
 from lamella.repo.snapshot import Snapshot
 from lamella.store.objects import ObjectStore
 from lamella.testing.models import model, spec, values
 
 SPECS = [spec("wide", 300, 7000), spec("half", 5, dtype="bf16"), spec("none", 0, 3), spec("one", dtype="i64")]
 DATA = model(SPECS, note="kept")
+
+
+def on_disk(path: Path) -> LoadedModel:
+    model, closing = model_on_disk(path, str(path), no_store, 1), ExitStack()
+    closing.callback(model.close)
+    return LoadedModel(model, closing)
+
+
+def no_store() -> ObjectStore:
+    raise NotFoundError("no store is needed", kind="object-missing")
 
 
 @pytest.fixture
@@ -27,15 +40,16 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(params=["file", "snapshot", "arrays"])
+@pytest.fixture(params=["file", "stored", "arrays"])
 def source(request, path, tmp_path):
     if request.param == "file":
-        with FileModel(path) as opened:
+        with on_disk(path) as opened:
             yield opened
     else:
         with ObjectStore(tmp_path / "store", create=True) as store:
-            snapshot = Snapshot(store, check_in(store, BytesFile(DATA), ()).manifest, "HEAD:model.safetensors")
-            yield snapshot if request.param == "snapshot" else ArrayModel(snapshot)
+            manifest = check_in(store, BytesFile(DATA), ()).manifest
+            stored = LoadedModel(joined("HEAD:model.safetensors", [StoredModelFile("m", manifest, lambda: store)], ()))
+            yield stored if request.param == "stored" else ArrayModel(stored)
 
 
 def test_every_source_lists_reads_and_streams_the_same(source, path):
@@ -48,7 +62,7 @@ def test_every_source_lists_reads_and_streams_the_same(source, path):
     streamed = [b"".join(map(bytes, pieces)) for pieces in source.stream([one.name for one in order])]
     assert streamed == [values(one) for one in order]
     assert all(len(piece) <= 1 << 23 for pieces in source.stream(["wide"]) for piece in pieces)
-    with FileModel(path) as opened:
+    with on_disk(path) as opened:
         assert source.model_id == opened.model_id
 
 
@@ -62,8 +76,9 @@ def test_a_tensor_that_is_not_there_is_no_tensor(source):
 
 def test_a_file_and_what_is_stored_of_it_say_the_same(source, path):
     if isinstance(source, ArrayModel):
-        assert len(b"".join(map(bytes, source.file_pieces()))) < len(DATA)
-        assert source.metadata() == {}
+        assert (source.files, source.metadata()) == (0, {})
+        with pytest.raises(UsageError, match="in no file"):
+            source.file_pieces()
         return
     assert b"".join(map(bytes, source.file_pieces())) == DATA
     assert source.metadata() == {"note": "kept"}
@@ -71,14 +86,14 @@ def test_a_file_and_what_is_stored_of_it_say_the_same(source, path):
 
 
 def test_a_file_is_a_mapping_of_arrays(path):
-    with FileModel(path) as opened:
+    with on_disk(path) as opened:
         assert list(opened) == [one.name for one in SPECS]
         assert len(opened) == len(SPECS)
         assert "wide" in opened
         assert "nothing" not in opened
         assert opened["one"].tobytes() == values(SPECS[3])
         assert opened["wide"].flags.writeable
-        assert repr(opened) == f"<FileModel {path}: 4 tensors>"
+        assert repr(opened) == f"<LoadedModel {path}: 4 tensors in 1 files>"
         with pytest.raises(UsageError):
             opened.read("wide", -1)
         with pytest.raises(KeyError):
@@ -87,23 +102,20 @@ def test_a_file_is_a_mapping_of_arrays(path):
 
 def test_a_file_of_no_format_has_no_tensors(tmp_path):
     (tmp_path / "notes.txt").write_bytes(b"text")
-    with FileModel(tmp_path / "notes.txt") as opened:
-        assert (dict(opened), opened.format, opened.warning, opened.metadata()) == ({}, "opaque", None, {})
+    with on_disk(tmp_path / "notes.txt") as opened:
+        assert (dict(opened), opened.format, opened.metadata()) == ({}, "opaque", {})
         assert b"".join(opened.file_pieces()) == b"text"
 
 
-def test_a_file_that_lies_says_why_it_has_no_tensors(tmp_path):
+def test_a_file_that_lies_is_refused(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(DATA[:-1])
-    with FileModel(tmp_path / "cut.safetensors") as opened:
-        assert opened.warning.kind == "span-out-of-file"
-        assert not opened.specs()
+    with pytest.raises(FormatError):
+        on_disk(tmp_path / "cut.safetensors")
 
 
-def test_a_file_that_cannot_be_opened_is_a_fault(tmp_path):
+def test_a_file_that_is_not_there_is_a_fault(tmp_path):
     with pytest.raises(NotFoundError, match="there is no file"):
-        FileModel(tmp_path / "gone")
-    with pytest.raises(BackendError):
-        FileModel(tmp_path)
+        on_disk(tmp_path / "gone")
 
 
 def test_a_damaged_tensor_ends_a_stream_with_a_fault(tmp_path):

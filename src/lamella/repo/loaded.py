@@ -1,0 +1,107 @@
+"""A model that was opened, in one file or several, on disk or at a revision: a mapping of name to array."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lamella.core.buffers import Buffer
+from lamella.core.errors import UsageError
+from lamella.core.tensors import TensorSpec
+from lamella.repo.arrays import to_array
+from lamella.repo.model_files import Model
+
+if TYPE_CHECKING:
+    import numpy
+
+
+class LoadedModel(Mapping[str, "numpy.ndarray[Any, Any]"]):
+    """The tensors of a model, as `lamella.load` returns them. Close it, or use it in a `with` block.
+
+    As a mapping it gives NumPy arrays, each read when it is looked up; `read` gives raw bytes of any range. What comes
+    from the store is verified; of a file on disk the bytes are what it holds at that moment, and ConflictError
+    (file-changed) is raised where it is no longer the file that was opened. A file of no known format has no tensors.
+    """
+
+    def __init__(self, model: Model, owned: ExitStack | None = None) -> None:
+        self._model = model
+        self._owned = owned
+        self.label = model.path
+
+    def close(self) -> None:
+        """Close the files and the repository, if they were opened for this alone."""
+        if self._owned is not None:
+            self._owned.close()
+
+    def __enter__(self) -> LoadedModel:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def files(self) -> int:
+        """How many files it is in."""
+        return len(self._model.files)
+
+    @property
+    def format(self) -> str:
+        """The name of the format of its file, or of the first of its files."""
+        return self._model.files[0].format
+
+    @property
+    def model_id(self) -> str:
+        """The id that the same weights have in any container, in one file or in many; files on disk are hashed."""
+        return self._model.model_id()
+
+    def specs(self) -> Sequence[TensorSpec]:
+        """Return the tensors, file by file, each in file order."""
+        return [replace(file.specs[inner], name=name) for name, (file, inner) in self._model.names.items()]
+
+    def metadata(self) -> Mapping[str, str]:
+        """Return what the file says beside its tensors, long values cut; of several files, what the first says."""
+        return self._model.files[0].metadata() or {}
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytearray:
+        """Return the bytes from `start` to `stop` of one tensor, decoding only the chunks they touch."""
+        if start < 0:
+            raise UsageError(f"cannot read from byte {start}", kind="bad-argument")
+        file, inner = self._model.find(name)
+        return file.read(inner, start, stop)
+
+    def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
+        """Yield for each tensor named, in that order, its bytes in pieces of some MiB at most.
+
+        Each is gone through to its end before the next is asked for. Raises IntegrityError at the end of a tensor that
+        is not what was stored.
+        """
+        found = [self._model.find(name) for name in names]
+        for _, run in itertools.groupby(found, key=lambda one: id(one[0])):
+            pairs = list(run)
+            yield from pairs[0][0].stream([inner for _, inner in pairs])
+
+    def file_pieces(self) -> Iterator[Buffer]:
+        """Yield the file itself, in order, bit for bit; raise UsageError (bad-argument) where there are several."""
+        if self.files != 1:
+            raise UsageError(f"{self.label} is in several files", kind="bad-argument", hint="name one of them")
+        return self._model.files[0].pieces()
+
+    def __getitem__(self, name: str) -> numpy.ndarray[Any, Any]:
+        if name not in self._model.names:
+            raise KeyError(name)
+        return to_array(self._model.spec(name), self.read(name))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._model.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._model.names)
+
+    def __len__(self) -> int:
+        return len(self._model.names)
+
+    def __repr__(self) -> str:
+        return f"<LoadedModel {self.label}: {len(self)} tensors in {len(self._model.files)} files>"
