@@ -266,6 +266,28 @@ def test_going_back_gives_the_old_repository(bench):
     assert_at_rest(bench)
 
 
+def test_tags_of_trees_and_blobs_stay_and_every_reference_can_be_asked_for(bench):
+    keep(bench, {MODEL: FIRST})
+    tip = bench.git("rev-parse", "HEAD")
+    bench.git("tag", "tree", "HEAD^{tree}")
+    bench.git("tag", "--annotate", "--message", "a blob", "blob", "HEAD:.gitattributes")
+    bench.git("update-ref", "refs/remotes/origin/main", tip)
+    bench.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    bench.git("update-ref", "refs/notes/commits", tip)
+    assert set(run(bench, everything=True, dry_run=True).refs) == {"refs/heads/main", "refs/remotes/origin/main"}
+    assert run(bench).refs == ("refs/heads/main",)
+    assert bench.git("rev-parse", "refs/remotes/origin/main") == tip
+    assert_at_rest(bench)
+
+
+def test_a_repository_with_sha256_is_rewritten(make_repository):
+    bench = lfs_bench(make_repository("new", "--object-format=sha256").root)
+    keep(bench, {MODEL: FIRST, "d/e.safetensors": SECOND})
+    run(bench)
+    assert restored(bench, "HEAD", "d/e.safetensors") == SECOND
+    assert_at_rest(bench)
+
+
 def test_a_bare_repository_is_rewritten(bench, tmp_path):
     keep(bench, {MODEL: FIRST})
     bench.git("clone", "--quiet", "--bare", str(bench.root), str(tmp_path / "bare"))

@@ -16,6 +16,10 @@ _PENDING_NBYTES = 32 << 20
 _PENDING_OBJECTS = 20_000
 """What waits in memory until it is written: a pack a commit would leave thousands of them behind."""
 
+_RECENT_OBJECTS = 4096
+_RECENT_NBYTES = 16 << 10
+"""What was read and is kept at hand, being asked for again soon: the trees from one commit to the next."""
+
 
 class ObjectWriter:
     """Writes objects and reads back what it wrote, and everything else that Git has. Use it in a `with` block.
@@ -32,6 +36,7 @@ class ObjectWriter:
         self._pending: dict[GitOid, tuple[str, bytes]] = {}
         self._pending_nbytes = 0
         self._written: set[GitOid] = set()
+        self._recent: dict[str, tuple[str, bytes]] = {}
 
     def __enter__(self) -> ObjectWriter:
         return self
@@ -58,9 +63,15 @@ class ObjectWriter:
         """Return the kind and the bytes of an object; raise BackendError (git-failed) where Git does not have it."""
         if oid in self._pending:
             return self._pending[GitOid(oid)]
+        if oid in self._recent:
+            return self._recent[oid]
         found = self._reader.read(oid)
         if found is None or found.data is None:
             raise damaged(f"object {oid} is missing, or too large for what it should be")
+        if found.nbytes <= _RECENT_NBYTES:
+            if len(self._recent) >= _RECENT_OBJECTS:
+                del self._recent[next(iter(self._recent))]
+            self._recent[oid] = found.type, found.data
         return found.type, found.data
 
     def flush(self) -> None:

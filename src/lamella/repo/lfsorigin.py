@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 from lamella.core.limits import IO_NBYTES
 from lamella.repo import takeover
@@ -34,6 +35,7 @@ class LfsOrigin:
         self._pointers = dict(pointers_below(git, tips))
         self._reader = ObjectReader(git, limit_nbytes=_MAX_ATTRIBUTES_NBYTES, replace=False)
         self._whole: dict[GitOid, int] = {}
+        self._text = lru_cache(maxsize=1 << 10)(self._read_text)
 
     def __enter__(self) -> LfsOrigin:
         return self
@@ -84,7 +86,7 @@ class LfsOrigin:
         changed = takeover.taken_over(contents, taken, left, self._patterns)
         return {folder + takeover.NAME: content for folder, content in changed.items()}
 
-    def _text(self, oid: GitOid) -> bytes:
+    def _read_text(self, oid: GitOid) -> bytes:
         found = self._reader.read(oid)
         return b"" if found is None or found.data is None else found.data
 

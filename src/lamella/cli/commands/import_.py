@@ -7,15 +7,14 @@ from pathlib import Path
 import click
 
 from lamella.cli import render
-from lamella.cli.commands.migrate import show
-from lamella.cli.session import command_for_git, json_option, open_repository, progress, quiet_option
+from lamella.cli.commands.migrate import set_up, show
+from lamella.cli.session import json_option, open_repository, progress, quiet_option
 from lamella.core.errors import UsageError
 from lamella.core.progress import Progress
 from lamella.ops.import_dvc import import_dvc
 from lamella.ops.import_folder import folder_versions
 from lamella.ops.import_mlflow import is_mlflow, mlflow_versions
 from lamella.ops.import_versions import ImportReport, import_versions
-from lamella.ops.init import init
 from lamella.ops.migrate import MigrateReport
 from lamella.repo.repository import Repository
 
@@ -46,10 +45,9 @@ def command(
     a folder below it): a commit each, with parameters and metrics in .lamella/runs. The root of this repository, where
     it is a DVC project: the history is rewritten as `lamella migrate` does, with the files from DVC's cache.
     """
-    if not dry_run:
-        for sentence in init(Path.cwd(), command_for_git()).notes:
-            render.warning(sentence)
     with open_repository() as repository:
+        if not dry_run:
+            set_up(repository)
         listener = progress(quiet=quiet or as_json)
         report: MigrateReport | ImportReport
         if (source / ".dvc").is_dir():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from lamella.cli import render
 from lamella.cli.session import command_for_git, json_option, open_repository, progress, quiet_option
 from lamella.ops.init import init
 from lamella.ops.migrate import MigrateReport, migrate
+from lamella.repo.repository import Repository
 
 
 @click.command()
@@ -35,16 +34,21 @@ def command(
     """
     if refs and everything:
         raise click.UsageError("--include-ref and --everything exclude each other")
-    if not dry_run:
-        for sentence in init(Path.cwd(), command_for_git()).notes:
-            render.warning(sentence)
     with open_repository() as repository:
+        if not dry_run:
+            set_up(repository)
         listener = progress(quiet=quiet or as_json)
         report = migrate(repository, patterns, refs, everything=everything, dry_run=dry_run, progress=listener)
     if as_json:
         render.emit_json("migrate", report)
     elif not quiet:
         show(report)
+
+
+def set_up(repository: Repository) -> None:
+    """Let Git call this program in the repository: what is about to be written needs it."""
+    for sentence in init(repository.git.root, command_for_git()).notes:
+        render.warning(sentence)
 
 
 def show(report: MigrateReport) -> None:
