@@ -110,6 +110,12 @@ def test_blocks_are_tied_sliced_and_kept_whole(monkeypatch):
     assert isinstance(strided(whole, 0, row_major(whole)), TensorSpan)
 
 
+def test_views_stand_in_the_order_given():
+    turned = TensorView(spec("t", 2, 2), (Box((0, 0), (2, 2), 0, (4, 8)),))
+    layout = arrange("test", 20, [TensorSpan(spec("z", 2), 8), TensorSpan(spec("a", 4), 0), turned])
+    assert [view.spec.name for view in layout.views] == ["z", "t"]
+
+
 def test_bytes_that_only_views_have_become_parts(monkeypatch):
     monkeypatch.setattr(arranging, "LEAST_PART_NBYTES", 16)
     turned = TensorView(spec("t", 4, 4), (Box((0, 0), (4, 4), 64, (4, 16)),))

@@ -36,8 +36,8 @@ def arrange(
     """Return the layout of a file of `nbytes` bytes in which `tensors`, in any order, may overlap.
 
     Of spans that overlap, the one that begins first has its bytes, the longest where two begin together, and the
-    first given where these are alike; the others become views. Bytes of views that no span has become parts, where
-    they are not few.
+    first given where these are alike; the others become views, which stand in the order given. Bytes of views that no
+    span has become parts, where they are not few.
 
     Raises FormatError: span-out-of-file; name-duplicate; span-overlap for tensors of packed elements that overlap, and
     for views that claim much more than the file holds.
@@ -58,6 +58,8 @@ def arrange(
         else:
             placed.append(span)
             end = max(end, span.offset + span.spec.nbytes)
+    order = {one.spec.name: number for number, one in enumerate(given) if isinstance(one, TensorView) or not one.part}
+    views.sort(key=lambda view: order[view.spec.name])
     _check_views(views, nbytes)
     placed += _parts(views, placed)
     placed.sort(key=lambda one: (one.offset, one.spec.nbytes > 0))
