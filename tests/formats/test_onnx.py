@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from blake3 import blake3
 
 from lamella.core import limits
 from lamella.core.dtypes import DTYPES
@@ -22,7 +21,7 @@ from tests.formats.wire import CODES, attribute, entry, graph, message, model, n
 
 FORMAT = OnnxFormat()
 GOLDEN = Path(__file__).parents[1] / "golden" / "formats" / "onnx"
-EXPECTED = json.loads((GOLDEN / "onnx.json").read_text())
+EXPECTED = json.loads(GOLDEN.with_suffix(".json").read_text())
 
 F32 = struct.pack("<4f", 1.0, 2.0, -3.0, 0.5)
 
@@ -80,16 +79,7 @@ class TestOnnx(FormatSuite):
     format = FORMAT
 
     def files(self):
-        return [SAMPLE, model(graph()), *((GOLDEN / name).read_bytes() for name in EXPECTED)]
-
-
-@pytest.mark.parametrize("name", EXPECTED)
-def test_files_of_the_reference_library(name):
-    found = {
-        key: [dtype, list(shape), blake3(data).hexdigest()]
-        for key, (dtype, shape, data) in contents((GOLDEN / name).read_bytes()).items()
-    }
-    assert found == EXPECTED[name]
+        return [SAMPLE, model(graph()), *((GOLDEN / name).read_bytes() for name in EXPECTED if name.endswith(".onnx"))]
 
 
 def test_tensors_stand_anywhere():

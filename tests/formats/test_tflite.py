@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from blake3 import blake3
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import FormatError
@@ -24,7 +23,7 @@ from tests.formats.tables import TYPES, Number, Numbers, flatbuffer, model, tens
 
 FORMAT = TfliteFormat()
 GOLDEN = Path(__file__).parents[1] / "golden" / "formats" / "tflite"
-EXPECTED = json.loads((GOLDEN / "tflite.json").read_text())
+EXPECTED = json.loads(GOLDEN.with_suffix(".json").read_text())
 
 F32 = struct.pack("<4f", 1.0, 2.0, -3.0, 0.5)
 
@@ -89,15 +88,6 @@ class TestTflite(FormatSuite):
     def files(self):
         own = [SAMPLE, flatbuffer({}), beyond(16, tensor("w", "f32", (4,), 1))]
         return [*own, *((GOLDEN / name).read_bytes() for name in EXPECTED)]
-
-
-@pytest.mark.parametrize("name", EXPECTED)
-def test_files_of_the_converter(name):
-    found = {
-        key: [dtype, list(shape), blake3(data).hexdigest()]
-        for key, (dtype, shape, data) in contents((GOLDEN / name).read_bytes()).items()
-    }
-    assert found == EXPECTED[name]
 
 
 def test_tensors_have_buffers_and_may_share_them():

@@ -110,7 +110,7 @@ class Format(Protocol):
     """
 
     name: str
-    """Written in manifests; never reused. A reader that finds other tensors in a file than it once did takes another."""
+    """Written in manifests; never reused. A reader that finds other tensors in a file than before takes another."""
 
     def sniff(self, head: bytes, nbytes: int) -> bool:
         """Say from the first 4,096 bytes and the length whether the file claims to be of this format."""

@@ -65,7 +65,7 @@ def _gathered(file: RandomAccess, view: TensorView, origin: tuple[int, ...], sha
     import numpy
 
     element_nbytes = view.spec.dtype.bits // 8
-    made = numpy.empty((*shape, element_nbytes), numpy.uint8)
+    made = numpy.zeros((*shape, element_nbytes), numpy.uint8)  # boxes that overlap leave gaps
     for box in view.boxes:
         starts = [max(a, b) for a, b in zip(origin, box.origin, strict=True)]
         stops = [min(a + n, b + m) for a, n, b, m in zip(origin, shape, box.origin, box.shape, strict=True)]
