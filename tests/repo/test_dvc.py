@@ -27,7 +27,20 @@ def test_a_dvc_file_says_path_digest_and_length():
 
 @pytest.mark.parametrize(
     "path",
-    ["../m", "/etc/passwd", "a/../../m", ".git/config", "d/.GIT/hooks/x", "", ".", "..", '"a\\nb"', '"a\\0b"', "a\\b"],
+    [
+        "../m",
+        "/etc/passwd",
+        "a/../../m",
+        ".git/config",
+        "d/.GIT/hooks/x",
+        "",
+        ".",
+        "..",
+        '"a\\nb"',
+        '"a\\0b"',
+        "a\\b",
+        "a/" * 9999 + "b",
+    ],
 )
 def test_a_path_that_leaves_the_repository_is_refused(path):
     with pytest.raises(FormatError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lamella.core.errors import BackendError, NotFoundError
+from lamella.core.limits import MAX_FOLDER_DEPTH
 from lamella.repo.git import GitOid
 from lamella.repo.gitpack import ObjectWriter
 from lamella.repo.trees import File, Scanner, changed_tree, entries_of, find
@@ -95,6 +96,14 @@ def test_modes_that_no_git_writes_today_are_kept(git_repository, writer):
 def test_a_malformed_tree_is_told(writer, data):
     with pytest.raises(BackendError, match="malformed"):
         entries_of(writer, writer.add("tree", data))
+
+
+def test_folders_that_nest_without_an_end_are_told(writer):
+    tree = writer.add("tree", b"100644 a\0" + bytes.fromhex(writer.add("blob", b"1")))
+    for _ in range(MAX_FOLDER_DEPTH + 2):
+        tree = writer.add("tree", b"40000 d\0" + bytes.fromhex(tree))
+    with pytest.raises(BackendError, match="too deeply"):
+        Scanner(writer, lambda file: True).files(tree)
 
 
 def test_a_link_is_no_regular_file():

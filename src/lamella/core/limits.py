@@ -155,3 +155,6 @@ some ten."""
 
 MAX_SHARDS = 500
 """Files that one export writes; all are open until all are whole, and systems stop at 1,024."""
+
+MAX_FOLDER_DEPTH = 256
+"""Folders in one another, in a history that is taken over: each is a call within a call; systems' paths hold fewer."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from lamella.core import fsio
 from lamella.core.errors import FormatError, LamellaError, NotFoundError
-from lamella.core.limits import MAX_TENSOR_NBYTES
+from lamella.core.limits import MAX_FOLDER_DEPTH, MAX_TENSOR_NBYTES
 from lamella.repo.checkout import split_path
 from lamella.repo.contents import KeptFile, plain_digest
 from lamella.repo.plainyaml import Node, parse_yaml
@@ -115,6 +115,8 @@ def _inside(path: str) -> str:
         split_path(whole)
     except LamellaError as exc:
         raise _malformed("a path leaves the repository") from exc
+    if whole.count("/") > MAX_FOLDER_DEPTH:
+        raise _malformed("a path has too many folders")
     if whole == "." or "\n" in whole or "\\" in whole:
         raise _malformed("a path names no file")
     return whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from lamella.core.limits import MAX_FOLDER_DEPTH
 from lamella.repo.git import GitOid
 from lamella.repo.gitfaults import damaged
 from lamella.repo.gitpack import ObjectWriter
@@ -119,6 +120,8 @@ class Scanner:
         return found
 
     def _look(self, tree: GitOid, prefix: bytes) -> Iterator[File]:
+        if prefix.count(b"/") > MAX_FOLDER_DEPTH:
+            raise damaged(f"folders nest too deeply below {prefix[:40]!r}")
         for name, (mode, oid) in entries_of(self._writer, tree).items():
             if is_folder(mode):
                 yield from self.files(oid, prefix + name + b"/")
