@@ -33,6 +33,7 @@ class Datasets:
         self._blocks = blocks
         self._texts = Texts(blocks)
         self._types: dict[bytes, Datatype] = {}
+        self._listed = 0
         self._boxes = 0
 
     def read(self, messages: Sequence[Message]) -> TensorSpan | TensorView | None:
@@ -69,8 +70,9 @@ class Datasets:
     def named(self, tensor: TensorSpan | TensorView, name: str) -> TensorSpan | TensorView:
         """Return a tensor under a name; raise FormatError (too-many-tensors) where there are too many."""
         self._blocks.keep(_TENSOR_NBYTES + 4 * len(name))
-        if isinstance(tensor, TensorView):
-            self._count(len(tensor.boxes))
+        self._boxes += len(tensor.boxes) if isinstance(tensor, TensorView) else 0
+        if self._boxes > 2 * MAX_HDF5_CHUNKS:
+            raise FormatError("file names its chunks too often", kind="too-many-tensors")
         return renamed(tensor, name)
 
     def _datatype(self, data: bytes) -> Datatype:
@@ -118,9 +120,9 @@ class Datasets:
         count = count_chunks(spec.shape, chunks)
         grid = grid_of(chunks, spec.shape, most)
         room = max(count, count_chunks(grid, chunks))
-        if self._boxes + room > MAX_HDF5_CHUNKS:
+        if self._listed + room > MAX_HDF5_CHUNKS:
             return None
-        self._count(room)
+        self._listed += room
         self._blocks.keep(room * _BOX_NBYTES)
         strides = row_major(TensorSpec("", spec.dtype, chunks.shape))
         boxes: dict[tuple[int, ...], Box] = {}
@@ -135,11 +137,6 @@ class Datasets:
         if count == 1:
             return strided(spec, boxes[(0,) * len(spec.shape)].offset, strides, swapped=swapped)
         return TensorView(spec, tuple(boxes[origin] for origin in sorted(boxes)), swapped)
-
-    def _count(self, boxes: int) -> None:
-        self._boxes += boxes
-        if self._boxes > 2 * MAX_HDF5_CHUNKS:
-            raise FormatError("file names its chunks too often", kind="too-many-tensors")
 
 
 def renamed(tensor: TensorSpan | TensorView, name: str) -> TensorSpan | TensorView:
