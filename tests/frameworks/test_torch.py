@@ -11,6 +11,9 @@ from scripts.fixtures import make_torch
 from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip
 
+# PyTorch warns of what is experimental in it.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 NEW = {}
 OLD = {"_use_new_zipfile_serialization": False}
 
@@ -114,7 +117,6 @@ def test_recurrent_layers_have_no_name_twice(bench, kind):
     assert sorted(elements(manifest)) == sorted(layer.state_dict())
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_scripted_code_comes_back_and_runs(bench):
     scripted = torch.jit.script(convolutions(torch.contiguous_format))
     torch.jit.save(scripted, bench.root / "model.pt")
