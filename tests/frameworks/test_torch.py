@@ -97,6 +97,8 @@ def test_a_file_comes_back_and_is_loaded_again(bench, name, options):
         shape = tuple(tensor.shape)
         assert found.pop(key) == ((*shape, 2) if tensor.dtype is torch.complex32 else shape)
     assert not found
+    if name == "dtypes" and options is OLD:
+        return  # PyTorch writes dtypes without a class of storage, and cannot load them again
     same(torch.load(bench.root / "model.pt", weights_only="pickle_protocol" not in options), value)
 
 
