@@ -9,7 +9,7 @@ from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_METADATA_NBYTES, MAX_NAME_NBYTES, MIB
 from lamella.formats.pickle_values import Node, Value, malformed
 
-MEMORY_NBYTES = 32 * MIB
+MEMORY_NBYTES = 36 * MIB
 """What the values of a walk may take, beside as much as the pickle is long. The rest of the 64 MB that a format may
 take is for what is made of them."""
 

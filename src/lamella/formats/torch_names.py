@@ -11,7 +11,7 @@ from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_METADATA_NBYTES, MIB
 from lamella.formats.pickle_values import ARGS, NOTHING, PAIRS, STATE, Node, Storage, Tensor, Value, malformed
 
-_MEMORY_NBYTES = 24 * MIB
+_MEMORY_NBYTES = 32 * MIB
 """What names, and the way to them, may take, beside as much as the pickle is long."""
 
 _TENSOR_NBYTES = 512
