@@ -137,3 +137,16 @@ def test_an_archive_whose_variables_are_no_hdf5_file_is_refused():
     with pytest.raises(FormatError) as caught:
         FORMAT.layout(BytesFile(archive(model=b"no HDF5 file")))
     assert caught.value.kind == "header-malformed"
+
+
+def test_names_that_repeat_in_layers_of_layers_take_bounded_memory():
+    model: dict[str, object] = {"layers": [{"class_name": "Dense"}] * 30_000}
+    for _ in range(40):
+        model = {"name": "n" * 250, "layers": [{"class_name": "Functional", "config": model}]}
+    data = archive(config=json.dumps({"class_name": "Functional", "config": model}).encode())
+    tracemalloc.start()
+    try:
+        FORMAT.layout(BytesFile(data))
+        assert tracemalloc.get_traced_memory()[1] < BASE_MEMORY_NBYTES
+    finally:
+        tracemalloc.stop()

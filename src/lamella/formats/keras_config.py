@@ -15,6 +15,10 @@ _MAX_CONFIG_VALUES = 200_000
 """A configuration that is longer, or has more values, is not looked into: they take memory."""
 
 _MAX_DEPTH = 64
+_MAX_WORD_LENGTH = 256
+_MAX_LABELS_LENGTH = 8_000_000
+"""Names and classes of layers, each and all together: those of layers in layers repeat what these are called."""
+
 _MAX_FOREIGN = 256
 _MAX_FOREIGN_LENGTH = 200
 _WRAPPED = ("layer", "forward_layer", "backward_layer", "cell")
@@ -58,12 +62,16 @@ def layers_of(config: Mapping[str, Any]) -> list[Layer]:
     """Return the layers of a Sequential or Functional model, each followed by those in it; none of other models."""
     found: list[Layer] = []
     waiting = [("", "", config, 0)]
+    room = _MAX_LABELS_LENGTH
     while waiting:
         path, label, entry, depth = waiting.pop()
-        if depth < _MAX_DEPTH:
-            below = list(_children(path, entry))
-            for child_path, name, child in reversed(below):
-                waiting.append((child_path, f"{label}/{name}" if label else name, child, depth + 1))
+        below = []
+        for child_path, name, child in _children(path, entry) if depth < _MAX_DEPTH else ():
+            room -= len(child_path) + len(label) + len(name)
+            if room < 0:
+                return []
+            below.append((child_path, f"{label}/{name}" if label else name, child, depth + 1))
+        waiting += reversed(below)
         if path:
             name = label.rpartition("/")[2]
             found.append(Layer(path, _name(entry) or name, label, _text(entry, "class_name"), _dict(entry, "config")))
@@ -135,7 +143,7 @@ def _name(entry: Mapping[str, Any]) -> str:
 
 def _text(entry: Mapping[str, Any], key: str) -> str:
     value = entry.get(key)
-    return value if isinstance(value, str) and value.isprintable() else ""
+    return value if isinstance(value, str) and len(value) <= _MAX_WORD_LENGTH and value.isprintable() else ""
 
 
 def _dict(entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -19,6 +19,10 @@ from lamella.formats.keras_variables import OPTIMIZER, optimizer_names, variable
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 _PLACE = re.compile(r"(?:(.*)/)?vars/(0|[1-9][0-9]{0,8})", re.DOTALL)
 _NUMBERED = re.compile(r"_[0-9]+\Z")
+_MAX_DEPTH = 64
+_MAX_LABEL_LENGTH = 1024
+"""Objects that lie deeper, or would be called something longer, keep their paths."""
+
 _MODEL_WEIGHTS = "model_weights/"
 _OUTPUT = re.compile(r":[0-9]+\Z")
 """What TensorFlow writes behind the name of a variable: which output of the operation it is."""
@@ -50,9 +54,11 @@ def with_keras_names(blocks: Blocks, tree: Tree, config: Mapping[str, Any]) -> l
 def _listed(path: str, weighted: set[str]) -> str | None:
     """Return the name of a variable in a group that lists its names: that of the layer, and what follows it there."""
     end = path.rfind("/")
-    while end > 0 and path[:end] not in weighted:
+    for _ in range(_MAX_DEPTH):
+        if end <= 0 or path[:end] in weighted:
+            break
         end = path.rfind("/", 0, end)
-    if end <= 0:
+    if end <= 0 or path[:end] not in weighted:
         return None
     layer = path[:end].removeprefix(_MODEL_WEIGHTS)
     name = _OUTPUT.sub("", path[end + 1 :])
@@ -92,6 +98,8 @@ def _label(owner: str, labels: Mapping[str, str], known: Mapping[str, Layer]) ->
     """Return what an object is called: layers by their names, and parts of them by their attributes."""
     found: list[str] = []
     parts = owner.split("/")
+    if len(parts) > _MAX_DEPTH:
+        return owner
     at = 0
     while at < len(parts):
         if parts[at] in _CONTAINERS and at + 1 < len(parts):
@@ -102,4 +110,5 @@ def _label(owner: str, labels: Mapping[str, str], known: Mapping[str, Layer]) ->
         else:
             found.append(parts[at])
             at += 1
-    return "/".join(found)
+    label = "/".join(found)
+    return label if len(label) <= _MAX_LABEL_LENGTH else owner

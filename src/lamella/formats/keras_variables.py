@@ -44,6 +44,9 @@ _PARTS = ("query_dense", "key_dense", "gate_dense", "value_dense", "output_dense
 _PART_ORDER = {name: order for order, name in enumerate((*_PARTS, "layer", "cell", "seed_generator"))}
 """The order in which parts of layers are made, which is that of the variables of the model."""
 
+_MAX_PARTS = 8
+"""Parts of parts of layers; no layer of Keras has so many."""
+
 _SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     **dict.fromkeys(("Adam", "AdamW", "Nadam", "Lamb"), (("momentum", "velocity"),)),
     "SGD": (("momentum",),),
@@ -131,17 +134,19 @@ def _trained(
     for owner in owners:
         if owner == OPTIMIZER:
             continue
-        path, parts = owner, []
-        while path and path not in numbers:
+        path = owner
+        parts: list[str] = []
+        while path and path not in numbers and len(parts) < _MAX_PARTS:
             path, _, part = path.rpartition("/")
             parts.append(part)
-        if not path or any(part not in _PART_ORDER for part in parts):
+        if path not in numbers or any(part not in _PART_ORDER for part in parts):
             return []
+        if path in frozen:
+            continue
         placed.append((numbers[path], [_PART_ORDER[part] for part in reversed(parts)], owner))
     return [
         (names[spec.name], spec.shape)
         for _, _, owner in sorted(placed)
-        if not any(owner == path or owner.startswith(f"{path}/") for path in frozen)
         for spec in owners[owner]
         if names[spec.name].rpartition("/")[2] not in _FROZEN
     ]
