@@ -37,8 +37,8 @@ import lamella
 from lamella.core.dtypes import dtype_named
 from lamella.core.tensors import TensorSpec
 from lamella.formats.file import BytesFile
-from lamella.formats.safetensors import SafetensorsFormat
-from lamella.formats.safetensors_header import build_header
+from lamella.formats.safetensors.header import build_header
+from lamella.formats.safetensors.reader import SafetensorsFormat
 
 FOLDER = Path(__file__).parent.parent / "demo-run"
 MODEL = Path("model.safetensors")

@@ -8,7 +8,7 @@ import pytest
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.tensors import TensorSpec
-from lamella.formats.safetensors_header import build_header
+from lamella.formats.safetensors.header import build_header
 from lamella.ops.gc import gc
 from lamella.repo.manifest import parse_manifest
 from tests.e2e.test_collecting import forget

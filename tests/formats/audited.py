@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
-from lamella.formats.torch_legacy import TorchLegacyFormat
-from lamella.formats.torch_zip import TorchZipFormat
+from lamella.formats.torch.archive import TorchZipFormat
+from lamella.formats.torch.legacy import TorchLegacyFormat
 from lamella.ops.add import add
 from lamella.repo.repository import Repository
 from tests.formats.gadgets import gadgets

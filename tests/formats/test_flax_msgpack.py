@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
-from lamella.formats.flax_msgpack import FlaxMsgpackFormat
+from lamella.formats.flax.reader import FlaxMsgpackFormat
 from lamella.testing.formats import BASE_MEMORY_NBYTES, FormatSuite
 from tests.formats.beside import GOLDEN, contents
 

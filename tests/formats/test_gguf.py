@@ -20,7 +20,7 @@ from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_GGUF_HEADER_NBYTES
 from lamella.formats.base import TensorSpan
 from lamella.formats.file import BytesFile
-from lamella.formats.gguf import GgufFormat
+from lamella.formats.gguf.reader import GgufFormat
 from lamella.testing.formats import BASE_MEMORY_NBYTES, FormatSuite, check_spans
 from tests.formats.contents import values
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lamella.formats.file import BytesFile
-from lamella.formats.hdf5 import Hdf5Format
+from lamella.formats.hdf5.reader import Hdf5Format
 from lamella.testing.formats import FormatSuite
 
 FORMAT = Hdf5Format()

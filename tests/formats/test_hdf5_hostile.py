@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from lamella.core.errors import FormatError
-from lamella.formats import hdf5_blocks
 from lamella.formats.base import Layout
 from lamella.formats.file import BytesFile
-from lamella.formats.hdf5 import Hdf5Format
+from lamella.formats.hdf5 import blocks as hdf5_blocks
+from lamella.formats.hdf5.reader import Hdf5Format
 from lamella.formats.hollow import HollowFile
 from lamella.formats.skeleton import Skeleton, build_skeleton
 from lamella.formats.strided import read_view

@@ -12,8 +12,8 @@ import pytest
 
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
-from lamella.formats.hdf5 import Hdf5Format
-from lamella.formats.keras import KerasFormat
+from lamella.formats.hdf5.reader import Hdf5Format
+from lamella.formats.keras.reader import KerasFormat
 from lamella.testing.formats import BASE_MEMORY_NBYTES, FormatSuite
 
 FORMAT = KerasFormat()

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from lamella.core.errors import FormatError
 from lamella.formats.base import TensorView
 from lamella.formats.file import BytesFile
-from lamella.formats.npy import NpyFormat
+from lamella.formats.numpy.npy import NpyFormat
 from lamella.repo.arrays import spec_of
 from lamella.testing.formats import FormatSuite, check_spans, reassembled
 from tests.formats.contents import values

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
-from lamella.formats.npz import NpzFormat
+from lamella.formats.numpy.npz import NpzFormat
 from lamella.formats.sniff import read_layout
 from lamella.repo.checkin import identify_file
 from lamella.testing.formats import FormatSuite

@@ -12,9 +12,10 @@ import pytest
 from lamella.core import limits
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import FormatError
-from lamella.formats import names, onnx_metadata
+from lamella.formats import names
 from lamella.formats.file import BytesFile
-from lamella.formats.onnx import OnnxFormat
+from lamella.formats.onnx import metadata as onnx_metadata
+from lamella.formats.onnx.reader import OnnxFormat
 from lamella.formats.sniff import read_layout
 from lamella.testing.formats import FormatSuite
 from tests.formats.wire import CODES, attribute, entry, graph, message, model, node, outside, tensor, value, varint

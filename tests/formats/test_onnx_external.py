@@ -14,7 +14,7 @@ from lamella.core.errors import FormatError
 from lamella.formats.base import Beside
 from lamella.formats.file import BytesFile
 from lamella.formats.neighbours import FolderNeighbours
-from lamella.formats.onnx_external import OnnxDataFormat
+from lamella.formats.onnx.external import OnnxDataFormat
 from lamella.formats.sniff import read_layout
 from lamella.testing.formats import check_spans, reassembled
 from tests.formats.wire import graph, model, outside

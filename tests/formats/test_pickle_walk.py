@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamella.core.errors import FormatError
-from lamella.formats.pickle_values import ARGS, PAIRS, STATE, Node
-from lamella.formats.pickle_walk import _OPCODES, walk_pickle
+from lamella.formats.torch.pickle_values import ARGS, PAIRS, STATE, Node
+from lamella.formats.torch.pickle_walk import _OPCODES, walk_pickle
 
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**100), 2**100), st.floats(), st.text(max_size=20), st.binary(max_size=20)

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
-from lamella.formats.safetensors import SafetensorsFormat
+from lamella.formats.safetensors.reader import SafetensorsFormat
 from lamella.testing.formats import BASE_MEMORY_NBYTES, FormatSuite
 
 FORMAT = SafetensorsFormat()

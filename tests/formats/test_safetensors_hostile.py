@@ -12,7 +12,7 @@ import safetensors
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_SAFETENSORS_HEADER_NBYTES
 from lamella.formats.file import BytesFile
-from lamella.formats.safetensors import SafetensorsFormat
+from lamella.formats.safetensors.reader import SafetensorsFormat
 from lamella.formats.sniff import read_layout
 from lamella.testing.formats import BASE_MEMORY_NBYTES
 

@@ -11,10 +11,11 @@ import pytest
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import FormatError
-from lamella.formats import graph_metadata, names
+from lamella.formats import names
 from lamella.formats.file import BytesFile
-from lamella.formats.saved_model import FrozenGraphFormat, SavedModelFormat
 from lamella.formats.sniff import read_layout
+from lamella.formats.tensorflow import graph_metadata
+from lamella.formats.tensorflow.graphs import FrozenGraphFormat, SavedModelFormat
 from lamella.testing.formats import FormatSuite
 from tests.formats.wire import message
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamella.core.errors import FormatError
-from lamella.formats.csv_table import CsvFormat
+from lamella.formats.data.csv_table import CsvFormat
+from lamella.formats.data.json_lines import JsonLinesFormat
+from lamella.formats.data.parquet import ParquetFormat
 from lamella.formats.file import BytesFile
-from lamella.formats.json_lines import JsonLinesFormat
-from lamella.formats.parquet import ParquetFormat
 from lamella.formats.sniff import read_layout
 from lamella.testing.formats import FormatSuite, reassembled
 

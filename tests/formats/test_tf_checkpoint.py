@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
-from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
+from lamella.formats.tensorflow.checkpoint import TensorflowCheckpointFormat
 from lamella.testing.formats import BASE_MEMORY_NBYTES, check_spans, reassembled
 from tests.formats.beside import GOLDEN, beside, contents, folder_of
 

@@ -11,13 +11,14 @@ import pytest
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import FormatError
-from lamella.formats import flatbuffer as reading
-from lamella.formats import names, tflite_metadata
+from lamella.formats import names
 from lamella.formats.file import BytesFile
 from lamella.formats.hollow import HollowFile
 from lamella.formats.skeleton import Skeleton, build_skeleton
 from lamella.formats.strided import read_view
-from lamella.formats.tflite import TfliteFormat
+from lamella.formats.tflite import flatbuffer as reading
+from lamella.formats.tflite import metadata as tflite_metadata
+from lamella.formats.tflite.reader import TfliteFormat
 from lamella.testing.formats import FormatSuite
 from tests.formats.tables import TYPES, Number, Numbers, flatbuffer, model, tensor
 

@@ -13,7 +13,7 @@ import pytest
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
 from lamella.formats.sniff import read_layout
-from lamella.formats.torch_distributed import TorchDistributedFormat
+from lamella.formats.torch.distributed import TorchDistributedFormat
 from lamella.testing.formats import check_spans, reassembled
 from tests.formats.beside import GOLDEN, beside, contents, folder_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
-from lamella.formats.torch_legacy import TorchLegacyFormat
+from lamella.formats.torch.legacy import TorchLegacyFormat
 from lamella.testing.formats import FormatSuite
 from tests.formats.contents import values
 from tests.formats.torch_writer import (

@@ -13,7 +13,7 @@ import pytest
 from lamella.core.errors import FormatError
 from lamella.formats.file import BytesFile
 from lamella.formats.sniff import read_layout
-from lamella.formats.torch_zip import TorchZipFormat
+from lamella.formats.torch.archive import TorchZipFormat
 from lamella.testing.formats import BASE_MEMORY_NBYTES, FormatSuite
 from tests.formats.contents import values
 from tests.formats.torch_writer import (

@@ -18,11 +18,11 @@ from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.formats import write_zip
 from lamella.formats.file import BytesFile
-from lamella.formats.gguf import GgufFormat
-from lamella.formats.safetensors import SafetensorsFormat
+from lamella.formats.gguf.reader import GgufFormat
+from lamella.formats.safetensors.reader import SafetensorsFormat
 from lamella.formats.sniff import read_layout
+from lamella.formats.torch.writer import TorchWriter, state_dict
 from lamella.formats.write_into import TemplateWriter
-from lamella.formats.write_torch import TorchWriter, state_dict
 from lamella.formats.write_zip import Member
 from lamella.formats.writer import Writer
 from lamella.formats.writers import WRITERS, writer_for

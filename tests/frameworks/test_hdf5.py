@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lamella.formats.file import BytesFile
-from lamella.formats.hdf5 import Hdf5Format
+from lamella.formats.hdf5.reader import Hdf5Format
 from lamella.formats.strided import read_view
 from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip

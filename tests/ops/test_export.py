@@ -12,7 +12,7 @@ import pytest
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import BackendError, IntegrityError, NotFoundError, UsageError
 from lamella.core.progress import SILENT
-from lamella.formats.safetensors_header import build_header
+from lamella.formats.safetensors.header import build_header
 from lamella.ops.export import ExportOptions, export
 from lamella.ops.load import load
 from lamella.repo.arraymodel import ArrayModel

@@ -13,7 +13,7 @@ from lamella.core.dtypes import DTYPES
 from lamella.core.ids import digest
 from lamella.core.tensors import TensorSpec
 from lamella.formats.file import BytesFile
-from lamella.formats.safetensors_header import build_header
+from lamella.formats.safetensors.header import build_header
 from lamella.repo.checkin import identify_file
 from lamella.repo.manifest import FIRST_LINE, HINT_LINES, describe, parse_manifest, write_manifest
 

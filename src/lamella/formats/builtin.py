@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from lamella.formats.base import DescribedFormat, Format
-from lamella.formats.csv_table import CsvFormat
-from lamella.formats.flax_msgpack import FlaxMsgpackFormat
-from lamella.formats.gguf import GgufFormat
-from lamella.formats.hdf5 import Hdf5Format
-from lamella.formats.json_lines import JsonLinesFormat
-from lamella.formats.keras import KerasFormat
-from lamella.formats.npy import NpyFormat
-from lamella.formats.npz import NpzFormat
-from lamella.formats.onnx import OnnxFormat
-from lamella.formats.onnx_external import OnnxDataFormat
+from lamella.formats.data.csv_table import CsvFormat
+from lamella.formats.data.json_lines import JsonLinesFormat
+from lamella.formats.data.parquet import ParquetFormat
+from lamella.formats.flax.reader import FlaxMsgpackFormat
+from lamella.formats.gguf.reader import GgufFormat
+from lamella.formats.hdf5.reader import Hdf5Format
+from lamella.formats.keras.reader import KerasFormat
+from lamella.formats.numpy.npy import NpyFormat
+from lamella.formats.numpy.npz import NpzFormat
+from lamella.formats.onnx.external import OnnxDataFormat
+from lamella.formats.onnx.reader import OnnxFormat
 from lamella.formats.opaque import OpaqueFormat
-from lamella.formats.parquet import ParquetFormat
-from lamella.formats.safetensors import SafetensorsFormat
-from lamella.formats.saved_model import FrozenGraphFormat, SavedModelFormat
-from lamella.formats.tf_checkpoint import TensorflowCheckpointFormat
-from lamella.formats.tflite import TfliteFormat
-from lamella.formats.torch_distributed import TorchDistributedFormat
-from lamella.formats.torch_legacy import TorchLegacyFormat
-from lamella.formats.torch_zip import TorchZipFormat
+from lamella.formats.safetensors.reader import SafetensorsFormat
+from lamella.formats.tensorflow.checkpoint import TensorflowCheckpointFormat
+from lamella.formats.tensorflow.graphs import FrozenGraphFormat, SavedModelFormat
+from lamella.formats.tflite.reader import TfliteFormat
+from lamella.formats.torch.archive import TorchZipFormat
+from lamella.formats.torch.distributed import TorchDistributedFormat
+from lamella.formats.torch.legacy import TorchLegacyFormat
 from lamella.formats.zarr import ZarrFormat
 
 MODELS: tuple[Format, ...] = (

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from lamella.core.errors import UsageError
-from lamella.formats.write_gguf import GgufWriter
-from lamella.formats.write_npy import NpyWriter, NpzWriter
-from lamella.formats.write_safetensors import SafetensorsWriter
-from lamella.formats.write_torch import TorchWriter
+from lamella.formats.gguf.writer import GgufWriter
+from lamella.formats.numpy.writer import NpyWriter, NpzWriter
+from lamella.formats.safetensors.writer import SafetensorsWriter
+from lamella.formats.torch.writer import TorchWriter
 from lamella.formats.writer import Writer
 
 WRITERS: Sequence[Writer] = (SafetensorsWriter(), TorchWriter(), NpzWriter(), NpyWriter(), GgufWriter())

@@ -19,8 +19,8 @@ from lamella.core.ids import ObjectId
 from lamella.core.limits import MAX_METADATA_NBYTES, MAX_SHARDS
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
+from lamella.formats.gguf.writer import ARCHITECTURE
 from lamella.formats.sniff import read_layout
-from lamella.formats.write_gguf import ARCHITECTURE
 from lamella.formats.write_into import TemplateWriter
 from lamella.formats.writer import Writer
 from lamella.formats.writers import writer_for

@@ -9,8 +9,8 @@ from typing import Any
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError, UsageError
 from lamella.core.tensors import TensorSpec
-from lamella.formats.safetensors import SafetensorsFormat
-from lamella.formats.safetensors_header import METADATA, build_header
+from lamella.formats.safetensors.header import METADATA, build_header
+from lamella.formats.safetensors.reader import SafetensorsFormat
 from lamella.repo.arrays import spec_of
 
 

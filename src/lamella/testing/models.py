@@ -8,7 +8,7 @@ from blake3 import blake3
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.tensors import TensorSpec
-from lamella.formats.safetensors_header import build_header
+from lamella.formats.safetensors.header import build_header
 
 
 def values(spec: TensorSpec, version: int = 0) -> bytes:

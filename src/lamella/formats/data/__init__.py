@@ -1,0 +1,1 @@
+"""Data sets, which are rows and have no tensors."""

@@ -1,0 +1,1 @@
+"""Flax files: trees of arrays in MessagePack."""

@@ -1,0 +1,1 @@
+"""Keras archives, and what Keras calls the variables in HDF5 files."""

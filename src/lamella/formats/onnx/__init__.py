@@ -1,0 +1,1 @@
+"""ONNX models, and the files of tensors beside them."""

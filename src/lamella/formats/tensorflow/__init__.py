@@ -1,0 +1,1 @@
+"""TensorFlow checkpoints, saved models and graphs."""

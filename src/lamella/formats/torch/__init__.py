@@ -1,0 +1,1 @@
+"""PyTorch files: archives, older ones, and those of torch.distributed."""
