@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Event, get_ident
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -41,17 +41,22 @@ def ordered_map(
     if threads <= 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(threads, thread_name_prefix="lamella") as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= threads * TASKS_AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
+    workers: set[int] = set()
+    pool = ThreadPoolExecutor(threads, "lamella", initializer=lambda: workers.add(get_ident()))
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= threads * TASKS_AHEAD:
                 yield waiting.popleft().result()
-        finally:
-            if ending is not None:
-                ending.set()
-            for task in waiting:
-                task.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        if ending is not None:
+            ending.set()
+        # Threads are not joined: an iterator that nobody closed may be collected at any moment in any thread, also in
+        # one that is being started and holds the lock that joining takes, and in one of the pool's own.
+        running = [task for task in waiting if not task.cancel()]
+        pool.shutdown(wait=False)
+        if get_ident() not in workers:
+            wait(running)
