@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError, FormatError, IntegrityError, UsageError
-from lamella.core.limits import MAX_SKELETON_NBYTES
+from lamella.core.limits import IO_NBYTES, MAX_SKELETON_NBYTES
 from lamella.core.progress import SILENT, Progress
 from lamella.formats.base import TensorSpan, TensorView
 from lamella.formats.hollow import HollowFile, agrees, layout_of
@@ -141,6 +141,21 @@ def split_path(path: str) -> tuple[tuple[str, ...], str]:
     return parts[:-1], parts[-1]
 
 
+def _gathered(pieces: Iterable[Buffer]) -> Iterator[Buffer]:
+    """Yield the same bytes with small pieces put together: a file may have a hundred thousand of them."""
+    small = bytearray()
+    for piece in pieces:
+        if len(small) + len(piece) <= IO_NBYTES:
+            small += piece
+            continue
+        if small:
+            yield small
+            small = bytearray()
+        yield piece
+    if small:
+        yield small
+
+
 def restore_file(
     store: ObjectStore,
     manifest: Manifest,
@@ -170,7 +185,7 @@ def restore_file(
         mode = 0o777 if executable else 0o666
         with fsio.Temporary(where, directory_fd, mode) as temporary:
             offset = 0
-            for piece in file_pieces(store, manifest):
+            for piece in _gathered(file_pieces(store, manifest)):
                 temporary.write_at(piece, offset)
                 offset += len(piece)
                 progress.advance(len(piece))

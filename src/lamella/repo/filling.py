@@ -127,10 +127,10 @@ def _restore(repository: Repository, item: Unfilled, progress: Progress) -> os.s
     if isinstance(manifest, FormatError):
         raise manifest
     needed = set(manifest.objects())
-    missing = sum(not store.contains(identity) for identity in needed)
+    missing = store.missing(needed)
     if missing:
         raise NotFoundError(
-            f"{missing} of the {len(needed)} objects that it needs are not in this repository's store",
+            f"{len(missing)} of the {len(needed)} objects that it needs are not in this repository's store",
             kind="object-missing",
             hint="copy the packs of a clone that has them from its .git/lamella/packs, then run `lamella checkout`",
         )

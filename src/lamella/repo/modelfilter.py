@@ -147,8 +147,7 @@ class ModelFilter:
             if exc.kind == "manifest-version":
                 raise
             return [text]
-        missing = next((one for one in manifest.objects() if not self._repository.store.contains(one)), None)
-        if missing is not None:
+        if self._repository.store.missing(manifest.objects()):
             self._warn(path, "its weights are not in this repository's store; the manifest stands in its place")
             return [text]
         try:

@@ -34,6 +34,7 @@ BUSY_SECONDS = 30
 _IN_MEMORY = ":memory:"
 _SKETCHES_A_ROW = 4096
 _PACKS_AT_ONCE = 64
+_IDS_AT_ONCE = 500
 _SCHEMA = """
 CREATE TABLE packs (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, nbytes INTEGER NOT NULL, damaged INTEGER NOT NULL,
@@ -222,6 +223,16 @@ class Index:
         The shallowest copy comes first, and of those one in a pack with a sound frame.
         """
         return [(name, Entry(identity, *row)) for name, *row in self._rows(_FIND, identity) if _is_name(name)]
+
+    def known(self, identities: Sequence[ObjectId]) -> set[ObjectId]:
+        """Return those of many objects that lie anywhere."""
+        found: set[ObjectId] = set()
+        for start in range(0, len(identities), _IDS_AT_ONCE):
+            asked = identities[start : start + _IDS_AT_ONCE]
+            marks = ", ".join("?" * len(asked))
+            query = f"SELECT DISTINCT CAST(id AS BLOB) FROM objects JOIN packs ON pack = number WHERE id IN ({marks})"
+            found.update(ObjectId(identity) for (identity,) in self._rows(query, *asked))
+        return found
 
     def read_sketches(self) -> None:
         """Enter the sketches of packs whose heads have not been read for them yet: only who searches pays for that."""

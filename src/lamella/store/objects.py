@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lamella.core import fsio, locks
@@ -105,10 +105,16 @@ class ObjectStore:
 
     def contains(self, identity: ObjectId) -> bool:
         """Say whether an object is stored."""
-        if self.index.find(identity):
-            return True
-        self.refresh()
-        return bool(self.index.find(identity))
+        return not self.missing([identity])
+
+    def missing(self, identities: Iterable[ObjectId]) -> set[ObjectId]:
+        """Return those of many objects that are not stored."""
+        absent = set(identities)
+        absent -= self.index.known(list(absent))
+        if absent:
+            self.refresh()
+            absent -= self.index.known(list(absent))
+        return absent
 
     def modified(self, name: str) -> float:
         """Return when a pack was written or last leaned on, in seconds since the epoch."""
