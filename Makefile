@@ -28,7 +28,7 @@ FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512d
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-frameworks fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives docs clean
+.PHONY: help setup demo test test-frameworks test-programs fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ test: $(VENV)/installed $(VENV)/test.txt $(FUZZ)/passed ## run the tests (ARGS= 
 
 test-frameworks: $(VENV)/installed $(VENV)/test.txt $(VENV)/frameworks.txt ## install the real frameworks and test with them
 	$(BIN)/python -m pytest -o filterwarnings=default tests/frameworks $(ARGS)
+
+test-programs: $(VENV)/installed $(VENV)/test.txt $(VENV)/programs.txt ## install DVC and MLflow, and test with them and Git LFS
+	$(BIN)/python -m pytest -o filterwarnings=default tests/programs $(ARGS)
 
 fuzz-formats: $(VENV)/installed $(VENV)/fuzz.txt ## fuzz every reader of formats (ARGS='--seconds 60')
 	$(BIN)/python scripts/fuzz_formats.py $(ARGS)

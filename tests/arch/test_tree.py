@@ -45,10 +45,11 @@ def test_tests_may_be_longer_than_sources() -> None:
 
 def test_every_folder_of_tests_is_run() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    named = {*project["tool"]["pytest"]["ini_options"]["testpaths"], "tests/frameworks"}
+    named = {*project["tool"]["pytest"]["ini_options"]["testpaths"], "tests/frameworks", "tests/programs"}
     folders = {path.parent.relative_to(ROOT).as_posix() for path in TEST_FILES if path.name.startswith("test_")}
     assert folders <= named
-    assert "pytest -o filterwarnings=default tests/frameworks" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert all(f"pytest -o filterwarnings=default tests/{apart}" in targets for apart in ("frameworks", "programs"))
 
 
 def test_every_test_is_collected() -> None:
