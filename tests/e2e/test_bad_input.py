@@ -76,7 +76,10 @@ NO_REVISION = "hint: `git branch --all` and `git tag` list the names there are; 
             "hint: `lamella log --help` explains\n",
         ),
         (("add",), 2, "error: missing argument 'PATHS...'\nhint: `lamella add --help` explains\n"),
-        (("diff", "--nope"), 2, "error: no such option '--nope'\nhint: `lamella diff --help` explains\n"),
+        (
+            ("diff", "--nope"), 2,
+            "error: no such option '--nope'; did you mean '--no-index'?\nhint: `lamella diff --help` explains\n",
+        ),
         (("version", "x"), 2, "error: unknown argument 'x'\nhint: see `lamella version --help`\n"),
         (("filter-process", "x"), 2, "error: filter-process takes no arguments\nhint: Git calls it by itself\n"),
         (

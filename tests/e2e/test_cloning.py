@@ -120,7 +120,7 @@ def test_what_is_not_here_is_listed_as_such(clone):
         f"only the manifest is here (`lamella checkout` gets the file):\n  {MODEL}\n  {OTHER}\nnothing changed"
     )
     shown = clone.lamella("show", f"HEAD:{MODEL}")
-    assert "8 tensors not in the store" in shown
+    assert "8 objects not in the store" in shown
     assert "warning  files: 2 manifests in place of models: model.safetensors, other.safetensors" in clone.lamella(
         "doctor"
     )

@@ -92,7 +92,7 @@ def test_a_folder_of_shards_is_a_mapping_of_arrays(bench):
         assert shards.read("layer.1.bias", 4, 9) == whole.read("layer.1.bias", 4, 9)
         assert {spec.name: spec for spec in shards.specs()} == {spec.name: spec for spec in whole.specs()}
         assert ("layer.1.bias" in shards, "x" in shards, shards.get("x"), len(shards)) == (True, False, None, 8)
-        assert repr(shards) == "<ModelSnapshot HEAD:llm: 8 tensors in 2 files>"
+        assert repr(shards) == "<LoadedModel HEAD:llm: 8 tensors in 2 files>"
 
 
 def test_it_is_looked_into_from_any_folder(bench, monkeypatch, capfd):

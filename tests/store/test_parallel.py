@@ -10,15 +10,7 @@ import time
 import pytest
 
 from lamella.store.parallel import TASKS_AHEAD, ordered_map
-
-
-def workers() -> int:
-    return sum(thread.name.startswith("lamella") for thread in threading.enumerate())
-
-
-def no_worker_stays() -> bool:
-    """Say whether all threads end, which takes them a moment."""
-    return any(not workers() or time.sleep(0.01) for _ in range(500))
+from tests.store.workers import no_worker_stays
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

@@ -25,6 +25,7 @@ from lamella.testing.codecs import noise, weights
 from lamella.testing.faults import recorded
 from lamella.testing.packs import changed
 from tests.store.scenarios import source
+from tests.store.workers import no_worker_stays
 
 CHUNK_ITEMS = 1 << CHUNK_SHIFT
 
@@ -227,7 +228,7 @@ def test_an_exception_of_a_source_ends_the_work_without_a_trace(tmp_path, thread
         with pytest.raises(BackendError, match="went away"):
             add_objects(store, sources)
         assert list(store.packs.iterdir()) == []
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("lamella")]
+        assert no_worker_stays()
         with store.lock(exclusive=True, blocking=False):
             pass
 
@@ -248,7 +249,7 @@ def test_a_full_disk_in_the_middle_leaves_nothing_and_no_task_running(tmp_path, 
             add_objects(store, sources)
         assert caught.value.kind == "no-space"
         assert list(store.packs.iterdir()) == []
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("lamella")]
+        assert no_worker_stays()
         add_objects(store, sources)
         assert check_store(store).damage == ()
 

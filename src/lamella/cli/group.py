@@ -93,7 +93,7 @@ def run(arguments: list[str]) -> int:
         raise
     except click.UsageError as exc:
         command = exc.ctx.command_path if exc.ctx else "lamella"
-        message = exc.format_message().rstrip(".")
+        message = exc.format_message().rstrip(".").replace(". Did you mean", "; did you mean")
         hint = f"`{command} --help` explains"
         raise UsageError(message[:1].lower() + message[1:], kind="bad-argument", hint=hint) from exc
     return result if isinstance(result, int) else 0
