@@ -11,7 +11,7 @@ from lamella.core.errors import KINDS
 from lamella.testing.models import network
 
 TENSOR = {"name", "what", "dtype", "shape", "nbytes", "earlier"}
-CHANGE = {"path", "what", "format", "total", "tensors", "container", "metadata"}
+CHANGE = {"path", "what", "format", "total", "tensors", "container", "rest", "metadata"}
 
 FIELDS: dict[str, dict[str, set[str]]] = {
     "init": {"": {"worktree", "created", "steps", "notes"}},

@@ -90,7 +90,7 @@ def test_diff_lists_tensors_with_what_happened_to_them(bench, call):
 def test_diff_says_where_only_the_container_differs(bench, call):
     bench.write(MODEL, network("a note in the header", layer_1_weight=1))
     assert call("diff").out == (
-        f"{MODEL}: same weights, other container\n  metadata note: nothing -> a note in the header\n"
+        f"{MODEL}: same tensors, the rest of the file is another\n  metadata note: nothing -> a note in the header\n"
     )
 
 
@@ -371,7 +371,7 @@ def test_diff_shows_some_of_what_changed_beside_the_tensors(bench, call):
         call("add", MODEL)
         call("commit", "--quiet", "-m", "metadata")
     lines = call("diff", "HEAD~1", "HEAD").out.splitlines()
-    assert lines[0] == f"{MODEL}: same weights, other container"
+    assert lines[0] == f"{MODEL}: same tensors, the rest of the file is another"
     assert len(lines) == 1 + 20 + 1
     shown = rf"{'x' * 58}\.\.\."
     assert all(re.fullmatch(rf"  metadata key \d+: 0 {shown} -> 1 {shown}", line) for line in lines[1:21])

@@ -252,7 +252,8 @@ def test_an_interrupted_command_says_one_line(bench):
         [PROGRAM, "add", MODEL], cwd=bench.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 30
-    while not list((bench.root / ".git/lamella/packs").glob(".lamella-tmp-*")) and time.monotonic() < deadline:
+    packs = bench.root / ".git/lamella/packs"
+    while not any(file.stat().st_size for file in packs.glob(".lamella-tmp-*")) and time.monotonic() < deadline:
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -174,3 +175,30 @@ def test_any_claims_make_a_sound_layout(claims, least):
     spans = {span.spec.name for span in layout.tensors if not span.part}
     assert spans | {view.spec.name for view in layout.views} == {str(number) for number in range(len(claims))}
     assert limits.LEAST_PART_NBYTES == 64 * limits.KIB
+
+
+def test_elements_far_apart_are_gathered_in_little_time():
+    array = np.arange(1 << 20, dtype="<f4")
+    view = TensorView(spec("x", 1 << 16), (Box((0,), (1 << 16,), 0, (64,)),))
+    began = time.process_time()
+    assert viewed(array.tobytes(), view) == array[::16].tobytes()
+    assert time.process_time() - began < 1
+
+
+def test_a_tensor_without_elements_is_read_at_once_however_long_its_axes_are():
+    assert viewed(b"", TensorView(spec("x", 1 << 62, 0), (Box((0, 0), (1 << 62, 0), 0, (0, 0)),))) == b""
+
+
+def test_axes_of_one_element_may_be_as_many_as_a_tensor_may_have_and_step_anywhere():
+    shape = (2, *(1 for _ in range(63)))
+    strides = (8, *(1 << 70 for _ in range(63)))
+    view = TensorView(spec("x", *shape), (Box((0,) * 64, shape, 0, strides),))
+    assert viewed(bytes(range(12)), view) == bytes([0, 1, 2, 3, 8, 9, 10, 11])
+
+
+def test_many_views_that_span_the_whole_file_are_refused(monkeypatch):
+    monkeypatch.setattr(arranging, "LEAST_VIEWS_NBYTES", 1000)
+    views = [TensorView(spec(str(n), 2, dtype="u8"), (Box((0,), (2,), 0, (999,)),)) for n in range(20)]
+    assert arrange("test", 1000, views[:16]).views
+    with pytest.raises(FormatError, match="far more bytes"):
+        arrange("test", 1000, views)

@@ -46,6 +46,10 @@ def summary(change: FileChange) -> str:
         return f"{change.what}, {total}"
     if change.container:
         return "same weights, other container"
+    if change.rest:
+        return "same tensors, the rest of the file is another"
+    if not change.tensors:
+        return "changed; none of it is read as tensors"
     parts = [f"{change.count(word):,} {word}" for word in _WORDS if change.count(word)]
     return f"{', '.join(parts)} of {total}"
 

@@ -101,7 +101,7 @@ LEAST_PART_NBYTES = 64 * KIB
 
 LEAST_VIEWS_NBYTES = 64 * MIB
 MAX_VIEW_FACTOR = 16
-"""What all views of a file may hold together: this much, or so many times the file. A view repeats at no cost."""
+"""What all views of a file may hold, or span, together: this much, or so many times the file. A view repeats freely."""
 
 GATHER_NBYTES = 16 * MIB
 """Elements that lie apart are gathered in pieces of this length."""

@@ -10,7 +10,14 @@ from operator import mul
 
 from lamella.core.dtypes import dtype_named
 from lamella.core.errors import FormatError
-from lamella.core.limits import LEAST_PART_NBYTES, LEAST_VIEWS_NBYTES, MAX_VIEW_FACTOR
+from lamella.core.limits import (
+    LEAST_PART_NBYTES,
+    LEAST_VIEWS_NBYTES,
+    MAX_DIMENSIONS,
+    MAX_NAME_NBYTES,
+    MAX_TENSOR_NBYTES,
+    MAX_VIEW_FACTOR,
+)
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import Box, Layout, TensorSpan, TensorView
 
@@ -31,7 +38,12 @@ def strided(spec: TensorSpec, offset: int, strides: Sequence[int], *, swapped: b
 
 
 def arrange(
-    container: str, nbytes: int, tensors: Iterable[TensorSpan | TensorView], foreign: Iterable[str] = ()
+    container: str,
+    nbytes: int,
+    tensors: Iterable[TensorSpan | TensorView],
+    foreign: Iterable[str] = (),
+    *,
+    sealed: bool = False,
 ) -> Layout:
     """Return the layout of a file of `nbytes` bytes in which `tensors`, in any order, may overlap.
 
@@ -44,6 +56,7 @@ def arrange(
     """
     given = list(tensors)
     _check_names(given)
+    _check_specs(one.spec for one in given)
     spans = sorted(
         (one for one in given if isinstance(one, TensorSpan)), key=lambda one: (one.offset, -one.spec.nbytes)
     )
@@ -63,7 +76,7 @@ def arrange(
     _check_views(views, nbytes)
     placed += _parts(views, placed)
     placed.sort(key=lambda one: (one.offset, one.spec.nbytes > 0))
-    return Layout(container, nbytes, tuple(_disjoint(placed)), tuple(views), tuple(foreign))
+    return Layout(container, nbytes, tuple(_disjoint(placed)), tuple(views), tuple(foreign), sealed)
 
 
 def _disjoint(spans: Iterable[TensorSpan]) -> Iterator[TensorSpan]:
@@ -97,8 +110,24 @@ def _check_names(tensors: Sequence[TensorSpan | TensorView]) -> None:
         names.add(one.spec.name)
 
 
+def _check_specs(specs: Iterable[TensorSpec]) -> None:
+    """Refuse what a manifest cannot say."""
+    for spec in specs:
+        extents = (*spec.shape, spec.nbytes)
+        if len(spec.shape) > MAX_DIMENSIONS or min(extents) < 0 or max(extents) > MAX_TENSOR_NBYTES:
+            raise FormatError(f"tensor {spec.name[:80]!r} has a shape that none can have", kind="header-malformed")
+        if len(spec.name) > MAX_NAME_NBYTES:
+            raise FormatError("the name of a tensor is longer than any", kind="header-malformed")
+
+
+def _cost_nbytes(view: TensorView) -> int:
+    """Return what has to be read, or made, to gather a view."""
+    extents = (extent(box, view.spec.dtype.bits // 8) for box in view.boxes)
+    return max(view.spec.nbytes, sum(stop - start for start, stop in extents))
+
+
 def _check_views(views: Sequence[TensorView], nbytes: int) -> None:
-    if sum(view.spec.nbytes for view in views) > max(LEAST_VIEWS_NBYTES, MAX_VIEW_FACTOR * nbytes):
+    if sum(map(_cost_nbytes, views)) > max(LEAST_VIEWS_NBYTES, MAX_VIEW_FACTOR * nbytes):
         raise FormatError("tensors claim far more bytes than the file has", kind="span-overlap")
     for view in views:
         if view.spec.dtype.bits % 8 or sum(prod(box.shape) for box in view.boxes) != prod(view.spec.grid):

@@ -90,7 +90,8 @@ class Layout:
     """A file as spans. `tensors` are in file order, inside the file, and do not overlap; the rest is the skeleton.
 
     The tensors of the model are the spans that are no parts and the `views`; no two have one name. `foreign` are names
-    of code that the file would have its own framework run, for people to read.
+    of code that the file would have its own framework run, for people to read. A file is `sealed` where its rest says
+    something of what its tensors hold, as checksums do: tensors of another version do not go with it.
     """
 
     format: str
@@ -98,6 +99,7 @@ class Layout:
     tensors: tuple[TensorSpan, ...]
     views: tuple[TensorView, ...] = ()
     foreign: tuple[str, ...] = ()
+    sealed: bool = False
 
 
 class Format(Protocol):

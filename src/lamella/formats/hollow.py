@@ -10,7 +10,7 @@ from lamella.core.errors import FormatError
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import Format, Layout, RandomAccess, TensorSpan
 from lamella.formats.builtin import FORMATS
-from lamella.formats.skeleton import Skeleton
+from lamella.formats.skeleton import Skeleton, build_skeleton
 
 ReadTensor = Callable[[int, int, int], Buffer]
 """Returns the bytes of the tensor of that number from the second number to the third."""
@@ -95,6 +95,21 @@ def metadata_of(container: str, file: RandomAccess) -> Mapping[str, str]:
 
 def _reader(container: str) -> Format | None:
     return next((one for one in FORMATS if one.name == container), None)
+
+
+def reads_again(file: RandomAccess, layout: Layout) -> bool:
+    """Say whether the reader of a file finds the same in it where of its tensors only the lengths are at hand.
+
+    So it is read before it is restored: one of which this is not so could never be.
+    """
+    spans = layout.tensors
+
+    def read_part(number: int, start: int, stop: int) -> Buffer:
+        return file.read_at(spans[number].offset + start, stop - start)
+
+    sizes = [span.spec.nbytes for span in spans]
+    hollow = HollowFile(Skeleton.parse(build_skeleton(file, layout)), sizes, read_part, lambda n: spans[n].part)
+    return agrees(layout.format, hollow, spans, [view.spec for view in layout.views])
 
 
 def agrees(container: str, file: HollowFile, spans: Sequence[TensorSpan], views: Sequence[TensorSpec]) -> bool:

@@ -9,6 +9,7 @@ from lamella.core.errors import FormatError
 from lamella.core.limits import OPAQUE_AVERAGE_NBYTES
 from lamella.formats.base import Beside, DescribedFormat, Format, Layout, RandomAccess, TensorSpan
 from lamella.formats.builtin import DESCRIBED, FORMATS, OPAQUE
+from lamella.formats.hollow import reads_again
 from lamella.formats.skeleton import check_size
 
 HEAD_NBYTES = 4096
@@ -51,6 +52,12 @@ def read_claimed(
     if found is not None:
         found = _with_parts(file, found)
         check_size(found)
+        if not found.sealed and not reads_again(file, found):
+            raise FormatError(
+                "what the file says depends on what its tensors hold",
+                kind="header-malformed",
+                hint="write the file again with its framework",
+            )
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,6 @@ from lamella.formats.base import Box, RandomAccess, TensorView
 
 if TYPE_CHECKING:
     import numpy
-
-_LEAST_SHARE = 4
-"""What is read at once is at most so many times what is wanted of it."""
 
 
 def contiguous(spec: TensorSpec, offset: int) -> TensorView:
@@ -33,12 +30,27 @@ def read_view(file: RandomAccess, view: TensorView, start: int = 0, stop: int | 
     Raises FormatError (file-truncated) where the file ends before them.
     """
     end = view.spec.nbytes if stop is None else min(stop, view.spec.nbytes)
+    element_nbytes = view.spec.dtype.bits // 8
+    # NumPy has no arrays of 65 axes, and steps along an axis of one element mean nothing.
+    axes = [axis for axis, n in enumerate(view.spec.grid) if n > 1]
+    boxes = [_narrowed(box, axes) for box in view.boxes]
     at = 0
-    for origin, shape in _slabs(view.spec.grid, view.spec.dtype.bits // 8):
-        following = at + prod(shape) * (view.spec.dtype.bits // 8)
-        if at < end and start < following:
-            yield _gathered(file, view, origin, shape)[max(0, start - at) : end - at]
+    for origin, shape in _slabs(tuple(view.spec.grid[axis] for axis in axes), element_nbytes) if start < end else ():
+        following = at + prod(shape) * element_nbytes
+        if start < following:
+            made = _gathered(file, boxes, origin, shape, element_nbytes)
+            if view.swapped:
+                made = made.reshape(-1, view.spec.dtype.item_nbytes)[:, ::-1]
+            yield made.tobytes()[max(0, start - at) : end - at]
         at = following
+        if at >= end:
+            return
+
+
+def _narrowed(box: Box, axes: Sequence[int]) -> Box:
+    """Return a box with some of its axes only."""
+    origin, shape, strides = (tuple(field[axis] for axis in axes) for field in (box.origin, box.shape, box.strides))
+    return Box(origin, shape, box.offset, strides)
 
 
 def _slabs(shape: tuple[int, ...], element_nbytes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -60,13 +72,14 @@ def _slabs(shape: tuple[int, ...], element_nbytes: int) -> Iterator[tuple[tuple[
             yield (*index, first, *(0 for _ in whole)), (*(1 for _ in index), count, *whole)
 
 
-def _gathered(file: RandomAccess, view: TensorView, origin: tuple[int, ...], shape: tuple[int, ...]) -> bytes:
+def _gathered(
+    file: RandomAccess, boxes: Sequence[Box], origin: tuple[int, ...], shape: tuple[int, ...], element_nbytes: int
+) -> numpy.ndarray[Any, Any]:
     """Return the elements from `origin` on, `shape` of them on each axis."""
     import numpy
 
-    element_nbytes = view.spec.dtype.bits // 8
     made = numpy.zeros((*shape, element_nbytes), numpy.uint8)  # boxes that overlap leave gaps
-    for box in view.boxes:
+    for box in boxes:
         starts = [max(a, b) for a, b in zip(origin, box.origin, strict=True)]
         stops = [min(a + n, b + m) for a, n, b, m in zip(origin, shape, box.origin, box.shape, strict=True)]
         if all(start < stop for start, stop in zip(starts, stops, strict=True)):
@@ -78,9 +91,7 @@ def _gathered(file: RandomAccess, view: TensorView, origin: tuple[int, ...], sha
                 slice(start - first, stop - first) for start, stop, first in zip(starts, stops, origin, strict=True)
             )
             _read_into(file, Box((), extents, offset, box.strides), made[where])
-    if view.swapped:
-        made = made.reshape(-1, view.spec.dtype.item_nbytes)[:, ::-1]
-    return made.tobytes()
+    return made
 
 
 def _read_into(file: RandomAccess, box: Box, target: numpy.ndarray[Any, Any]) -> None:
@@ -89,7 +100,7 @@ def _read_into(file: RandomAccess, box: Box, target: numpy.ndarray[Any, Any]) ->
 
     element_nbytes = target.shape[-1]
     start, stop = extent(box, element_nbytes)
-    if stop - start <= min(GATHER_NBYTES, _LEAST_SHARE * target.size) or target.size == element_nbytes:
+    if stop - start <= GATHER_NBYTES or target.size == element_nbytes:
         data = numpy.frombuffer(file.read_at(start, stop - start), numpy.uint8)
         target[...] = numpy.lib.stride_tricks.as_strided(data, target.shape, (*box.strides, 1), writeable=False)
         return

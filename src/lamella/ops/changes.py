@@ -34,8 +34,9 @@ class MetadataChange:
 class FileChange:
     """One model file that differs. `what` is added, removed or changed; `total` counts the tensors of the newer side.
 
-    `container` says that the weights are the same and only the rest of the file, or its format, is another. `metadata`
-    is what changed in that rest, where `diff` could read it in both versions.
+    `container` says that the tensors are the same and the format is another, `rest` that only the rest of the file is:
+    its header, or what nobody reads as tensors. `metadata` is what changed in that rest, where `diff` could read it in
+    both versions.
     """
 
     path: str
@@ -44,6 +45,7 @@ class FileChange:
     total: int
     tensors: tuple[TensorChange, ...]
     container: bool
+    rest: bool
     metadata: tuple[MetadataChange, ...] = ()
 
     def count(self, what: str) -> int:
@@ -59,7 +61,9 @@ def compare(path: str, before: Manifest | None, after: Manifest | None) -> FileC
     assert newest is not None
     what = "added" if before is None else "removed" if after is None else "changed"
     changes = _tensor_changes(before, after)
-    return FileChange(path, what, newest.format, len(newest.tensors), changes, not changes and what == "changed")
+    same = before is not None and after is not None and not changes and bool(newest.tensors)
+    container = same and before is not None and before.format != newest.format
+    return FileChange(path, what, newest.format, len(newest.tensors), changes, container, same and not container)
 
 
 def compare_metadata(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[MetadataChange, ...]:

@@ -130,11 +130,14 @@ def _manifest(file: RandomAccess, layout: Layout, ids: Sequence[ObjectId]) -> Ma
     rows = tuple(Row(span.spec, identity, marked and span.part) for span, identity in spans)
     whole = {(span.offset, span.spec.nbytes): row.object for span, row in zip(layout.tensors, rows, strict=True)}
     views = tuple(Row(view.spec, _tied(view, whole) or _hash_view(file, view)) for view in layout.views)
-    return Manifest(layout.format, skeleton, rows, views)
+    manifest = Manifest(layout.format, skeleton, rows, views)
+    return manifest.sealed() if layout.sealed else manifest
 
 
 def _tied(view: TensorView, whole: Mapping[tuple[int, int], ObjectId]) -> ObjectId | None:
     """Return the object of the span that holds just what a view does, if there is one."""
+    if len(view.boxes) != 1:
+        return None
     found = strided(view.spec, view.boxes[0].offset, view.boxes[0].strides, swapped=view.swapped)
     return whole.get((found.offset, view.spec.nbytes)) if isinstance(found, TensorSpan) else None
 

@@ -68,6 +68,9 @@ def load_skeleton(store: ObjectStore, manifest: Manifest) -> Skeleton:
 
 
 def _is_whole(store: ObjectStore, manifest: Manifest, skeleton: Skeleton) -> bool:
+    if manifest.seal is not None:
+        # All of it is of one version, in which a reader has found just that.
+        return manifest == manifest.sealed()
     if manifest.format == OPAQUE:
         return skeleton == Skeleton.plain(len(manifest.rows))
     try:

@@ -12,7 +12,7 @@ import functools
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from blake3 import blake3
 
@@ -64,13 +64,14 @@ class Manifest:
 
     `skeleton` is None for a file that is nothing but its rows. `views` are tensors that have no bytes of their own in
     the file; their ids say what they hold, and need not be stored. Names of tensors are unique, save in the opaque
-    format.
+    format. `seal` is the digest of all else, in hexadecimal, where the rest of the file depends on its tensors.
     """
 
     format: str
     skeleton: ObjectId | None
     rows: tuple[Row, ...]
     views: tuple[Row, ...] = ()
+    seal: str | None = None
 
     @property
     def nbytes(self) -> int:
@@ -91,11 +92,18 @@ class Manifest:
         for row in (*self.rows, *self.views) if views else self.rows:
             yield row.object
 
+    def sealed(self) -> Manifest:
+        """Return the manifest with the seal that goes with its rows."""
+        return replace(self, seal=blake3(write_manifest(replace(self, seal=None))).hexdigest())
+
     def model_id(self) -> str:
         """Return the hexadecimal digest that the same weights have in any container and any order.
 
-        It is the BLAKE3-256 digest of the sorted lines ``name dtype shape object`` that the manifest would hold.
+        It is the BLAKE3-256 digest of the sorted lines ``name dtype shape object`` that the manifest would hold. Where
+        there are no tensors, or nobody knows what a file is, it is that of the manifest: the same file has the same.
         """
+        if self.format == OPAQUE or not self.tensors:
+            return blake3(write_manifest(self)).hexdigest()
         lines = sorted(f"{describe(row.spec)} {row.object.hex()}\n" for row in self.tensors)
         return blake3("".join(lines).encode()).hexdigest()
 
@@ -111,6 +119,8 @@ def write_manifest(manifest: Manifest) -> bytes:
     lines = [FIRST_LINE, *HINT_LINES, f"format {manifest.format}"]
     if manifest.skeleton is not None:
         lines += ["skeleton", INDENT + manifest.skeleton.hex()]
+    if manifest.seal is not None:
+        lines += ["seal", INDENT + manifest.seal]
     for row in manifest.rows:
         lines += [describe(row.spec) + (PART if row.part else ""), INDENT + row.object.hex()]
     for row in manifest.views:
@@ -215,6 +225,10 @@ def _parse_body(lines: list[str], start: int) -> Manifest:
     if lines[position : position + 1] == ["skeleton"]:
         skeleton = _parse_object(lines, position + 1)
         position += 2
+    seal: str | None = None
+    if lines[position : position + 1] == ["seal"]:
+        seal = _parse_object(lines, position + 1).hex()
+        position += 2
     if len(lines) - position > 2 * MAX_TENSORS:
         raise _malformed(position, f"there are more than {MAX_TENSORS} tensors")
     rows: list[Row] = []
@@ -233,7 +247,7 @@ def _parse_body(lines: list[str], start: int) -> Manifest:
         names.add(spec.name)
     if container == OPAQUE and (views or any(row.part for row in rows)):
         raise _malformed(position, "an opaque file has neither parts nor views")
-    return Manifest(container, skeleton, tuple(rows), tuple(views))
+    return Manifest(container, skeleton, tuple(rows), tuple(views), seal)
 
 
 def _parse_object(lines: list[str], index: int) -> ObjectId:

@@ -42,10 +42,10 @@ class KerasFormat:
         foreign = foreign_code(config)
         weights = members.get(_WEIGHTS)
         if weights is None or not weights.stored:
-            return arrange(self.name, file.nbytes, (), foreign)
+            return arrange(self.name, file.nbytes, (), foreign, sealed=True)
         blocks = open_blocks(file, weights.offset, weights.nbytes)
         tensors = with_keras_names(blocks, read_contents(blocks), config)
-        layout = arrange(self.name, file.nbytes, tensors, foreign)
+        layout = arrange(self.name, file.nbytes, tensors, foreign, sealed=True)
         blocks.check_apart(layout)
         return layout
 

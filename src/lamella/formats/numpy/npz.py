@@ -33,7 +33,7 @@ class NpzFormat:
             if header is not None:
                 stop = member.offset + member.nbytes
                 tensors += tensors_of(header, member.name.removesuffix(_SUFFIX), stop)
-        return arrange(self.name, file.nbytes, tensors)
+        return arrange(self.name, file.nbytes, tensors, sealed=True)
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return, for the members that are no tensors, what they are."""

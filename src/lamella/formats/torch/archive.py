@@ -43,7 +43,7 @@ class TorchZipFormat:
         archive = _Archive(file)
         found, foreign = archive.read()
         tensors = place(found.tensors, archive.locate, swapped=archive.swapped)
-        return arrange(self.name, file.nbytes, tensors, sorted(foreign))
+        return arrange(self.name, file.nbytes, tensors, sorted(foreign), sealed=True)
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return the plain values in the file, by the names that tensors there would have."""

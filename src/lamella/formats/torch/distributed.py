@@ -52,7 +52,7 @@ class TorchDistributedFormat:
         foreign: set[str] = set()
         names = TensorNames()
         tensors = [one for item, held in _read(file, items, foreign) for one in _named(item, held, names)]
-        return arrange(self.name, file.nbytes, tensors, sorted(foreign)) if items else None
+        return arrange(self.name, file.nbytes, tensors, sorted(foreign), sealed=True) if items else None
 
 
 class _Part:
