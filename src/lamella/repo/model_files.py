@@ -22,6 +22,10 @@ from lamella.repo.weight_map import SUFFIX, check_shards, chosen_index, parse_we
 from lamella.store.objects import ObjectStore
 
 
+SEVERAL = "several-files"
+"""The format, so to speak, of a model that is more than one file."""
+
+
 @dataclass(frozen=True)
 class Model:
     """One model, called `path`: its files, and `others`, the rest of the folder that it is.
@@ -61,7 +65,7 @@ class Model:
             return self.files[0].manifest
         rows = tuple(replace(row, spec=self.spec(name)) for name, (_, row) in self.tensors.items())
         parts = "".join(f"{file.path}\0{file.manifest.format}\0{file.manifest.skeleton!r}\n" for file in self.files)
-        return Manifest(self.files[0].format, digest(os.fsencode(parts)), rows)
+        return Manifest(SEVERAL, digest(os.fsencode(parts)), rows)
 
     def model_id(self) -> str:
         """Return the id that the same weights have in any container, in one file or in many."""
