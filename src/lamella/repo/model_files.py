@@ -21,7 +21,6 @@ from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.weight_map import SUFFIX, check_shards, chosen_index, parse_weight_map
 from lamella.store.objects import ObjectStore
 
-
 SEVERAL = "several-files"
 """The format, so to speak, of a model that is more than one file."""
 
