@@ -12,7 +12,7 @@ import pytest
 from lamella.core.dtypes import dtype_named
 from lamella.core.errors import FormatError
 from lamella.core.tensors import TensorSpec
-from lamella.formats import hollow, sniff
+from lamella.formats import builtin
 from lamella.formats.arrange import arrange, row_major, strided
 from lamella.formats.base import Layout, RandomAccess
 
@@ -73,7 +73,4 @@ class ToyFormat:
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have toy files read by their tensors."""
-    formats = (*hollow.FORMATS, ToyFormat())
-    monkeypatch.setattr(hollow, "FORMATS", formats)
-    for function in (sniff.read_layout, sniff.read_claimed):
-        monkeypatch.setattr(function, "__defaults__", (None, formats, sniff.DESCRIBED))
+    monkeypatch.setattr(builtin, "FORMATS", (*builtin.FORMATS, ToyFormat()))

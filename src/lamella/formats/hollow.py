@@ -9,7 +9,6 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import Format, Layout, RandomAccess, TensorSpan
-from lamella.formats.builtin import FORMATS
 from lamella.formats.skeleton import Skeleton, build_skeleton
 
 ReadTensor = Callable[[int, int, int], Buffer]
@@ -94,7 +93,9 @@ def metadata_of(container: str, file: RandomAccess) -> Mapping[str, str]:
 
 
 def _reader(container: str) -> Format | None:
-    return next((one for one in FORMATS if one.name == container), None)
+    from lamella.formats import builtin
+
+    return next((one for one in builtin.FORMATS if one.name == container), None)
 
 
 def reads_again(file: RandomAccess, layout: Layout) -> bool:

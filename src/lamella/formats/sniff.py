@@ -8,10 +8,11 @@ from dataclasses import replace
 from lamella.core.errors import FormatError
 from lamella.core.limits import OPAQUE_AVERAGE_NBYTES
 from lamella.formats.base import Beside, DescribedFormat, Format, Layout, RandomAccess, TensorSpan
-from lamella.formats.builtin import DESCRIBED, FORMATS, OPAQUE
 from lamella.formats.hollow import reads_again
+from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.skeleton import check_size
 
+OPAQUE = OpaqueFormat()
 HEAD_NBYTES = 4096
 """What a format sees of a file before it claims it."""
 
@@ -19,8 +20,8 @@ HEAD_NBYTES = 4096
 def read_layout(
     file: RandomAccess,
     beside: Beside | None = None,
-    formats: Sequence[Format] = FORMATS,
-    described: Sequence[DescribedFormat] = DESCRIBED,
+    formats: Sequence[Format] | None = None,
+    described: Sequence[DescribedFormat] | None = None,
 ) -> tuple[Layout, FormatError | None]:
     """Return the layout of any file, and what is wrong with a file that is not the format it claims to be.
 
@@ -28,7 +29,7 @@ def read_layout(
     Of others, the first format that claims the file has it; else it is opaque. A file that is malformed, or whose
     skeleton would be too large, is opaque too, and the error says why. Long runs of bytes that
     belong to no tensor become parts. Raises FormatError only where no layout can be had: the file shrank while it was
-    read, or has more chunks than a manifest can list.
+    read, or has more chunks than a manifest can list. By default the formats are those that are built in.
     """
     try:
         found = read_claimed(file, beside, formats, described)
@@ -40,11 +41,14 @@ def read_layout(
 def read_claimed(
     file: RandomAccess,
     beside: Beside | None = None,
-    formats: Sequence[Format] = FORMATS,
-    described: Sequence[DescribedFormat] = DESCRIBED,
+    formats: Sequence[Format] | None = None,
+    described: Sequence[DescribedFormat] | None = None,
 ) -> Layout | None:
     """Return the layout of a file of a known format, None where no format claims it; raise FormatError as they do."""
-    layouts = (one.layout(file, beside) for one in described if beside is not None)
+    from lamella.formats import builtin
+
+    known = builtin.DESCRIBED if described is None else described
+    layouts = (one.layout(file, beside) for one in known if beside is not None)
     found = next((layout for layout in layouts if layout is not None), None)
     reader = claimed_by(file, formats) if found is None else None
     if reader is not None:
@@ -61,10 +65,20 @@ def read_claimed(
     return found
 
 
-def claimed_by(file: RandomAccess, formats: Sequence[Format] = FORMATS) -> Format | None:
+def claimed_by(file: RandomAccess, formats: Sequence[Format] | None = None) -> Format | None:
     """Return the format that `file` claims to be of, the first of several; None where it is none of them."""
+    from lamella.formats import builtin
+
+    known = builtin.FORMATS if formats is None else formats
     head = bytes(file.read_at(0, min(HEAD_NBYTES, file.nbytes)))
-    return next((one for one in formats if one.sniff(head, file.nbytes)), None)
+    return next((one for one in known if one.sniff(head, file.nbytes)), None)
+
+
+def is_described(container: str) -> bool:
+    """Say whether a format is one whose files are described by others."""
+    from lamella.formats import builtin
+
+    return any(one.name == container for one in builtin.DESCRIBED)
 
 
 def _with_parts(file: RandomAccess, layout: Layout) -> Layout:

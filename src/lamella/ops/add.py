@@ -13,7 +13,6 @@ from pathlib import Path
 
 from lamella.core.errors import LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
-from lamella.formats.builtin import MODELS
 from lamella.formats.sniff import claimed_by
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import CheckedIn, check_in
@@ -102,6 +101,8 @@ def add(repository: Repository, paths: Sequence[str], progress: Progress = SILEN
 
 def _looks_like_model(repository: Repository, path: str) -> bool:
     """Say whether a file of the worktree claims to be of a format that models have."""
+    from lamella.formats.builtin import MODELS
+
     try:
         with open_file(repository.worktree, path) as opened:
             return claimed_by(opened.source, MODELS) is not None

@@ -15,10 +15,9 @@ from lamella.core.ids import ObjectId
 from lamella.core.progress import SILENT, Progress
 from lamella.formats.arrange import strided
 from lamella.formats.base import Beside, Layout, RandomAccess, TensorSpan, TensorView
-from lamella.formats.builtin import DESCRIBED
 from lamella.formats.file import BytesFile
 from lamella.formats.skeleton import build_skeleton
-from lamella.formats.sniff import read_layout
+from lamella.formats.sniff import is_described, read_layout
 from lamella.formats.strided import read_view
 from lamella.repo.manifest import OPAQUE, Manifest, Row
 from lamella.repo.relatives import family_of, needs_family
@@ -107,7 +106,7 @@ def _tensor_source(file: RandomAccess, span: TensorSpan, by_name: list[dict[tupl
 
 def _view_sources(file: RandomAccess, layout: Layout) -> list[Source]:
     """Return the views that are stored: those of a file that nobody finds again without what lies beside it."""
-    if all(one.name != layout.format for one in DESCRIBED):
+    if not is_described(layout.format):
         return []
     return [
         Source(view.spec.nbytes, view.spec.dtype.item_nbytes, partial(_read_part, file, view)) for view in layout.views
