@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamella.core.errors import FormatError
+from lamella.formats.torch.pickle_end import end_of_pickle
 from lamella.formats.torch.pickle_values import ARGS, PAIRS, STATE, Node
 from lamella.formats.torch.pickle_walk import _OPCODES, walk_pickle
 
@@ -47,6 +48,31 @@ def alike(one, other):
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(alike, one, other))
     return type(one) is type(other) and one == other
+
+
+@given(VALUES, st.integers(0, 5), st.binary(max_size=20))
+def test_the_end_is_found_without_a_walk(value, protocol, more):
+    data = pickle.dumps(value, protocol)
+    assert end_of_pickle(data + more) == len(data)
+    assert end_of_pickle(data[:-1]) is None
+
+
+def test_the_end_is_where_the_library_finds_it():
+    for opcode in pickletools.opcodes:
+        argument = 0 if opcode.arg is None else opcode.arg.n
+        numbers = {
+            pickletools.UP_TO_NEWLINE: b"12\n",
+            pickletools.TAKEN_FROM_ARGUMENT8U: (2).to_bytes(8, "little") + b"ab",
+        }
+        given = numbers.get(argument, bytes(max(argument, 0)))
+        if argument in (pickletools.TAKEN_FROM_ARGUMENT4, pickletools.TAKEN_FROM_ARGUMENT4U):
+            given = (2).to_bytes(4, "little") + b"ab"
+        elif argument == pickletools.TAKEN_FROM_ARGUMENT1:
+            given = b"\x02ab"
+        elif opcode.code in "ci":
+            given = b"a\nb\n"
+        data = opcode.code.encode("latin-1") + given + (b"" if opcode.code == "." else b".")
+        assert end_of_pickle(data + b"..") == len(data), opcode.name
 
 
 @given(VALUES, st.sampled_from([3, 4, 5]))

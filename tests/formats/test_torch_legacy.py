@@ -48,6 +48,39 @@ class TestSuite(FormatSuite):
         ]
 
 
+READ_AHEAD = {
+    "a frame that leaves the pickle": b"\x95\xe8\x03" + bytes(6),
+    "values that take more memory than the pickle allows": b"\x98" * 530_000 + b"(" + b"}" * 405_000 + b"1",
+}
+
+
+@pytest.mark.parametrize("before", READ_AHEAD.values(), ids=READ_AHEAD)
+def test_bytes_of_tensors_do_not_say_whether_a_pickle_is_sound(before):
+    answers = set()
+    head = legacy(before + tensor("0", (1_000_000,)), {"0": (1_000_000, b"")})
+    whole = BytesFile(head + bytes(4_000_000))
+    for file in (whole, WithoutTensors(whole, len(head))):
+        try:
+            answers.add(repr(FORMAT.layout(file)))
+        except FormatError as error:
+            answers.add(error.kind)
+    assert len(answers) == 1
+
+
+class WithoutTensors:
+    """A file of which only the first bytes are at hand."""
+
+    def __init__(self, file: BytesFile, at_hand: int) -> None:
+        self._file = file
+        self._at_hand = at_hand
+        self.nbytes = file.nbytes
+
+    def read_at(self, offset, nbytes):
+        if offset + nbytes > self._at_hand:
+            raise FormatError("not at hand", kind="file-truncated")
+        return self._file.read_at(offset, nbytes)
+
+
 def test_storages_lie_in_the_order_of_their_list():
     assert values(FORMAT, STATE_DICT) == {"a": ("f32", (2, 3), SIX), "b": ("i16", (3,), b"abcdef")}
     assert FORMAT.metadata(BytesFile(STATE_DICT)) == {"epoch": "3"}

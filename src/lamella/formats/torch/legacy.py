@@ -10,6 +10,8 @@ from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess
 from lamella.formats.torch.layout import element_nbytes, place
 from lamella.formats.torch.names import Found, find_tensors
+from lamella.formats.torch.pickle_end import end_of_pickle
+from lamella.formats.torch.pickle_machine import truncated
 from lamella.formats.torch.pickle_values import Storage, malformed
 from lamella.formats.torch.pickle_walk import Walked, walk_pickle
 
@@ -91,24 +93,22 @@ class _Saved:
         return self._ranges[storage.key]
 
     def _pickle(self) -> Walked:
-        """Walk the next pickle. How long it is, only its end tells: what is read grows until it has one."""
+        """Walk the next pickle. How long it is, only its end tells: what is read grows until it has one.
+
+        What was read behind the end is cut off first: it is another where tensors are not at hand.
+        """
         nbytes = _FIRST_READ_NBYTES
-        while True:
-            data = self._read_up_to(nbytes)
-            try:
-                walked = walk_pickle(data)
-            except FormatError as error:
-                if error.kind != "file-truncated" or len(data) < nbytes:
-                    raise
-                nbytes *= _GROWTH
-            else:
-                self._at += walked.end
-                return walked
+        while (end := end_of_pickle(data := self._read_up_to(nbytes))) is None:
+            if len(data) < nbytes:
+                raise truncated()
+            if nbytes == MAX_PICKLE_NBYTES:
+                raise malformed("it is too long", kind="header-too-large")
+            nbytes = min(nbytes * _GROWTH, MAX_PICKLE_NBYTES)
+        self._at += end
+        return walk_pickle(data[:end])
 
     def _read_up_to(self, nbytes: int) -> bytes:
         """Return that many bytes, or as many as are at hand: behind a pickle, tensors may not be."""
-        if nbytes > MAX_PICKLE_NBYTES:
-            raise malformed("it is too long", kind="header-too-large")
         data = b""
         step = min(nbytes, self._file.nbytes - self._at)
         while step and len(data) < nbytes:

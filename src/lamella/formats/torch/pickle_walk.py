@@ -41,6 +41,8 @@ class Walked:
 def walk_pickle(data: bytes, folder: str = "") -> Walked:
     """Walk the pickle that `data` begins with; the keys of its storages are prefixed with `folder`.
 
+    What memory it may take depends on all of `data`: who reads ahead cuts off what is behind the end before.
+
     Raises FormatError: file-truncated where `data` ends before the pickle does; too-many-tensors where its values would
     take more memory than a format may; header-malformed.
     """
