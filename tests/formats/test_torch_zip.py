@@ -267,6 +267,10 @@ BOMBS = {
     "copies": b"](" + b"N" * 100_000 + b"eq\x00" + b"c__builtin__\nset\nh\x00\x85R" * 8_000,
     "arguments": b"(" + b"N" * 100_000 + b"tq\x00" + b"ca\nb\nh\x00R" * 8_000,
     "pairs": b"](" + b"NN\x86" * 100_000 + b"eq\x00" + b"ccollections\nOrderedDict\nh\x00\x85R" * 8_000,
+    "items put into objects": b"}" + b"(e" * 2_000_000,
+    "single items put into objects": b"}" + b"Na" * 2_000_000,
+    "things kept elsewhere": b"P\n" * 390_000,
+    "short names of code": b"cmm\nnn\n" * 500_000,
     "states": tensor("0", (6,)) + b"Nb" * 20_000 + (b"]" + b"K\x01ab") * 20_000,
     "tensors of one tuple": tensor("0", (6,))[:-1]
     + b"q\x000ctorch._utils\n_rebuild_tensor_v2\nq\x010"

@@ -21,9 +21,12 @@ from lamella.formats.torch.pickle_machine import (
     Machine,
     truncated,
 )
-from lamella.formats.torch.pickle_values import ARGS, STATE, Global, Node, Storage, Tensor, Value, malformed
+from lamella.formats.torch.pickle_values import ARGS, NOTHING, STATE, Global, Node, Storage, Tensor, Value, malformed
 
 _HIGHEST_PROTOCOL = 5
+_PAIR_NBYTES = 2 * SLOT_NBYTES
+"""What a key and a value in a container are charged, beside what they are."""
+
 _MAX_DIGITS = 80
 _MAX_PART_NBYTES = 256
 """What of a foreign name is shown, before and behind its last dot."""
@@ -178,6 +181,7 @@ def _append(machine: Machine, items: list[Value]) -> None:
     if type(target) is list:
         target.extend(items)
     elif type(target) is Node:
+        machine.spent_nbytes += NODE_NBYTES + _PAIR_NBYTES
         target.extend((ARGS, items))
     else:
         raise malformed(f"items are put into what takes none before byte {machine.at}")
@@ -203,7 +207,7 @@ def _name(machine: Machine, module: Value, name: Value) -> None:
         text = ".".join(parts)
         machine.spent_nbytes += 2 * NODE_NBYTES + len(text)
         machine.foreign.add(text)
-    machine.push(found)
+    machine.push(found, 3 * VALUE_NBYTES + len(module) + len(name))
 
 
 def _global(machine: Machine) -> None:
@@ -225,6 +229,9 @@ def _call(machine: Machine, function: Value, args: Value) -> None:
     nbytes = NODE_NBYTES if type(args) is tuple else NODE_NBYTES + SLOT_NBYTES * len(args)
     if type(made) is Tensor and type(args) is tuple:
         nbytes -= ARGUMENTS_NBYTES + (NODE_NBYTES if has_no_hooks(args) else 0)
+        nbytes += 0 if made.beside is NOTHING else NODE_NBYTES + 2 * _PAIR_NBYTES
+    elif type(function) is not Global:
+        nbytes += VALUE_NBYTES + _PAIR_NBYTES
     machine.push(made, nbytes)
 
 
@@ -238,6 +245,7 @@ def _new_with_keywords(machine: Machine) -> None:
     _call(machine, machine.stack.pop(), args)
     made = machine.stack[-1]
     if type(made) is Node:
+        machine.spent_nbytes += _PAIR_NBYTES
         made.extend((STATE, keywords))
 
 
@@ -254,7 +262,9 @@ def _object(machine: Machine) -> None:
 
 def _build(machine: Machine) -> None:
     state = machine.stack.pop()
-    machine.spent_nbytes += NODE_NBYTES
+    machine.spent_nbytes += NODE_NBYTES + _PAIR_NBYTES
+    if type(machine.stack[-1]) is Tensor:
+        machine.spent_nbytes += NODE_NBYTES
     machine.stack.append(beside(machine.stack.pop(), state))
 
 
@@ -266,7 +276,7 @@ def _persistent(machine: Machine, given: Value) -> None:
     elif type(given) is tuple and len(given) >= 2 and given[0] == "module":
         machine.push(given[1], 0)
     else:
-        machine.push(Node((ARGS, (given,))), NODE_NBYTES)
+        machine.push(Node((ARGS, (given,))), NODE_NBYTES + VALUE_NBYTES + SLOT_NBYTES)
 
 
 def _storage(given: tuple[Value, ...], folder: str) -> Storage:
