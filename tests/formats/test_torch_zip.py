@@ -267,6 +267,19 @@ BOMBS = {
     "copies": b"](" + b"N" * 100_000 + b"eq\x00" + b"c__builtin__\nset\nh\x00\x85R" * 8_000,
     "arguments": b"(" + b"N" * 100_000 + b"tq\x00" + b"ca\nb\nh\x00R" * 8_000,
     "pairs": b"](" + b"NN\x86" * 100_000 + b"eq\x00" + b"ccollections\nOrderedDict\nh\x00\x85R" * 8_000,
+    "modules with one and the same": b"}("
+    + b"NN" * 16_000
+    + b"uq\x000"
+    + text("_modules")
+    + b"q\x010]("
+    + b"}}h\x01h\x00sb" * 16_000
+    + b"e",
+    "objects of the same arguments": b"(" + b"N" * 16_000 + b"tq\x000ca\nb\nq\x010](" + b"h\x01h\x00R" * 16_000 + b"e",
+    "mappings of the same pairs": b"]("
+    + b"NN\x86" * 16_000
+    + b"eq\x000ccollections\nOrderedDict\nq\x010]("
+    + b"h\x01h\x00\x85R" * 16_000
+    + b"e",
     "items put into objects": b"}" + b"(e" * 2_000_000,
     "single items put into objects": b"}" + b"Na" * 2_000_000,
     "things kept elsewhere": b"P\n" * 390_000,

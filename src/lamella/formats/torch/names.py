@@ -16,6 +16,9 @@ _MEMORY_NBYTES = 32 * MIB
 
 _TENSOR_NBYTES = 512
 _CONTAINER_NBYTES = 96
+_AGAIN_NBYTES = 32
+"""What each place in a container is charged that is gone through once more: time is bounded as memory is."""
+
 _MAX_DEPTH = 1000
 """Containers in one another; picklers stop at about as many."""
 
@@ -87,6 +90,7 @@ class _Search:
         self._rest_nbytes = _MEMORY_NBYTES + pickle_nbytes
         self._frames: list[_Frame] = []
         self._seen: set[int] = set()
+        self._spread: set[int] = set()
         self._repeats: dict[str, int] = {}
 
     def search(self, name: str | None, value: Value) -> None:
@@ -127,12 +131,20 @@ class _Search:
         known = id(value) in self._seen and way is not _Way.REGISTERED
         if type(value) not in (Node, list, tuple) or not value or known:
             return
-        self._charge(_CONTAINER_NBYTES + len(name or ""))
+        self._charge(_CONTAINER_NBYTES + len(name or "") + _AGAIN_NBYTES * self._again(value))
         if len(self._frames) == _MAX_DEPTH:
             raise malformed("it nests too deep", kind="header-too-deep")
         self._seen.add(id(value))
         children = _pairs(value) if type(value) is Node else _numbered(value, attributes)
         self._frames.append(_Frame(name, children, way, attributes))
+
+    def _again(self, value: Value) -> int:
+        """Return how many places in a container, and in what it spreads, were gone through before."""
+        count = 0
+        for one in (value, *(_spread(value) if type(value) is Node else ())):
+            count += len(one) if id(one) in self._spread else 0
+            self._spread.add(id(one))
+        return count
 
     def _add(self, name: str | None, tensor: Tensor, way: _Way) -> None:
         if way is _Way.ATTRIBUTE and id(tensor) in self._seen:
@@ -192,6 +204,13 @@ def _pairs(node: Node) -> Iterator[tuple[str | None, Value]]:
             last[_key(key, len(last))] = value
     for (_, text), value in last.items():
         yield text, value
+
+
+def _spread(node: Node) -> Iterator[Value]:
+    """Yield the sequences whose items a node has as its own."""
+    for at in range(0, len(node), 2):
+        if node[at] is ARGS or node[at] is PAIRS:
+            yield node[at + 1]
 
 
 def _key(key: Value, number: int) -> tuple[object, str]:
