@@ -235,6 +235,13 @@ def test_an_archive_that_lies_is_refused(data, kind):
     refused(data, kind)
 
 
+@pytest.mark.parametrize("key, value, names", [("conj", b"\x88", []), ("neg", b"\x88", []), ("conj", b"\x89", ["w"])])
+def test_a_tensor_with_other_elements_than_are_stored_is_none(key, value, names):
+    for dtype in (None, "float32"):
+        made = tensor("0", (6,), dtype=dtype).removesuffix(b"tR") + mapping({key: value}) + b"tR"
+        assert sorted(values(FORMAT, archive(mapping({"w": made}), {"0": SIX}))) == names
+
+
 def doubled(levels: int) -> bytes:
     """Lists of two references each to the one before: 2**levels ways to one tensor."""
     value = tensor("0", (6,)) + b"q\x00"

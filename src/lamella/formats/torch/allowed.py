@@ -94,6 +94,9 @@ _OLD_MODULES = {"builtins": "__builtin__", "copyreg": "copy_reg"}
 """What protocols before 3 call these modules, as Python 2 did."""
 
 
+_FEW = 16
+"""Keys and values that a tensor's metadata may have: PyTorch writes two pairs at most."""
+
 _HOOKS = 5
 """The argument that holds the hooks of a tensor."""
 
@@ -148,10 +151,17 @@ def _with_hooks(args: Value) -> Node:
     return Node((STATE, hooks)) if type(hooks) is Node and hooks else NOTHING
 
 
+def _is_altered(metadata: Value) -> bool:
+    """Say whether a tensor is conjugated or negated when it is read: its elements are not those that are stored."""
+    pairs = metadata[0] if metadata and type(metadata[0]) is Node else Node()
+    told = any(pairs[at] in ("conj", "neg") and pairs[at + 1] is not False for at in range(0, len(pairs[:_FEW]), 2))
+    return told or len(pairs) > _FEW
+
+
 def _tensor_v2(args: Value) -> Value:
     """Read `_rebuild_tensor_v2(storage, offset, size, stride, requires_grad, backward_hooks, metadata)`."""
     _check_count(args, 4)
-    return _view(args, None, _with_hooks(args))
+    return Node() if _is_altered(args[6:7]) else _view(args, None, _with_hooks(args))
 
 
 def _tensor_v3(args: Value) -> Value:
@@ -160,7 +170,7 @@ def _tensor_v3(args: Value) -> Value:
     dtype = args[6]
     if type(dtype) is not Global or dtype.module != "torch" or dtype.name not in DTYPE_NAMES:
         raise malformed("a tensor has no dtype")
-    return _view(args, dtype.name, _with_hooks(args))
+    return Node() if _is_altered(args[7:8]) else _view(args, dtype.name, _with_hooks(args))
 
 
 def _quantised(args: Value) -> Value:
