@@ -266,6 +266,21 @@ def test_long_names_that_differ_in_a_letter_stop_at_a_bound():
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("key_nbytes", [16_000, 1_000_000])
+def test_long_keys_of_many_blocks_stop_at_a_bound(key_nbytes):
+    blocks = 20_000
+    made = b"\0" + varint(key_nbytes) + b"\2" + bytes(key_nbytes) + b"\0\4"
+    for n in range(1, blocks):
+        handle = varint(4 * n) + b"\4"
+        made += varint(key_nbytes - 1) + b"\1" + varint(len(handle)) + b"\0" + handle
+    handle = varint(4 * blocks + 5) + varint(len(made) + 4)
+    description = bytes(4 * blocks + 5) + made + bytes(4 + 5) + (bytes(2) + handle).ljust(40, b"\0") + index({})[-8:]
+    started = time.process_time()
+    with pytest.raises(FormatError):
+        layout_of(b"", description)
+    assert time.process_time() - started < 2
+
+
 @pytest.mark.parametrize("path", EXPECTED)
 def test_an_altered_index_describes_soundly_or_is_refused(path):
     file = GOLDEN / "tf_checkpoint" / path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lamella.core.errors import FormatError
-from lamella.core.limits import MIB
+from lamella.core.limits import KIB, MIB
 from lamella.formats.base import RandomAccess
 
 _FOOTER_NBYTES = 48
@@ -24,6 +24,9 @@ _ENTRY_NBYTES = 400
 """What the keys may take that are read, beside as much as the table is long, and what each takes beside its text: a
 key of some thousand bytes is written in four where it is the one before it and a letter."""
 
+_MAX_KEY_NBYTES = 16 * KIB
+"""Names of variables, and what is told of slices behind them. A key may be that of the block before it and a letter."""
+
 _MAX_VARINT_NBYTES = 10
 
 
@@ -38,28 +41,40 @@ def read_table(table: RandomAccess) -> Iterator[tuple[bytes, bytes]]:
     footer = bytes(table.read_at(table.nbytes - _FOOTER_NBYTES, _FOOTER_NBYTES))
     if not footer.endswith(_MAGIC):
         raise malformed("it does not end as a table does")
-    budget = _MEMORY_NBYTES + table.nbytes
+    budget = _Budget(_MEMORY_NBYTES + table.nbytes)
     _, at = _read_handle(footer, 0)
     handle, _ = _read_handle(footer, at)
     end = 0
     last: bytes | None = None
-    for _, where in _entries(_read_block(table, *handle)):
+    for _, where in _entries(_read_block(table, *handle), budget):
         (offset, nbytes), _ = _read_handle(where, 0)
         if offset < end:
             raise malformed("its blocks are not one behind the other")
         end = offset + nbytes
-        for key, value in _entries(_read_block(table, offset, nbytes)):
-            budget -= _ENTRY_NBYTES + len(key)
-            if budget < 0:
-                raise FormatError(
-                    "index lists more than a reader may hold in memory",
-                    kind="too-many-tensors",
-                    hint="split the checkpoint into several",
-                )
+        for key, value in _entries(_read_block(table, offset, nbytes), budget):
             if last is not None and key <= last:
                 raise malformed("its keys are not in order")
             yield key, value
             last = key
+
+
+class _Budget:
+    """What the keys of a table may still take."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._left_nbytes = nbytes
+
+    def charge(self, key_nbytes: int) -> None:
+        """Take off what a key takes, before it is made."""
+        if key_nbytes > _MAX_KEY_NBYTES:
+            raise malformed(f"a key has {key_nbytes} bytes")
+        self._left_nbytes -= _ENTRY_NBYTES + key_nbytes
+        if self._left_nbytes < 0:
+            raise FormatError(
+                "index lists more than a reader may hold in memory",
+                kind="too-many-tensors",
+                hint="split the checkpoint into several",
+            )
 
 
 def _read_block(table: RandomAccess, offset: int, nbytes: int) -> bytes:
@@ -71,7 +86,7 @@ def _read_block(table: RandomAccess, offset: int, nbytes: int) -> bytes:
     return block[:nbytes]
 
 
-def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _entries(block: bytes, budget: _Budget) -> Iterator[tuple[bytes, bytes]]:
     """Yield the entries of a block; of each key, only what differs from the key before is written."""
     restarts = int.from_bytes(block[-4:], "little")
     stop = len(block) - 4 - 4 * restarts
@@ -85,6 +100,7 @@ def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         nbytes, at = read_varint(block, at)
         if shared > len(key) or nbytes > stop - at or added > stop - at - nbytes:
             raise malformed("an entry leaves its block")
+        budget.charge(shared + added)
         key = key[:shared] + block[at : at + added]
         at += added
         yield key, block[at : at + nbytes]
