@@ -14,6 +14,7 @@ from lamella.core.errors import FormatError
 from lamella.formats.base import Beside
 from lamella.formats.file import BytesFile
 from lamella.formats.neighbours import FolderNeighbours
+from lamella.formats.onnx import external
 from lamella.formats.onnx.external import OnnxDataFormat
 from lamella.formats.sniff import read_layout
 from lamella.testing.formats import check_spans, reassembled
@@ -114,6 +115,16 @@ def test_so_many_models_are_asked_and_no_more():
     folder = Folder(**{f"m{number:03}_onnx": pointing("other.data") for number in range(100)})
     assert found_in(F32, folder) is None
     assert len(folder.opened) == limits.MAX_DESCRIBING_FILES
+
+
+def test_models_are_asked_within_one_budget(monkeypatch):
+    monkeypatch.setattr(external, "MAX_DESCRIBING_FIELDS", 60)
+    large = model(graph(*(outside(f"w{number}", "f32", (4,), {"location": "other.data"}) for number in range(20))))
+    sound = pointing("model.data")
+    assert found_in(F32, Folder(a_onnx=sound)) is not None
+    assert found_in(F32, Folder(a_onnx=large, b_onnx=sound)) is None
+    assert found_in(F32, Folder(a_onnx=large, b_onnx=large, model_onnx=sound)) is not None
+    assert found_in(F32, Folder(m_onnx=large, model_onnx=sound)) is not None
 
 
 @pytest.mark.parametrize(

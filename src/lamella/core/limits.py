@@ -149,6 +149,9 @@ MAX_METADATA_KEYS = 4096
 MAX_DESCRIBING_FILES = 64
 """Files of one folder that are read to see whether they describe a file of tensors."""
 
+MAX_DESCRIBING_FIELDS = 2_000_000
+"""Fields that are read of all models of a folder to see whether they describe a file that is not called after them."""
+
 MAX_FLATBUFFER_READS = 1_000_000
 """Tables, vectors and strings that are read of one FlatBuffer, in which all may point to the same ones; a tensor takes
 some ten."""

@@ -40,14 +40,16 @@ class WireReader:
     """A file of messages; https://protobuf.dev/programming-guides/encoding describes the format.
 
     What is read are the headers of fields, in windows that grow where fields follow each other and are small behind a
-    payload that was passed over. Bytes that are not at hand may lie in payloads only. A reader reads some million
-    fields and no more. Every method raises FormatError: header-malformed; header-too-large for too many fields;
-    file-truncated.
+    payload that was passed over. Bytes that are not at hand may lie in payloads only. A reader reads `most_fields`
+    fields, some million where nothing is said, and no more; `left` are those that it may still read.
+
+    Every method raises FormatError: header-malformed; header-too-large for too many fields; file-truncated.
     """
 
-    def __init__(self, file: RandomAccess) -> None:
+    def __init__(self, file: RandomAccess, most_fields: int | None = None) -> None:
         self._file = file
-        self._left = MAX_PROTOBUF_FIELDS
+        self._most = MAX_PROTOBUF_FIELDS if most_fields is None else most_fields
+        self.left = self._most
         self._data = b""
         self._start = 0
         self._reload = 0
@@ -83,10 +85,10 @@ class WireReader:
                 raise malformed(f"there is no field at byte {at}")
             if end > stop or not 0 < number < 1 << 29:
                 raise malformed(f"the field at byte {at} leaves its message or has no number")
-            self._left -= 1
-            if self._left < 0:
+            self.left -= 1
+            if self.left < 0:
                 raise FormatError(
-                    f"messages have more than {MAX_PROTOBUF_FIELDS} fields",
+                    f"messages have more than {self._most} fields",
                     kind="header-too-large",
                     hint="split the model into several files",
                 )

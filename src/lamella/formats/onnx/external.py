@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from lamella.core.errors import FormatError
-from lamella.core.limits import MAX_DESCRIBING_FILES
+from lamella.core.limits import MAX_DESCRIBING_FIELDS, MAX_DESCRIBING_FILES, MAX_PROTOBUF_FIELDS
 from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Beside, Layout, RandomAccess, TensorSpan
@@ -25,8 +26,8 @@ class OnnxDataFormat:
 
     https://onnx.ai/onnx/repo-docs/ExternalData.html specifies it. Only models whose names end as those of ONNX models
     do are asked, those whose name the file's begins with before the others and so many of them, and the first that
-    knows the file describes it. A location is compared with the file's name and never opened: one with a folder in it
-    names no file.
+    knows the file describes it. A model that has more fields than may still be read of them all is passed over. A
+    location is compared with the file's name and never opened: one with a folder in it names no file.
     """
 
     name = "onnx-data"
@@ -38,8 +39,11 @@ class OnnxDataFormat:
         """
         if not _is_plain(beside.name):
             return None
-        for model in _models(beside):
-            tensors = _tensors_in(model, beside.name)
+        left = {True: MAX_PROTOBUF_FIELDS, False: MAX_DESCRIBING_FIELDS}
+        for model, akin in _models(beside):
+            reader = WireReader(model, left[akin])
+            tensors = _tensors_in(reader, beside.name)
+            left[akin] = max(0, reader.left)
             if tensors:
                 return arrange(self.name, file.nbytes, [_span(one, file.nbytes) for one in tensors])
         return None
@@ -49,25 +53,30 @@ def _is_plain(name: str) -> bool:
     return name not in ("", ".", "..") and not set("/\\\0:") & set(name)
 
 
-def _models(beside: Beside) -> Iterator[RandomAccess]:
-    """Yield the models of the folder, in the order in which they are asked."""
+def _models(beside: Beside) -> Iterator[tuple[RandomAccess, bool]]:
+    """Yield the models of the folder, in the order in which they are asked, and whether the file is called after it."""
+    akin = functools.partial(_is_akin, beside.name)
     named = [name for name in beside.neighbours.names() if name.lower().endswith(_ENDINGS) and name != beside.name]
-    named.sort(key=lambda name: not beside.name.startswith(name[: name.lower().index(_ENDINGS[0])]))
+    named.sort(key=akin, reverse=True)
     for name in named[:MAX_DESCRIBING_FILES]:
         model = beside.neighbours.open(name)
         if model is not None:
             head = bytes(model.read_at(0, min(_HEAD_NBYTES, model.nbytes)))
             if OnnxFormat().sniff(head, model.nbytes):
-                yield model
+                yield model, akin(name)
 
 
-def _tensors_in(model: RandomAccess, location: str) -> list[ModelTensor]:
+def _is_akin(name: str, model: str) -> bool:
+    return name.startswith(model[: model.lower().index(_ENDINGS[0])])
+
+
+def _tensors_in(reader: WireReader, location: str) -> list[ModelTensor]:
     """Return the tensors of a model that lie in the file `location`; none where the model is malformed."""
     # A model that is malformed describes nothing: that it is malformed is said where it is added itself.
     with suppress(FormatError):
         return [
             one
-            for one in model_tensors(WireReader(model))
+            for one in model_tensors(reader)
             if one.external is not None and one.external.get("location") == location
         ]
     return []
