@@ -17,6 +17,7 @@ from lamella.core.dtypes import DTYPES
 from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.formats import write_zip
+from lamella.formats.base import Layout, TensorSpan
 from lamella.formats.file import BytesFile
 from lamella.formats.gguf.reader import GgufFormat
 from lamella.formats.safetensors.reader import SafetensorsFormat
@@ -263,6 +264,20 @@ def test_tensors_are_replaced_in_a_copy_of_a_template():
     specs = [spec("a", 3), spec("b", 5), spec("c", 7), spec("d", 0)]
     made = written(template(specs), [specs[3], specs[2], specs[0]])
     assert made == model(specs, {"b": 9}, note="kept")
+
+
+def test_an_empty_tensor_takes_nothing_back_from_the_one_that_lies_where_it_does():
+    specs = [spec("empty", 0), spec("b", 5), spec("none", 2, 0), spec("c", 7)]
+    for order in (specs, specs[::-1], [specs[1], specs[3], specs[2], specs[0]]):
+        assert written(template(specs), order) == model(specs, note="kept")
+
+
+def test_a_template_whose_tensors_lie_inside_each_other_is_refused():
+    specs = [spec("a", 4), spec("b", 2)]
+    file = BytesFile(bytes(16))
+    layout = Layout("npy", 16, (TensorSpan(specs[0], 0), TensorSpan(specs[1], 4)))
+    with pytest.raises(UsageError, match="inside another"):
+        written(TemplateWriter(file, layout), specs)
 
 
 @pytest.mark.parametrize(

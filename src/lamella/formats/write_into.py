@@ -43,7 +43,7 @@ class TemplateWriter:
             if own.spec != spec:
                 message = f"tensor {spec.name[:80]!r} is {_kind(spec)} and {_kind(own.spec)} in the template"
                 raise UsageError(message, kind="bad-argument", hint="--dtype casts; a shape has to be the same")
-        return sorted(specs, key=lambda spec: self._spans[spec.name].offset)
+        return sorted(specs, key=lambda spec: (self._spans[spec.name].offset, spec.nbytes > 0))
 
     def write(self, specs: Sequence[TensorSpec], contents: Contents, metadata: Mapping[str, str]) -> Pieces:
         """Yield the file."""
@@ -51,6 +51,9 @@ class TemplateWriter:
         at = 0
         for spec, pieces in zip(specs, contents, strict=True):
             span: TensorSpan = self._spans[spec.name]
+            if span.offset < at:
+                message = f"tensor {spec.name[:80]!r} lies inside another one of the template"
+                raise UsageError(message, kind="bad-argument", hint="take another template, or export without one")
             yield from self._own(at, span.offset)
             at = span.offset
             for piece in pieces:
