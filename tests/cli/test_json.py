@@ -43,14 +43,14 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "tensors": {"name", "dtype", "shape", "nbytes", "object", "stored_nbytes", "depth", "derived", "kind"},
     },
     "ls HEAD:model.safetensors": {
-        "": {"name", "files", "others", "tensors", "elements", "nbytes"},
+        "": {"name", "files", "others", "unread", "missing", "tensors", "elements", "nbytes"},
         "files": {"path", "format", "tensors", "metadata"},
         "tensors": {"name", "dtype", "shape", "elements", "nbytes", "file"},
     },
     "cat HEAD:model.safetensors layer.0.bias[0]": {"": {"name", "dtype", "shape", "values"}},
     "id model.safetensors HEAD:model.safetensors": {
         "": {"models"},
-        "models": {"name", "model_id", "tensors", "files"},
+        "models": {"name", "model_id", "tensors", "files", "unread", "missing"},
     },
     "ls-files": {"": {"files"}, "files": {"path", "format", "tensors", "nbytes", "model_id", "filled"}},
     "export HEAD:model.safetensors out.pt --dtype bf16": {

@@ -13,13 +13,20 @@ from lamella.core.ids import digest
 from lamella.formats.file import BytesFile
 from lamella.repo import weight_map
 from lamella.repo.checkin import identify_file
+from lamella.repo.loaded import LoadedModel
 from lamella.repo.model_files import model_at
 from lamella.repo.repository import Repository
 from lamella.repo.targets import opened_model
 from lamella.repo.weight_map import chosen_index, parse_weight_map
 from lamella.testing.models import LAYERS, model, network, spec, values
 from tests.e2e.workbench import Workbench
+from tests.formats.test_saved_model import graph, node, saved_model, tensor
+from tests.formats.wire import graph as onnx_graph
+from tests.formats.wire import model as onnx
+from tests.formats.wire import outside
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
+CHECKPOINT = sorted((GOLDEN / "tf_checkpoint" / "object").iterdir())
 INDEX = "model.safetensors.index.json"
 WHOLE = identify_file(BytesFile(network()), 1).model_id()
 
@@ -44,7 +51,8 @@ def bench(git_repository) -> Workbench:
     with bench.repository() as repository:
         assert repository.store
     bench.git("config", "filter.lamella.clean", "cat")
-    bench.write(".gitattributes", b"*.safetensors filter=lamella\n")
+    kept = ("*.safetensors", "*.onnx", "*.data*", "*.pb")
+    bench.write(".gitattributes", "".join(f"{one} filter=lamella\n" for one in kept).encode())
     bench.git("add", ".gitattributes")
     bench.git("commit", "--quiet", "--message", "start")
     return bench
@@ -115,6 +123,70 @@ def test_only_names_that_stand_for_different_tensors_get_the_path_before_them(be
         assert found_.spec("vae/m.safetensors/shape").shape == (4,)
         assert found_.manifest().rows[0].spec.name == "same"
         assert found_.others == ("index.json",)
+
+
+def graph_with(*names: str) -> bytes:
+    """Return a SavedModel whose graph has constants."""
+    return saved_model(graph(*(node(name, "Const", value=tensor(1, (4,), bytes(16))) for name in names)))
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("path", ["sm", "versions"])
+def test_a_saved_model_is_its_variables(bench, where, path):
+    folder = path if path == "sm" else f"{path}/1"
+    commit_all(bench, {f"{folder}/saved_model.pb": graph_with("constant"), f"{folder}/assets/words.txt": b"x"} | {
+        f"{folder}/variables/{file.name}": file.read_bytes() for file in CHECKPOINT
+    })  # fmt: skip
+    with found(bench, path, where) as one:
+        assert [file.format for file in one.files] == ["tf-checkpoint"]
+        assert any(name.endswith("saved_model.pb") for name in one.others)
+        assert "constant" not in one.names
+        assert one.unread == ()
+
+
+@EVERYWHERE
+def test_a_saved_model_without_variables_is_its_graph(bench, where):
+    commit_all(bench, {"sm/saved_model.pb": graph_with("constant")})
+    with found(bench, "sm", where) as one:
+        assert list(one.names) == ["constant"]
+
+
+@EVERYWHERE
+def test_folders_that_are_not_read_are_named(bench, where):
+    files = shards()
+    rest = {"onnx/m.safetensors": network(), "old/v1/m.safetensors": network(), "docs/x.txt": b"x"}
+    commit_all(bench, {f"a/{name}": content for name, content in {**rest, "m.safetensors": network()}.items()})
+    commit_all(bench, {f"b/{name}": content for name, content in {**rest, **files, INDEX: index(files)}.items()})
+    for path, unread in (("a", ("old/", "onnx/")), ("b", ("old/", "onnx/")), (f"b/{INDEX}", ()), ("a/old", ())):
+        with found(bench, path, where) as one:
+            assert (one.model_id(), one.unread) == (WHOLE, unread)
+
+
+def external(*locations: str) -> bytes:
+    return onnx(onnx_graph(*(outside(f"w{n}", "f32", (4,), {"location": at}) for n, at in enumerate(locations))))
+
+
+@EVERYWHERE
+def test_an_onnx_model_takes_along_the_files_that_it_names(bench, where):
+    commit_all(bench, {"m/a.onnx": external("a.data", "b.data"), "m/a.data": bytes(16), "m/b.data": b"1234" * 4})
+    commit_all(bench, {"m/other.onnx": external("other.data"), "m/other.data": bytes(16)})
+    with found(bench, "m/a.onnx", where) as one:
+        assert [file.path for file in one.files] == ["a.onnx", "a.data", "b.data"]
+        assert (sorted(one.names), one.missing) == (["w0", "w1"], ())
+        assert bytes(LoadedModel(one).read("w1")) == b"1234" * 4
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("location", ["gone.data", "x" * 256, "../m.safetensors", "sub/m.data", "notes.txt", "a.onnx"])
+def test_files_that_an_onnx_model_names_and_has_not_are_told(bench, where, location):
+    commit_all(bench, {"m/a.onnx": external("a.data", location), "m/a.data": bytes(16), "m/notes.txt": b"x"})
+    commit_all(bench, {"m.safetensors": network(), "m/sub/m.data": bytes(16)})
+    with found(bench, "m/a.onnx", where) as one:
+        assert (list(one.names), one.missing) == (["w0"], (location,))
+        assert one.find("w0")
+        for asked in (lambda: one.find("w1"), lambda: LoadedModel(one)):
+            with pytest.raises(NotFoundError, match="which is not there"):
+                asked()
 
 
 @EVERYWHERE

@@ -70,6 +70,14 @@ def warning(text: str) -> None:
     click.echo(f"warning: {printable(text)}", err=True)
 
 
+def incomplete(unread: Sequence[str], missing: Sequence[str]) -> None:
+    """Tell what of a folder, or of the files that a model names, is not in what is printed."""
+    if unread:
+        note(f"not read: {', '.join(unread[:8])}{f', {len(unread) - 8} more' if len(unread) > 8 else ''}")
+    for name in missing:
+        warning(f"{name[:80]}, which has tensors of the model, is missing")
+
+
 def _colour() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 

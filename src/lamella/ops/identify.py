@@ -11,12 +11,17 @@ from lamella.repo.model_files import Model
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The id of one model, which the same weights have in any container, and of how many tensors it is made."""
+    """The id of one model, which the same weights have in any container, and of how many tensors it is made.
+
+    `unread` are folders within it whose model files are no part of it, `missing` files that it names and has not.
+    """
 
     name: str
     model_id: str
     tensors: int
     files: tuple[str, ...]
+    unread: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def identify_model(model: Model, progress: Progress = SILENT) -> Identity:
@@ -24,4 +29,5 @@ def identify_model(model: Model, progress: Progress = SILENT) -> Identity:
     for file in model.files:
         if isinstance(file, DiskModelFile):
             file.progress = progress
-    return Identity(model.path, model.model_id(), len(model.names), tuple(file.path for file in model.files))
+    files = tuple(file.path for file in model.files)
+    return Identity(model.path, model.model_id(), len(model.names), files, model.unread, model.missing)

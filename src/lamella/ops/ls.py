@@ -36,12 +36,17 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class LsReport:
-    """A model: its files, the other files of the folder that it is, and the tensors that were asked for."""
+    """A model: its files, the other files of the folder that it is, and the tensors that were asked for.
+
+    `unread` are folders within it whose model files are no part of it, `missing` files that it names and has not.
+    """
 
     name: str
     files: tuple[ListedFile, ...]
     others: tuple[str, ...]
     tensors: tuple[ListedTensor, ...]
+    unread: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -73,7 +78,7 @@ def ls(model: Model, patterns: Sequence[str] = (), *, metadata: bool = True) -> 
         for name, (file, inner) in model.names.items()
         if not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
     )
-    return LsReport(model.path, files, model.others, tensors)
+    return LsReport(model.path, files, model.others, tensors, model.unread, model.missing)
 
 
 def _listed(name: str, spec: TensorSpec, file: str) -> ListedTensor:

@@ -24,9 +24,11 @@ class LoadedModel(Mapping[str, "numpy.ndarray[Any, Any]"]):
     As a mapping it gives NumPy arrays, each read when it is looked up; `read` gives raw bytes of any range. What comes
     from the store is verified; of a file on disk the bytes are what it holds at that moment, and ConflictError
     (file-changed) is raised where it is no longer the file that was opened. A file of no known format has no tensors.
+    A model of which a file is missing is not loaded: NotFoundError (path-unknown) is raised.
     """
 
     def __init__(self, model: Model, owned: ExitStack | None = None) -> None:
+        model.check_whole()
         self._model = model
         self._owned = owned
         self.label = model.path

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from lamella.core.errors import FormatError, NotFoundError
+from lamella.core.errors import BackendError, FormatError, NotFoundError, UsageError
 from lamella.core.fsio import translated
 from lamella.core.ids import digest
 from lamella.core.limits import MAX_FOLDER_ENTRIES, MAX_WEIGHT_MAP_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.repo.manifest import OPAQUE, PREFIX, Manifest, Row, is_manifest, naming, parse_manifest
 from lamella.repo.model_file import ModelFile, StoredModelFile, look_at
+from lamella.repo.model_parts import (
+    DATA_FORMAT,
+    GRAPH_FORMAT,
+    VARIABLES,
+    VARIABLES_FORMAT,
+    external_files,
+    is_plain,
+)
 from lamella.repo.objects import ObjectReader, list_tree, tracked
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.weight_map import SUFFIX, check_shards, chosen_index, parse_weight_map
@@ -29,6 +37,9 @@ SEVERAL = "several-files"
 class Model:
     """One model, called `path`: its files, and `others`, the rest of the folder that it is.
 
+    `unread` are folders within it, each with a slash, whose model files are no part of it. `missing` are files that it
+    names and that are not there: their tensors are not among its own.
+
     `names` are its tensors: where each is and what it is called there. A name that two files have for different tensors
     gets the file's path before it.
     """
@@ -37,6 +48,8 @@ class Model:
     files: tuple[ModelFile, ...]
     others: tuple[str, ...]
     names: Mapping[str, tuple[ModelFile, str]]
+    unread: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def spec(self, name: str) -> TensorSpec:
         """Return a tensor's spec under the name that it has in this model; raise NotFoundError (tensor-unknown)."""
@@ -48,9 +61,19 @@ class Model:
         try:
             return self.names[name]
         except KeyError:
+            self.check_whole()
             raise NotFoundError(
                 f"{self.path} has no tensor {name!r}", kind="tensor-unknown", hint="`lamella ls` lists the tensors"
             ) from None
+
+    def check_whole(self) -> None:
+        """Raise NotFoundError (path-unknown) where a file that belongs to the model is missing."""
+        if self.missing:
+            raise NotFoundError(
+                f"{self.path} has tensors in {self.missing[0][:80]!r}, which is not there",
+                kind="path-unknown",
+                hint="put the file beside the model under this name, or add it as the model was added",
+            )
 
     @cached_property
     def tensors(self) -> Mapping[str, tuple[Manifest, Row]]:
@@ -110,7 +133,12 @@ def model_at(repository: Repository, revision: str, path: str) -> Model:
     with repository.reader() as reader:
         manifest = manifest_at(reader, f"{revision or ':0'}:{path}") if path else None
         if manifest is not None:
-            return joined(label, [StoredModelFile(os.path.basename(path), manifest, store)], ())
+
+            def look(name: str) -> ModelFile | None:
+                beside = manifest_at(reader, f"{revision or ':0'}:{os.path.join(os.path.dirname(path), name)}")
+                return None if beside is None else StoredModelFile(name, beside, store)
+
+            return _with_data(label, StoredModelFile(os.path.basename(path), manifest, store), look)
         folder = os.path.dirname(path) if path.endswith(SUFFIX) else path.rstrip("/")
         found = _listed(repository, revision, folder)
         if not found:
@@ -206,29 +234,86 @@ def model_on_disk(where: Path, label: str, store: Callable[[], ObjectStore], thr
         return _model_in(_DiskFolder(where.parent, store, threads), label, where.name)
     if where.is_dir():
         return _model_in(_DiskFolder(where, store, threads), label, "")
-    return joined(label, [look_at(where.name, where, store, threads)], ())
+    folder = _DiskFolder(where.parent, store, threads)
+
+    def look(name: str) -> ModelFile | None:
+        try:
+            return folder.look(name)
+        except (NotFoundError, UsageError, BackendError):
+            return None  # what cannot be opened is told as missing
+
+    return _with_data(label, look_at(where.name, where, store, threads), look)
+
+
+def _with_data(label: str, file: ModelFile, look: Callable[[str], ModelFile | None]) -> Model:
+    """Return the model that one file is, together with the files that an ONNX model says its tensors are in."""
+    files, missing = [file], []
+    for location in external_files(file):
+        found = look(location) if is_plain(location) else None
+        if found is not None and found.format == DATA_FORMAT:
+            files.append(found)
+        else:
+            missing.append(location)
+    return replace(joined(label, files, ()), missing=tuple(missing))
 
 
 def _model_in(folder: _CommittedFolder | _DiskFolder, label: str, index: str) -> Model:
-    """Return the model in a folder: what its index names, else its model files, else those of its subfolders."""
+    """Return the model in a folder: what its index names, else its model files, else those of its subfolders.
+
+    Where the graph of a SavedModel is among them, its variables come in its place.
+    """
     paths = folder.paths()
     direct = [path for path in paths if "/" not in path]
     chosen = index or chosen_index(direct)
-    if chosen is not None:
-        return _sharded(folder, label, chosen, direct)
     nested = [path for path in paths if "/" in path]
+    if chosen is not None:
+        found = _sharded(folder, label, chosen, direct)
+        return found if index else replace(found, unread=_unread(folder, nested))
     for candidates, rest in ((direct, nested), (nested, direct)):
-        looked = {path: folder.look(path) for path in candidates[:MAX_FOLDER_ENTRIES]}
-        files = [file for file in looked.values() if file is not None and file.format != OPAQUE]
+        looked = (folder.look(path) for path in candidates[:MAX_FOLDER_ENTRIES])
+        files = [file for file in looked if file is not None and file.format != OPAQUE]
         if files:
+            files, others = _with_variables(folder, files, candidates, rest)
+            if candidates is nested:
+                return joined(label, files, sorted(others + rest))
             taken = {file.path for file in files}
-            others = [path for path in candidates if path not in taken]
-            return joined(label, files, others if candidates is direct else sorted(others + rest))
+            return replace(joined(label, files, others), unread=_unread(folder, nested, taken))
     raise NotFoundError(
         f"there is no model in {label}",
         kind="path-unknown",
         hint="`lamella ls-files` lists the model files that lamella keeps",
     )
+
+
+def _with_variables(
+    folder: _CommittedFolder | _DiskFolder, files: list[ModelFile], candidates: Sequence[str], rest: Sequence[str]
+) -> tuple[list[ModelFile], list[str]]:
+    """Return the files with the variables of a SavedModel in place of its graph, and the other `candidates`."""
+    found = {file.path: file for file in files}
+    for graph in [file for file in files if file.format == GRAPH_FORMAT]:
+        below = os.path.join(os.path.dirname(graph.path), VARIABLES)
+        names = [path for path in (*candidates, *rest) if os.path.dirname(path) == below]
+        looked = (found.get(path) or folder.look(path) for path in names[:MAX_FOLDER_ENTRIES])
+        variables = [file for file in looked if file is not None and file.format == VARIABLES_FORMAT]
+        if variables:
+            del found[graph.path]
+            found |= {file.path: file for file in variables}
+    return list(found.values()), [path for path in candidates if path not in found]
+
+
+def _unread(
+    folder: _CommittedFolder | _DiskFolder, nested: Sequence[str], taken: Container[str] = ()
+) -> tuple[str, ...]:
+    """Return the folders directly within that have model files, save where these are `taken`."""
+    found: dict[str, None] = {}
+    for path in nested[:MAX_FOLDER_ENTRIES]:
+        name = path.partition("/")[0] + "/"
+        if name not in found and path not in taken:
+            file = folder.look(path)
+            if file is not None and file.format != OPAQUE:
+                found[name] = None
+                file.close()
+    return tuple(found)
 
 
 def _sharded(folder: _CommittedFolder | _DiskFolder, label: str, index: str, direct: Sequence[str]) -> Model:

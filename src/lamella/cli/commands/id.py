@@ -27,4 +27,5 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
         render.emit_json("id", {"models": found})
         return
     for identity in found:
+        render.incomplete(identity.unread, identity.missing)
         render.line(identity.model_id if len(found) == 1 else f"{identity.model_id}  {identity.name}")

@@ -36,7 +36,8 @@ def command(
         report = ls(model, patterns, metadata=metadata or as_json)
     if as_json:
         totals = {"elements": report.elements, "nbytes": report.nbytes}
-        fields = {"name": report.name, "files": report.files, "others": report.others, "tensors": report.tensors}
+        around = {"others": report.others, "unread": report.unread, "missing": report.missing}
+        fields = {"name": report.name, "files": report.files, **around, "tensors": report.tensors}
         render.emit_json("ls", {**fields, **totals})
         return
     _heading(report)
@@ -66,6 +67,7 @@ def _heading(report: LsReport) -> None:
         more = len(report.others) - _SHOWN_OTHERS
         shown = [*report.others[:_SHOWN_OTHERS], *([f"{more} more"] if more > 0 else [])]
         render.line(f"beside them: {', '.join(shown)}")
+    render.incomplete(report.unread, report.missing)
 
 
 def _metadata(report: LsReport) -> None:

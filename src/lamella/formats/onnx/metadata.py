@@ -11,6 +11,9 @@ from lamella.formats.protobuf import RUN, VARINT, Field, WireReader, malformed, 
 
 _TEXTS = {2: "producer_name", 3: "producer_version", 4: "domain", 6: "doc_string"}
 _NUMBERS = {1: "ir_version", 5: "model_version"}
+EXTERNAL = "external."
+"""What stands before the location of tensors that lie in another file."""
+
 _TYPE_DEPTH = 8
 _KEY_NBYTES = 256
 _DIMENSIONS = 64
@@ -40,7 +43,7 @@ def model_metadata(reader: WireReader) -> dict[str, str]:
             _count(counts, reader, field, 0, nodes=7)
     for tensor in model_tensors(reader):
         if tensor.external is not None:
-            _count_one(counts, "external." + tensor.external.get("location", "")[:_KEY_NBYTES])
+            _count_one(counts, EXTERNAL + tensor.external.get("location", "")[:_KEY_NBYTES])
     _add(found, *((name, str(number)) for name, number in sorted(counts.items())))
     return {key: text for key, text in found.items() if text}
 
