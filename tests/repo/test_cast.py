@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import math
+from fractions import Fraction
 
 import numpy
 import pytest
@@ -50,6 +53,68 @@ def test_widening_loses_nothing(source, target):
     after, loss = run(every, source, target)
     assert (loss.changed, loss.max_absolute, loss.overflows, loss.nans) == (0, 0, 0, 2)
     assert numpy.array_equal(after.astype("f8"), every, equal_nan=True)
+
+
+NARROW = ("f16", "bf16", "f8_e4m3", "f8_e5m2", "f8_e4m3fnuz", "f8_e5m2fnuz")
+
+
+@functools.cache
+def magnitudes(target: str) -> list[Fraction]:
+    """Return the numbers of a dtype from 0 on, the index of each being its bits, and the one that would be next."""
+    dtype = numpy_dtype(target)
+    bits = numpy.arange(1 << (8 * dtype.itemsize - 1), dtype=f"u{dtype.itemsize}")
+    with numpy.errstate(invalid="ignore"):
+        every = bits.view(dtype).astype("f8")
+    finite = [Fraction(one) for one in every[numpy.isfinite(every)].tolist()]
+    return [*finite, 2 * finite[-1] - finite[-2]]
+
+
+def nearest(number: Fraction, target: str) -> Fraction | None:
+    """Return what is nearest, ties to even; None where that is no number any more."""
+    found = magnitudes(target)
+    below = bisect.bisect_right(found, abs(number)) - 1
+    if below == len(found) - 1:
+        return None
+    low, high = abs(number) - found[below], found[below + 1] - abs(number)
+    index = below + (low > high or (low == high and below % 2 == 1))
+    return None if index == len(found) - 1 else found[index] * (-1 if number < 0 else 1)
+
+
+@st.composite
+def near_ties(draw, target: str) -> Fraction:
+    """Draw what lies at a number of the dtype, or in the middle between two, or a little beside."""
+    found = magnitudes(target)
+    index = draw(st.integers(0, len(found) - 2))
+    middle = found[index] + (found[index + 1] - found[index]) * draw(st.sampled_from([0, Fraction(1, 2), 1]))
+    return (middle * (1 + draw(st.sampled_from([-1, 0, 1])) * Fraction(1, 1 << 40))) * draw(st.sampled_from([1, -1]))
+
+
+@given(st.data(), st.sampled_from(NARROW))
+def test_f64_is_rounded_once(data, target):
+    some = st.one_of(near_ties(target).map(float), st.floats(allow_nan=False, allow_infinity=False))
+    numbers = data.draw(st.lists(some, max_size=30))
+    after, _ = run(numpy.array(numbers, "f8"), "f64", target)
+    for number, made in zip(numbers, after.astype("f8").tolist(), strict=True):
+        assert (Fraction(made) if math.isfinite(made) else None) == nearest(Fraction(number), target)
+
+
+@given(st.data(), st.sampled_from(["i32", "u32", "i64", "u64"]), st.sampled_from(NARROW))
+def test_integers_are_rounded_once(data, source, target):
+    info = numpy.iinfo(numpy_dtype(source))
+    some = st.one_of(near_ties(target).map(int), st.integers(info.min, info.max))
+    numbers = [max(info.min, min(info.max, one)) for one in data.draw(st.lists(some, max_size=30))]
+    after, _ = run(numpy.array(numbers, numpy_dtype(source)), source, target)
+    for number, made in zip(numbers, after.astype("f8").tolist(), strict=True):
+        assert (Fraction(made) if math.isfinite(made) else None) == nearest(Fraction(number), target)
+
+
+def test_what_would_be_rounded_twice():
+    assert run(numpy.array([1 + 2**-8 + 2**-40, math.inf, -math.inf]), "f64", "bf16")[0].tolist() == [
+        *(1.0078125, math.inf, -math.inf)
+    ]
+    assert run(numpy.array([1 + 2**-4 + 2**-30]), "f64", "f8_e4m3")[0].tolist() == [1.125]
+    for source in ("i32", "i64", "u32", "u64"):
+        assert run(numpy.array([2**24 + 2**16 + 1]), source, "bf16")[0].astype("f8").tolist() == [16908288]
 
 
 def test_integers_that_become_floats_are_measured():

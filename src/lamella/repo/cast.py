@@ -23,6 +23,8 @@ FLOATS = ("f16", "bf16", "f32", "f64")
 _SMALL_FLOATS = ("f8_e4m3", "f8_e5m2", "f8_e4m3fnuz", "f8_e5m2fnuz")
 _INTEGERS = ("bool", "u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64")
 _COMPLEX = ("c64", "c128")
+_WIDER = ("f64", "i32", "u32", "i64", "u64")
+"""What f32 does not hold exactly."""
 
 _BLOCK_NBYTES = 1 << 17
 """What is cast at once, with all that is counted of it, stays in the cache; whole items of any dtype."""
@@ -72,17 +74,36 @@ def cast(pieces: Iterator[Buffer], spec: TensorSpec, target: DType, loss: Loss) 
 
     before, after = numpy_dtype(spec.dtype.name), numpy_dtype(target.name)
     integers = spec.dtype.name in _INTEGERS and target.name in _INTEGERS
+    # ml_dtypes goes to its floats by way of f32, and what is rounded to the nearest twice may not be the nearest.
+    twice = target.name in ("bf16", *_SMALL_FLOATS) and spec.dtype.name in _WIDER
     loss.tensors += 1
     for piece in _blocks(pieces, spec.dtype.bits // 8):
         old = numpy.frombuffer(piece, before)
         with numpy.errstate(all="ignore"):
-            new = old.astype(after)
+            new = (_odd_f32(old) if twice else old).astype(after)
         if integers:
             _check_fits(spec, target, old, new)
         else:
             _count(loss, old, new)
         loss.elements += old.size
         yield new.view(numpy.uint8).data
+
+
+def _odd_f32(old: Array) -> Array:
+    """Return numbers in f32, what it cannot hold rounded to odd: then rounding once more gives the nearest."""
+    import numpy
+
+    if old.dtype.kind in "iu":
+        size = abs(old).astype("u8")
+        cut = size >> numpy.uint64(11) | ((size & numpy.uint64(0x7FF)) != 0)
+        exact = numpy.where(size >> numpy.uint64(53), cut * 2048.0, size.astype("f8"))
+        old = numpy.where(old < 0, -exact, exact)
+    near = old.astype("<f4")
+    bits = near.view("<u4")
+    inexact = (near != old) & ~numpy.isnan(old)
+    bits -= inexact & (abs(near) > abs(old))
+    bits |= inexact
+    return near
 
 
 def _blocks(pieces: Iterator[Buffer], item_nbytes: int) -> Iterator[Buffer]:
