@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import pytest
 
 from lamella.core.errors import BackendError, UsageError
 from lamella.ops.diff import diff
 from lamella.ops.status import status
+from lamella.repo.targets import opened_model
 from lamella.testing.models import network
 from tests.e2e.workbench import Workbench
 
@@ -75,3 +77,32 @@ def test_a_file_is_compared_with_a_model_file_only(bench, repository, named):
     with pytest.raises(UsageError) as caught:
         diff(repository, named)
     assert caught.value.kind == "bad-argument"
+
+
+def large_header(name: str, tokens: int = 100_000) -> bytes:
+    """A GGUF file whose header is so long that it is kept as a part."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    def entry(key: str, value: str) -> bytes:
+        return text(key) + struct.pack("<I", 8) + text(value)
+
+    words = struct.pack("<IIQ", 9, 8, tokens) + b"".join(text(f"token{number:07}") for number in range(tokens))
+    tokenizer = text("tokenizer.ggml.tokens") + words
+    header = b"GGUF" + struct.pack("<IQQ", 3, 1, 3) + entry("general.architecture", "llama")
+    header += entry("general.name", name) + tokenizer
+    header += text("w") + struct.pack("<IQIQ", 1, 64, 0, 0)
+    return header + bytes(-len(header) % 32) + bytes(256)
+
+
+def test_metadata_of_a_header_that_is_a_part_are_read_and_compared(bench, repository):
+    bench.write(".gitattributes", b"*.gguf filter=lamella\n")
+    bench.commit("m.gguf", large_header("first"))
+    bench.commit("m.gguf", large_header("other"))
+    with opened_model("HEAD:m.gguf", bench.root) as model:
+        assert any(row.part for row in model.files[0].manifest.rows)
+        assert model.files[0].metadata()["general.name"] == "other"
+    for sides in (["HEAD~", "HEAD"], ["HEAD~:m.gguf", "HEAD:m.gguf"], ["HEAD~"]):
+        (change,) = diff(repository, sides).files
+        assert [(one.key, one.before, one.after) for one in change.metadata] == [("general.name", "first", "other")]

@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from lamella.core.errors import LamellaError, NotFoundError, UsageError
+from lamella.core.ids import ObjectId
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.changes import FileChange, MetadataChange, compare, compare_metadata
 from lamella.ops.repackaged import Repackaged, find_repackaged
@@ -93,9 +94,9 @@ def diff_models(before: Model, after: Model) -> DiffReport:
 def _metadata(
     repository: Repository, path: str, sides: Sequence[Manifest | None], *, in_worktree: bool
 ) -> tuple[MetadataChange, ...]:
-    """Return what changed beside the tensors: nothing where the skeletons are alike, or one cannot be read here."""
+    """Return what changed beside the tensors: nothing where all else is alike, or a side cannot be read here."""
     before, after = sides
-    if before is None or after is None or before.format != after.format or before.skeleton == after.skeleton:
+    if before is None or after is None or before.format != after.format or _beside(before) == _beside(after):
         return ()
     store = repository.existing_store
     earlier, later = stored_metadata(store, before), None
@@ -105,6 +106,11 @@ def _metadata(
     elif earlier is not None:
         later = stored_metadata(store, after)
     return () if earlier is None or later is None else compare_metadata(earlier, later)
+
+
+def _beside(manifest: Manifest) -> tuple[ObjectId | None, list[ObjectId]]:
+    """Return the objects that hold all of a file that is no tensor."""
+    return manifest.skeleton, [row.object for row in manifest.rows if row.part]
 
 
 def _names_model(reader: ObjectReader, revision: str) -> bool:

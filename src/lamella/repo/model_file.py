@@ -137,7 +137,7 @@ class StoredModelFile:
 
 def stored_metadata(store: Callable[[], ObjectStore], manifest: Manifest) -> Mapping[str, str] | None:
     """Return what a stored file says beside its tensors, None where that is not at hand or no longer readable."""
-    if manifest.format == OPAQUE or manifest.skeleton is None:
+    if manifest.format == OPAQUE:
         return {}
     try:
         opened = store()
