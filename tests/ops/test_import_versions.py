@@ -211,6 +211,12 @@ def test_runs_are_commits_in_the_order_in_which_they_were_started(bench, tmp_pat
     assert_at_rest(bench)
 
 
+def test_a_user_that_is_a_list_is_nobody(tmp_path):
+    mlflow_run(tmp_path, RUN, 1, b"x", user_id="\n- a")
+    (tmp_path / RUN / "tags" / "mlflow.user").unlink()
+    assert [version.author for version in mlflow_versions(tmp_path)] == [None]
+
+
 def test_deleted_and_unreadable_runs_are_passed_over(tmp_path):
     root = tmp_path / "mlruns"
     assert not is_mlflow(tmp_path)

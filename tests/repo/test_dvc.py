@@ -70,6 +70,11 @@ def test_a_malformed_file_is_refused(text):
         read_dvc_file("x.dvc", text)
 
 
+def test_a_path_in_a_lock_that_is_none_is_refused():
+    with pytest.raises(FormatError, match="has no path"):
+        read_dvc_lock("dvc.lock", f"train:\n  outs:\n  - path:\n    - a\n    md5: {MD5}\n".encode(), None)
+
+
 def test_a_lock_names_what_stages_made_save_what_git_keeps():
     lock = b"schema: '2.0'\nstages:\n  train:\n    cmd: x\n    outs:\n"
     lock += b"".join(f"    - path: {name}\n      md5: {MD5}\n".encode() for name in ("m.pt", "scores.json"))
@@ -128,6 +133,7 @@ def test_a_folder_is_the_files_that_its_list_names(cache):
     [
         *("{}", "[1]", "x", "[" * 100_000, '[{"md5": "x", "relpath": "a"}]'),
         json.dumps([{"md5": f"{MD5}.dir", "relpath": "a"}]),
+        json.dumps([{"md5": MD5, "relpath": "\ud800"}]),
         *(json.dumps([{"md5": MD5, "relpath": path}]) for path in ("../a", "/a", "a/../../b", "", ".git/x", "..")),
     ],
 )  # fmt: skip

@@ -63,6 +63,7 @@ def test_short_documents(text, node):
     "text",
     [
         *(b"a: !!python/object:os.system x", b"a: &b 1", b"a: *b", b"<<: x", b"a: {b: c}", b"a: [b]", b"a: 'x"),
+        *(b'a: "\\ud800"', b'"\\udc80": a'),
         *(b'a: "\\q"', b"a: 1\na: 2", b"a: 1\nb", b"\ta: 1", b"a:\n    b: 1\n  c: 2", b"\xff", b"a: 1\n--- \nb: 2"),
         b"- " * 100 + b"x",
         b"\n".join(b" " * depth + b"a:" for depth in range(100)),
@@ -83,5 +84,5 @@ def test_nothing_else_escapes(text):
 def test_a_long_document_takes_time_in_proportion():
     assert len(parse_yaml(b"- a: 1\n" * 100_000)) == 100_000
     with pytest.raises(FormatError):
-        parse_yaml(b"a" * (17 << 20))
+        parse_yaml(b"a" * (2 << 20))
     assert parse_yaml(b"a" + b" " * 1_000_000 + b"b: c")

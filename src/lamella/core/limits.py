@@ -156,6 +156,12 @@ MAX_FLATBUFFER_READS = 1_000_000
 """Tables, vectors and strings that are read of one FlatBuffer, in which all may point to the same ones; a tensor takes
 some ten."""
 
+MAX_YAML_NBYTES = 1 * MIB
+"""A small file that a program wrote; a pipeline of a thousand stages takes some hundred KiB."""
+
+MAX_LOGGED_NBYTES = 16 * MIB
+"""What a run logged of one kind; a million values of one metric do not fit."""
+
 MAX_SHARDS = 500
 """Files that one export writes; all are open until all are whole, and systems stop at 1,024."""
 

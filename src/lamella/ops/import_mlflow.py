@@ -11,9 +11,10 @@ from typing import Any
 
 from lamella.core import fsio
 from lamella.core.errors import FormatError, UsageError
+from lamella.core.limits import MAX_LOGGED_NBYTES
 from lamella.ops.import_folder import files_below
 from lamella.ops.import_versions import Version
-from lamella.repo.plainyaml import MAX_NBYTES, parse_yaml
+from lamella.repo.plainyaml import parse_yaml
 
 _META = "meta.yaml"
 _RUNS = ".lamella/runs"
@@ -81,6 +82,7 @@ def _version(run: Path, meta: dict[str, Any]) -> tuple[tuple[int, str], Version]
     artifacts = run / "artifacts"
     files = tuple(files_below(artifacts)) if artifacts.is_dir() and not artifacts.is_symlink() else ()
     author = tags.get("mlflow.user") or meta.get("user_id")
+    author = author if isinstance(author, str) else None
     return (started, name), Version(message, (ended or started) // 1000, artifacts, files, texts, author)
 
 
@@ -95,7 +97,7 @@ def _milliseconds(value: object) -> int:
 
 def _content(file: Path) -> bytes:
     with fsio.translated(file, reading=True):
-        if file.stat().st_size > MAX_NBYTES:
+        if file.stat().st_size > MAX_LOGGED_NBYTES:
             raise FormatError(f"{file} is too long for what it should be", kind="header-malformed")
         return file.read_bytes()
 

@@ -28,6 +28,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,18}")
 _MAX_LISTING_NBYTES = 256 << 20
 _FOLDER = ".dir"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read_dvc_lock(path: str, lock: bytes, pipeline: bytes | None) -> list[Output
         folder = posixpath.join(posixpath.dirname(path), str(about.get("wdir") or ""))
         kept_by_git = set(_kept_by_git(about))
         items = _items(_mapping(stage or {}).get("outs"))
-        found += [_output(folder, item) for item in items if item.get("path") not in kept_by_git]
+        found += [_output(folder, item) for item in items if _path(item) not in kept_by_git]
     return found
 
 
@@ -96,10 +97,17 @@ def _items(node: Node) -> list[dict[str, Node]]:
     return [_mapping(item) for item in node or []]
 
 
+def _path(item: dict[str, Node]) -> str:
+    path = item.get("path")
+    if not isinstance(path, str):
+        raise _malformed("an output has no path")
+    return path
+
+
 def _output(folder: str, item: dict[str, Node]) -> Output:
-    path, md5, size = item.get("path"), item.get("md5"), item.get("size")
-    if not isinstance(path, str) or not isinstance(md5, str) or not _MD5.fullmatch(md5):
-        raise _malformed("an output has no path or no MD5")
+    path, md5, size = _path(item), item.get("md5"), item.get("size")
+    if not isinstance(md5, str) or not _MD5.fullmatch(md5):
+        raise _malformed("an output has no MD5")
     if item.get("hash") not in (None, "md5"):
         raise _malformed(f"it has digests by {str(item['hash'])[:20]!r}")
     if size is not None and not (isinstance(size, str) and _LENGTH.fullmatch(size) and int(size) <= MAX_TENSOR_NBYTES):
@@ -179,6 +187,8 @@ def _listed(folder: str, data: bytes) -> Iterator[Output]:
         md5, path = (item.get("md5"), item.get("relpath")) if isinstance(item, dict) else (None, None)
         if not isinstance(md5, str) or not _MD5.fullmatch(md5) or md5.endswith(_FOLDER) or not isinstance(path, str):
             raise _malformed("a list of files names something else")
+        if _SURROGATE.search(path):
+            raise _malformed("a list of files has a path that is no text")
         whole = _inside(posixpath.join(folder, path))
         if not whole.startswith(f"{folder}/"):
             raise _malformed("a path leaves its folder")

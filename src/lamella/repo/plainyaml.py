@@ -11,14 +11,15 @@ import re
 from typing import TypeAlias
 
 from lamella.core.errors import FormatError
+from lamella.core.limits import MAX_YAML_NBYTES
 
 Node: TypeAlias = "str | list[Node] | dict[str, Node] | None"
 
-MAX_NBYTES = 16 << 20
 _DEEPEST = 32
 _QUOTED_KEY = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*') *:(?: +|$)""")
 _NO_KEY = ("[", "]", "{", "}", "&", "*", "!", "|", ">", "%", "@", "`", ",", "#", "?", "- ")
 _BLOCK = re.compile(r"[|>][0-9+-]{0,2}(\s+#.*)?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NULL = ("", "~", "null", "Null", "NULL")
 
 
@@ -27,7 +28,7 @@ def parse_yaml(data: bytes) -> Node:
 
     Takes time and memory in proportion to the document.
     """
-    if len(data) > MAX_NBYTES:
+    if len(data) > MAX_YAML_NBYTES:
         raise _malformed(0, "it is too long")
     try:
         text = data.decode()
@@ -150,9 +151,10 @@ def _plain(number: int, text: str) -> str | None:
     if text.startswith('"'):
         match = re.fullmatch(r'("(?:[^"\\]|\\.)*")(\s+#.*)?', text)
         try:
-            return str(json.loads(match[1])) if match else _refuse(number, "the quotes do not match")
+            quoted = str(json.loads(match[1])) if match else _refuse(number, "the quotes do not match")
         except ValueError:
             return _refuse(number, "the quoted text is malformed")
+        return _refuse(number, "half a character is no text") if _SURROGATE.search(quoted) else quoted
     text = re.split(r"\s#", text, maxsplit=1)[0].rstrip()
     if text.startswith(("&", "*", "!", "{", "[", "@", "`", "%", "|", ">")):
         return _refuse(number, "only plain and quoted text is read")
