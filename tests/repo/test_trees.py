@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lamella.core.errors import BackendError, NotFoundError
+from lamella.core.errors import BackendError, NotFoundError, UsageError
 from lamella.core.limits import MAX_FOLDER_DEPTH
+from lamella.repo import trees
 from lamella.repo.git import GitOid
 from lamella.repo.gitpack import ObjectWriter
 from lamella.repo.trees import File, Scanner, changed_tree, entries_of, find
@@ -104,6 +105,27 @@ def test_folders_that_nest_without_an_end_are_told(writer):
         tree = writer.add("tree", b"40000 d\0" + bytes.fromhex(tree))
     with pytest.raises(BackendError, match="too deeply"):
         Scanner(writer, lambda file: True).files(tree)
+
+
+def test_few_trees_that_stand_for_many_files_are_refused(writer, monkeypatch):
+    tree = writer.add("tree", b"100644 a\0" + bytes.fromhex(writer.add("blob", b"1")))
+    for _ in range(7):
+        tree = writer.add("tree", b"".join(b"40000 %d\0" % n + bytes.fromhex(tree) for n in range(10)))
+    monkeypatch.setattr(trees, "MAX_COMMIT_FILES", 20_000)
+    looked = []
+    with pytest.raises(UsageError, match="more than 20000 files"):
+        Scanner(writer, lambda file: bool(looked.append(file))).files(tree)
+    assert len(looked) < 20_000
+
+
+def test_files_that_are_remembered_count_again(git_repository, writer, monkeypatch):
+    tree = tree_of_commit(git_repository, {"a/b": b"1", "a/c": b"2", "d": b"3"})
+    more = tree_of_commit(git_repository, {"a/b": b"1", "a/c": b"2", "d": b"3", "e": b"4"})
+    monkeypatch.setattr(trees, "MAX_COMMIT_FILES", 4)
+    scanner = Scanner(writer, lambda file: True)
+    assert len(scanner.files(tree)) == len(scanner.files(tree)) == 3
+    with pytest.raises(UsageError):
+        scanner.files(more)
 
 
 def test_a_link_is_no_regular_file():

@@ -156,6 +156,10 @@ MAX_FLATBUFFER_READS = 1_000_000
 """Tables, vectors and strings that are read of one FlatBuffer, in which all may point to the same ones; a tensor takes
 some ten."""
 
+MAX_COMMIT_FILES = 2_000_000
+"""Files and folders of one commit of a history that is taken over: few trees that name each other can stand for any
+number."""
+
 MAX_YAML_NBYTES = 1 * MIB
 """A small file that a program wrote; a pipeline of a thousand stages takes some hundred KiB."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lamella.core.limits import MAX_FOLDER_DEPTH
+from lamella.core.errors import UsageError
+from lamella.core.limits import MAX_COMMIT_FILES, MAX_FOLDER_DEPTH
 from lamella.repo.git import GitOid
 from lamella.repo.gitfaults import damaged
 from lamella.repo.gitpack import ObjectWriter
@@ -107,23 +108,42 @@ class Scanner:
     def __init__(self, writer: ObjectWriter, wanted: Callable[[File], bool]) -> None:
         self._writer = writer
         self._wanted = wanted
-        self._known: dict[tuple[bytes, GitOid], tuple[File, ...]] = {}
+        self._known: dict[tuple[bytes, GitOid], tuple[tuple[File, ...], int]] = {}
+        self._left = 0
 
-    def files(self, tree: GitOid, prefix: bytes = b"") -> tuple[File, ...]:
-        """Return the wanted files of `tree`, whose own path ends with a slash."""
-        found = self._known.get((prefix, tree))
-        if found is None:
-            found = tuple(self._look(tree, prefix))
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[prefix, tree] = found
+    def files(self, tree: GitOid) -> tuple[File, ...]:
+        """Return the wanted files of `tree`.
+
+        Raises BackendError (git-failed) for damaged trees, and UsageError (bad-argument) for too many files.
+        """
+        self._left = MAX_COMMIT_FILES
+        return self._below(tree, b"")
+
+    def _below(self, tree: GitOid, prefix: bytes) -> tuple[File, ...]:
+        """Return the wanted files of a folder, whose own path ends with a slash."""
+        before = self._left
+        if (prefix, tree) in self._known:
+            found, count = self._known[prefix, tree]
+            self._take(count)
+            return found
+        found = tuple(self._look(tree, prefix))
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[prefix, tree] = found, before - self._left
         return found
 
     def _look(self, tree: GitOid, prefix: bytes) -> Iterator[File]:
         if prefix.count(b"/") > MAX_FOLDER_DEPTH:
             raise damaged(f"folders nest too deeply below {prefix[:40]!r}")
         for name, (mode, oid) in entries_of(self._writer, tree).items():
+            self._take(1)
             if is_folder(mode):
-                yield from self.files(oid, prefix + name + b"/")
+                yield from self._below(oid, prefix + name + b"/")
             elif self._wanted(file := File(prefix + name, mode, oid)):
                 yield file
+
+    def _take(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            hint = "leave out the branches and tags that have it"
+            raise UsageError(f"a commit has more than {MAX_COMMIT_FILES} files", kind="bad-argument", hint=hint)
