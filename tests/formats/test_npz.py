@@ -96,6 +96,8 @@ def test_other_archives_are_not_claimed(first):
         ("span-out-of-file", archive({"x.npy": array_file(np.arange(3))[:-1]})),
         ("header-malformed", archive({"x.npy": array_file(np.arange(3)).replace(b"\1\0v", b"\4\0v")})),
         ("header-malformed", saved(**ARRAYS)[:-1]),
+        ("header-malformed", archive({"x\n\x1b[31my.npy": array_file(np.arange(3))})),
+        ("header-malformed", archive({"x" * 8185 + ".npy": array_file(np.arange(3))})),
         ("file-truncated", archive({"x.npy": array_file(np.arange(3))[:40]})),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

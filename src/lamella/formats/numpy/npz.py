@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from lamella.core.limits import MAX_METADATA_NBYTES
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess
+from lamella.formats.names import TensorNames
 from lamella.formats.numpy.npy import ArrayHeader, read_array_header, tensors_of
 from lamella.formats.zip_archive import ZipMember, first_name, read_members
 
@@ -28,11 +30,11 @@ class NpzFormat:
 
     def layout(self, file: RandomAccess) -> Layout:
         """Return where the arrays lie; raise FormatError where the file is not sound."""
-        tensors = []
+        tensors, names = [], TensorNames()
         for member, header in _arrays(file):
-            if header is not None:
-                stop = member.offset + member.nbytes
-                tensors += tensors_of(header, member.name.removesuffix(_SUFFIX), stop)
+            if header is not None and header.dtype is not None:
+                name = names.take(member.name.removesuffix(_SUFFIX), len(header.shape))
+                tensors += tensors_of(header, name, member.offset + member.nbytes)
         return arrange(self.name, file.nbytes, tensors, sealed=True)
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
@@ -43,7 +45,7 @@ class NpzFormat:
                 packed = f", compressed to {member.nbytes}" if not member.stored else ""
                 shown[member.name] = f"{member.decoded_nbytes} bytes{packed}"
             elif header.dtype is None:
-                shown[member.name] = header.text
+                shown[member.name] = header.text[:MAX_METADATA_NBYTES]
             if len(shown) == _MAX_SHOWN:
                 break
         return shown
