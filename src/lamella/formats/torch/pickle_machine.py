@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_METADATA_NBYTES, MAX_NAME_NBYTES, MIB
-from lamella.formats.torch.pickle_values import Node, Value, malformed
+from lamella.formats.torch.pickle_values import Global, Node, Value, malformed
 
 MEMORY_NBYTES = 36 * MIB
 """What the values of a walk may take, beside as much as the pickle is long. The rest of the 64 MB that a format may
@@ -43,6 +43,7 @@ class Machine:
         self.folder = folder
         self.at = 0
         self.stack: list[Value] = []
+        self.names: dict[tuple[str, str], Global] = {}
         self.foreign: set[str] = set()
         self.running = True
         self.value: Value = None

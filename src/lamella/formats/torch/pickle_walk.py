@@ -27,6 +27,9 @@ _HIGHEST_PROTOCOL = 5
 _PAIR_NBYTES = 2 * SLOT_NBYTES
 """What a key and a value in a container are charged, beside what they are."""
 
+_NAME_NBYTES = 4 * VALUE_NBYTES
+"""What a name of code is charged, where it is met for the first time: each is kept once."""
+
 _MAX_DIGITS = 80
 _MAX_PART_NBYTES = 256
 """What of a foreign name is shown, before and behind its last dot."""
@@ -201,13 +204,16 @@ def _set_items(machine: Machine, items: list[Value]) -> None:
 def _name(machine: Machine, module: Value, name: Value) -> None:
     if type(module) is not str or type(name) is not str:
         raise malformed(f"there is no name before byte {machine.at}")
-    found = Global(module, name)
-    if is_foreign(found):
-        parts = (part[:_MAX_PART_NBYTES].encode("unicode_escape").decode() for part in (module, name))
-        text = ".".join(parts)
-        machine.spent_nbytes += 2 * NODE_NBYTES + len(text)
-        machine.foreign.add(text)
-    machine.push(found, 3 * VALUE_NBYTES + len(module) + len(name))
+    found = machine.names.get((module, name))
+    if found is None:
+        found = machine.names[module, name] = Global(module, name)
+        machine.spent_nbytes += _NAME_NBYTES + len(module) + len(name)
+        if is_foreign(found):
+            parts = (part[:_MAX_PART_NBYTES].encode("unicode_escape").decode() for part in (module, name))
+            text = ".".join(parts)
+            machine.spent_nbytes += 2 * NODE_NBYTES + len(text)
+            machine.foreign.add(text)
+    machine.push(found, 0)
 
 
 def _global(machine: Machine) -> None:
