@@ -19,7 +19,8 @@ def test_migrate_says_what_it_would_do_what_it_did_and_how_to_go_back(bench, cal
         "would rewrite 1 of 3 commits, 1 reference\n0 versions of model files, 0 B\n",
     )
     assert "gone.pt: sha256:" in planned.err
-    assert "is not here; what stands for it stays" in planned.err
+    assert "is not here; its pointer stays" in planned.err
+    assert "hint: `git lfs fetch --all`" in planned.err
     done = call("migrate")
     assert "the old commits are kept under refs/lamella/before-migrate/1" in done.out
     assert "hint: to go back, `git reset --hard refs/lamella/before-migrate/1/heads/BRANCH`" in done.err

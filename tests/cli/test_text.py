@@ -154,6 +154,9 @@ def test_show_lists_every_tensor_with_what_it_takes(bench, call):
     assert lines[4].split() == ["layer.0.bias", "f32", "[4,", "6]", "96", "B", "232", "B"]
     assert len(lines) == 4 + 8
     assert call("show", "HEAD").out.startswith("commit ")
+    told = call("show", MODEL)
+    assert (told.code, told.out) == (2, "")
+    assert f"`lamella show HEAD:{MODEL}`, or `lamella ls {MODEL}`" in told.err
 
 
 def test_quiet_prints_nothing(bench, call):

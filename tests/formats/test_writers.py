@@ -248,6 +248,21 @@ def test_a_writer_is_found_by_name_or_suffix(path, name, found):
     assert writer_for(PurePath(path), name).name == found
 
 
+@pytest.mark.parametrize("name", ["m.h5", "m.keras", "m.HDF5", "m.tflite", "m.msgpack"])
+def test_a_container_that_is_only_read_is_told(name):
+    with pytest.raises(UsageError, match="and does not write them") as caught:
+        writer_for(PurePath(name))
+    assert "safetensors, pt" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["safetensors", "pt", "npz", "npy"])
+def test_blocks_are_left_out_or_go_into_gguf(name):
+    with pytest.raises(UsageError, match="'quantised'") as caught:
+        written(writer_for(PurePath(), name), [spec("quantised", 64, dtype="q8_0")])
+    assert caught.value.kind == "dtype-unsupported"
+    assert caught.value.hint == "leave out what is quantised with `--select '!PATTERN'`, or write gguf"
+
+
 @pytest.mark.parametrize(("path", "name"), [("m", None), ("m.x", None), ("m.pt", "x"), ("m.onnx", None), ("m", "onnx")])
 def test_a_container_that_is_not_written_is_refused_with_a_hint(path, name):
     with pytest.raises(UsageError) as caught:

@@ -73,6 +73,20 @@ def test_a_renaming_that_is_none_is_refused(text):
         Renaming.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("float16", "f16"), ("torch.bfloat16", "bf16"), ("FP32", "f32"), ("double", "f64"), ("half", "f16"),
+        ("uint8", "u8"), ("int64", "i64"), ("complex64", "c64"), ("float8_e4m3fn", "f8_e4m3"), ("F16", "f16"),
+        ("float8_e4m3fnuz", "f8_e4m3fnuz"), ("bool_", "bool"), ("q4_00", "q4_0"),
+    ],
+)  # fmt: skip
+def test_names_of_other_libraries_are_understood_as_hints(said, meant):
+    with pytest.raises(UsageError) as caught:
+        Casting.parse(f"a.*={said}")
+    assert repr(meant) in caught.value.hint
+
+
 @pytest.mark.parametrize("text", ["", "float32", "a=", "a=b"])
 def test_a_dtype_that_is_none_is_refused(text):
     with pytest.raises(UsageError, match="there is no dtype"):

@@ -53,7 +53,9 @@ def refuse_metadata(container: str, metadata: Mapping[str, str]) -> None:
 
 
 def unsupported(container: str, spec: TensorSpec, hint: str) -> UsageError:
-    """Return the error for a tensor of a dtype that a container does not have."""
+    """Return the error for a tensor of a dtype that a container does not have; one of blocks has a hint of its own."""
+    if spec.dtype.block_elements > 1:
+        hint = "leave out what is quantised with `--select '!PATTERN'`, or write gguf"
     message = f"{container} has no dtype {spec.dtype.name}, which tensor {spec.name[:80]!r} is of"
     return UsageError(message, kind="dtype-unsupported", hint=hint)
 

@@ -21,6 +21,13 @@ TEMPLATE_ONLY = "onnx"
 NAMES = (*(writer.name for writer in WRITERS), TEMPLATE_ONLY)
 
 
+_ONLY_READ = {
+    ".h5": "HDF5", ".hdf5": "HDF5", ".hdf": "HDF5", ".keras": "Keras", ".tflite": "TensorFlow Lite",
+    ".pb": "TensorFlow", ".msgpack": "Flax", ".zarr": "Zarr", ".parquet": "Parquet", ".csv": "CSV",
+}  # fmt: skip
+"""What files of a suffix are called that are read and not written."""
+
+
 def writer_for(path: PurePath, name: str | None = None) -> Writer:
     """Return the writer called `name` or, without one, the writer of files that are called as `path` is.
 
@@ -33,5 +40,9 @@ def writer_for(path: PurePath, name: str | None = None) -> Writer:
     if name == TEMPLATE_ONLY or (name is None and suffix == f".{TEMPLATE_ONLY}"):
         hint = "name an ONNX file with `--template FILE`: the weights go into a copy of it"
         raise UsageError("an ONNX file is a program, which weights alone do not make", kind="bad-argument", hint=hint)
+    if name is None and suffix in _ONLY_READ:
+        hint = f"choose what is written with `--format`: {', '.join(NAMES)}"
+        said = f"Lamella reads {_ONLY_READ[suffix]} files and does not write them"
+        raise UsageError(said, kind="bad-argument", hint=hint)
     said = f"no container is called {name!r}" if name else f"{path.name!r} does not say which container it is to be"
     raise UsageError(said, kind="bad-argument", hint=f"choose with `--format`: {', '.join(NAMES)}")

@@ -112,10 +112,10 @@ def _find_directory(file: RandomAccess) -> tuple[int, int, int]:
     """Return where the directory starts and stops, and how many entries it claims."""
     end = file.nbytes - _END.size
     if end < 0:
-        raise _malformed("it is shorter than a directory")
+        raise _cut_short()
     magic, disk, first_disk, here, count, nbytes, start, comment_nbytes = _END.unpack(file.read_at(end, _END.size))
     if magic != _END_MAGIC or comment_nbytes:
-        raise _malformed("no directory stands at its end, or a comment behind it")
+        raise _cut_short()
     has_locator = end >= _LOCATOR.size and bytes(file.read_at(end - _LOCATOR.size, 4)) == _LOCATOR_MAGIC
     if has_locator:
         end, here, count, nbytes, start = _read_end_64(file, end - _LOCATOR.size, (here, count, nbytes, start))
@@ -222,6 +222,14 @@ def _read_local(file: RandomAccess, entry: _Entry, directory_start: int) -> ZipM
     if offset + entry.nbytes > directory_start:
         raise FormatError(f"archive member {entry.name[:80]!r} runs into the directory", kind="span-out-of-file")
     return ZipMember(entry.name, offset, entry.nbytes, entry.decoded_nbytes, entry.method)
+
+
+def _cut_short() -> FormatError:
+    return FormatError(
+        "the directory at the end of the archive is missing",
+        kind="header-malformed",
+        hint="the file was probably cut short; copy it again",
+    )
 
 
 def _malformed(reason: str) -> FormatError:

@@ -19,6 +19,7 @@ from lamella.repo.model_file import ModelFile, StoredModelFile, look_at
 from lamella.repo.model_parts import (
     DATA_FORMAT,
     GRAPH_FORMAT,
+    ORBAX,
     VARIABLES,
     VARIABLES_FORMAT,
     external_files,
@@ -269,15 +270,22 @@ def _model_in(folder: _CommittedFolder | _DiskFolder, label: str, index: str) ->
     if chosen is not None:
         found = _sharded(folder, label, chosen, direct)
         return found if index else replace(found, unread=_unread(folder, nested))
+    orbax = any(path.rpartition("/")[2] in ORBAX for path in paths)
     for candidates, rest in ((direct, nested), (nested, direct)):
         looked = (folder.look(path) for path in candidates[:MAX_FOLDER_ENTRIES])
         files = [file for file in looked if file is not None and file.format != OPAQUE]
-        if files:
+        if any(file.specs for file in files) or (files and not orbax):
             files, others = _with_variables(folder, files, candidates, rest)
             if candidates is nested:
                 return joined(label, files, sorted(others + rest))
             taken = {file.path for file in files}
             return replace(joined(label, files, others), unread=_unread(folder, nested, taken))
+    if orbax:
+        raise NotFoundError(
+            f"{label} is an Orbax checkpoint, whose compressed files are kept as bytes and not read by their tensors",
+            kind="path-unknown",
+            hint="`lamella track 'FOLDER/**'` keeps all of it, and restores it bit for bit",
+        )
     raise NotFoundError(
         f"there is no model in {label}",
         kind="path-unknown",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from lamella.core.dtypes import DTYPES, DType
@@ -55,9 +56,28 @@ class Casting:
         """Return the casting ``DTYPE`` or ``PATTERN=DTYPE``; raise UsageError (bad-argument) where it is none."""
         pattern, _, name = text.rpartition("=")
         if name not in DTYPES:
-            hint = f"those there are: {', '.join(DTYPES)}"
+            meant = _meant(name)
+            hint = f"{meant!r} is what it is called here" if meant else f"those there are: {', '.join(DTYPES)}"
             raise UsageError(f"there is no dtype {name!r}", kind="bad-argument", hint=hint)
         return cls(DTYPES[name], pattern or None)
+
+
+_ELSEWHERE = {
+    "half": "f16", "float": "f32", "single": "f32", "double": "f64", "brain": "bf16", "bfloat": "bf16", "cfloat": "c64",
+    "cdouble": "c128", "short": "i16", "int": "i32", "long": "i64", "byte": "u8", "char": "i8", "boolean": "bool",
+}  # fmt: skip
+_WORDS = (("bfloat", "bf"), ("float", "f"), ("complex", "c"), ("uint", "u"), ("int", "i"), ("fp", "f"))
+
+
+def _meant(name: str) -> str | None:
+    """Return our name of a dtype that another library, or a slip of the finger, calls `name`."""
+    text = name.strip().lower().rpartition(".")[2]
+    for word, ours in _WORDS:
+        if text.startswith(word) and text[len(word) :][:1].isdigit():
+            text = ours + text[len(word) :]
+            break
+    text = _ELSEWHERE.get(text, text.replace("e4m3fn", "e4m3") if text.endswith("fn") else text)
+    return text if text in DTYPES else next(iter(get_close_matches(text, DTYPES, 1, 0.75)), None)
 
 
 def choose(

@@ -63,7 +63,9 @@ def show(report: MigrateReport) -> None:
         files = render.counted(report.files, "version") + " of model files"
         render.line(f"{files}, {render.size(report.nbytes)}{stored}")
     for absent in report.absent:
-        render.warning(f"{absent.path}: {absent.message}; what stands for it stays")
+        render.warning(f"{absent.path}: {absent.message}; its pointer stays")
+    if any(absent.name.startswith("sha256:") for absent in report.absent):
+        render.note("hint: `git lfs fetch --all` gets what is missing; then run the command again")
     lost = report.unsigned_commits + len(report.unsigned_tags)
     if lost:
         verb = "would lose" if report.dry_run else "lost"

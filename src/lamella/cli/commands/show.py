@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
 import click
 
 from lamella.cli import render
 from lamella.cli.session import json_option, open_repository
+from lamella.core.errors import NotFoundError, UsageError
 from lamella.ops.show import ShownTensor, ShowReport, show
+from lamella.repo.repository import Repository
 
 
 @click.command()
@@ -23,6 +26,9 @@ def command(specification: str, as_json: bool) -> int:
     `:PATH` is the index. A REV without a path is left to `git show`.
     """
     with open_repository() as repository:
+        if ":" not in specification and _is_only_a_path(repository, specification):
+            hint = f"`lamella show HEAD:{specification}`, or `lamella ls {specification}` for what is on disk"
+            raise UsageError(f"{specification!r} is a path, not REV:PATH", kind="bad-argument", hint=hint)
         if ":" not in specification and not as_json:
             return repository.git.passthrough(["show", "--stat", "--end-of-options", specification, "--"])
         report = show(repository, specification)
@@ -31,6 +37,16 @@ def command(specification: str, as_json: bool) -> int:
     else:
         _show(report)
     return 0
+
+
+def _is_only_a_path(repository: Repository, name: str) -> bool:
+    if not os.path.lexists(repository.git.directory / name):
+        return False
+    try:
+        repository.git.resolve(name)
+    except NotFoundError:
+        return True
+    return False
 
 
 def _counts(report: ShowReport) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
+from lamella.formats.writer import unsupported
 
 METADATA = "__metadata__"
 """The one name in a header that is not a tensor's."""
@@ -26,8 +26,7 @@ def build_header(specs: Sequence[TensorSpec], metadata: Mapping[str, str] | None
     offset = 0
     for spec in specs:
         if spec.dtype.name == "c128" or spec.dtype.block_elements > 1:
-            hint = "convert it to c64" if spec.dtype.name == "c128" else "leave it out, or write gguf"
-            raise UsageError(f"safetensors has no dtype {spec.dtype.name}", kind="dtype-unsupported", hint=hint)
+            raise unsupported("safetensors", spec, "cast it, as in `--dtype 'PATTERN=c64'`")
         end = offset + spec.nbytes
         code = _NAMES.get(spec.dtype.name, spec.dtype.name.upper())
         entries[spec.name] = {"dtype": code, "shape": list(spec.shape), "data_offsets": [offset, end]}
