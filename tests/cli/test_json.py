@@ -52,7 +52,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "": {"models"},
         "models": {"name", "model_id", "tensors", "files", "unread", "missing"},
     },
-    "ls-files": {"": {"files"}, "files": {"path", "format", "tensors", "nbytes", "model_id", "filled"}},
+    "ls-files": {"": {"files"}, "files": {"path", "format", "tensors", "parts", "nbytes", "model_id", "filled"}},
     "export HEAD:model.safetensors out.pt --dtype bf16": {
         "": {
             "source",

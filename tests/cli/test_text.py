@@ -159,6 +159,15 @@ def test_show_lists_every_tensor_with_what_it_takes(bench, call):
     assert f"`lamella show HEAD:{MODEL}`, or `lamella ls {MODEL}`" in told.err
 
 
+def test_ls_files_counts_tensors_and_of_other_files_the_parts(bench, call):
+    bench.write(".gitattributes", b"*.safetensors filter=lamella\n*.bin filter=lamella\n")
+    bench.commit("other.bin", b"of no known format")
+    assert [line.split()[1:5] for line in call("ls-files").out.splitlines()] == [
+        [MODEL, "safetensors", "8", "tensors"],
+        ["other.bin", "opaque", "1", "part"],
+    ]
+
+
 def test_quiet_prints_nothing(bench, call):
     bench.write(MODEL, network(layer_2_bias=1))
     assert call("add", "--quiet", ".").out == ""

@@ -195,3 +195,10 @@ def test_only_format_errors_escape_and_members_lie_in_the_file(data):
                 read_member(BytesFile(changed), member, 10_000)
         except FormatError:
             continue
+
+
+@pytest.mark.parametrize("kept", [0, 10, 21, -1, -30])
+def test_an_archive_that_was_cut_short_is_told(kept):
+    with pytest.raises(FormatError, match="the directory at the end of the archive is missing") as caught:
+        read_members(BytesFile(TWO[:kept]))
+    assert "copy it again" in caught.value.hint

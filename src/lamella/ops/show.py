@@ -53,11 +53,15 @@ class ShowReport:
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """One model file of the index. `filled` says whether the worktree has the file and not only its manifest."""
+    """One model file of the index. `filled` says whether the worktree has the file and not only its manifest.
+
+    `parts` are objects that are no tensors; a file of no known format has only these.
+    """
 
     path: str
     format: str
     tensors: int
+    parts: int
     nbytes: int
     model_id: str
     filled: bool
@@ -121,5 +125,7 @@ def list_files(repository: Repository, paths: Sequence[str] = ()) -> tuple[Liste
 
 
 def _listed(path: str, manifest: Manifest, filled: bool) -> ListedFile:
-    tensors = len(manifest.tensors)
-    return ListedFile(path, manifest.format, tensors, manifest.nbytes, manifest.model_id(), filled)
+    opaque = manifest.format == OPAQUE
+    tensors = 0 if opaque else len(manifest.tensors)
+    parts = sum(row.part or opaque for row in manifest.rows)
+    return ListedFile(path, manifest.format, tensors, parts, manifest.nbytes, manifest.model_id(), filled)

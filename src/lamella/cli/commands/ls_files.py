@@ -6,7 +6,7 @@ import click
 
 from lamella.cli import render
 from lamella.cli.session import json_option, open_repository
-from lamella.ops.show import list_files
+from lamella.ops.show import ListedFile, list_files
 
 
 @click.command()
@@ -24,9 +24,14 @@ def command(paths: tuple[str, ...], as_json: bool) -> None:
         return
     rows = [
         (
-            "*" if file.filled else "-", file.path, file.format, render.counted(file.tensors, "tensor"),
-            render.size(file.nbytes), file.model_id[:12],
+            "*" if file.filled else "-", file.path, file.format, _counted(file), render.size(file.nbytes), file.model_id[:12],
         )
         for file in files
     ]  # fmt: skip
     render.columns(rows, right=frozenset({3, 4}))
+
+
+def _counted(file: ListedFile) -> str:
+    if file.parts and not file.tensors:
+        return render.counted(file.parts, "part")
+    return render.counted(file.tensors, "tensor")
