@@ -88,9 +88,11 @@ class Repo:
     def snapshot(self, revision: str, path: str) -> Snapshot | LoadedModel:
         """Return the model `path` at `revision`: a lazy mapping of name to array, valid while this is open.
 
-        A folder, or the index of a sharded model, is one model.
+        A folder, or the index of a sharded model, is one model. Raises NotFoundError (path-unknown) also where a file
+        that belongs to it is missing.
         """
         model, label = model_at(self._repository, revision, path), f"{revision}:{path}"
+        model.check_whole()
         if len(model.files) > 1:
             return LoadedModel(model)
         return Snapshot(self._repository.store, model.manifest(), label)

@@ -71,7 +71,7 @@ class Model:
         """Raise NotFoundError (path-unknown) where a file that belongs to the model is missing."""
         if self.missing:
             raise NotFoundError(
-                f"{self.path} has tensors in {self.missing[0][:80]!r}, which is not there",
+                f"{self.path} has tensors in {self.missing[0][:80]!r}, which is not there, or not as it says",
                 kind="path-unknown",
                 hint="put the file beside the model under this name, or add it as the model was added",
             )

@@ -24,7 +24,8 @@ def command(paths: tuple[str, ...], as_json: bool) -> None:
         return
     rows = [
         (
-            "*" if file.filled else "-", file.path, file.format, _counted(file), render.size(file.nbytes), file.model_id[:12],
+            "*" if file.filled else "-", file.path, file.format, _counted(file), render.size(file.nbytes),
+            file.model_id[:12],
         )
         for file in files
     ]  # fmt: skip
