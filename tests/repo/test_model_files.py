@@ -176,6 +176,13 @@ def test_an_onnx_model_takes_along_the_files_that_it_names(bench, where):
         assert bytes(LoadedModel(one).read("w1")) == b"1234" * 4
 
 
+def test_an_onnx_model_of_which_the_header_is_not_here_may_have_more_tensors(bench, tmp_path):
+    commit_all(bench, {"m/a.onnx": external("a.data"), "m/a.data": bytes(16)})
+    (tmp_path / "a.onnx").write_bytes(bench.blob("HEAD:m/a.onnx"))
+    with opened_model("a.onnx", tmp_path) as one:
+        assert one.missing == ("the header of a.onnx",)
+
+
 @EVERYWHERE
 @pytest.mark.parametrize("location", ["gone.data", "x" * 256, "../m.safetensors", "sub/m.data", "notes.txt", "a.onnx"])
 def test_files_that_an_onnx_model_names_and_has_not_are_told(bench, where, location):

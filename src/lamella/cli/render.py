@@ -75,7 +75,7 @@ def incomplete(unread: Sequence[str], missing: Sequence[str]) -> None:
     if unread:
         note(f"not read: {', '.join(unread[:8])}{f', {len(unread) - 8} more' if len(unread) > 8 else ''}")
     for name in missing:
-        warning(f"{name[:80]}, which has tensors of the model, is missing")
+        warning(f"{name[:80]}, which the model takes, is missing")
 
 
 def _colour() -> bool:

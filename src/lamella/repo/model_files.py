@@ -39,7 +39,7 @@ class Model:
     """One model, called `path`: its files, and `others`, the rest of the folder that it is.
 
     `unread` are folders within it, each with a slash, whose model files are no part of it. `missing` are files that it
-    names and that are not there: their tensors are not among its own.
+    names and that are not there, or its header, which names them: their tensors are not among its own.
 
     `names` are its tensors: where each is and what it is called there. A name that two files have for different tensors
     gets the file's path before it.
@@ -71,9 +71,9 @@ class Model:
         """Raise NotFoundError (path-unknown) where a file that belongs to the model is missing."""
         if self.missing:
             raise NotFoundError(
-                f"{self.path} has tensors in {self.missing[0][:80]!r}, which is not there, or not as it says",
+                f"{self.path} takes {self.missing[0][:80]!r}, which is not there, or not as it says",
                 kind="path-unknown",
-                hint="put the file beside the model under this name, or add it as the model was added",
+                hint="put it beside the model under this name, or add it as the model was added",
             )
 
     @cached_property
@@ -249,7 +249,10 @@ def model_on_disk(where: Path, label: str, store: Callable[[], ObjectStore], thr
 def _with_data(label: str, file: ModelFile, look: Callable[[str], ModelFile | None]) -> Model:
     """Return the model that one file is, together with the files that an ONNX model says its tensors are in."""
     files, missing = [file], []
-    for location in external_files(file):
+    locations = external_files(file)
+    if locations is None:
+        missing.append(f"the header of {file.path}")
+    for location in locations or ():
         found = look(location) if is_plain(location) else None
         if found is not None and found.format == DATA_FORMAT:
             files.append(found)

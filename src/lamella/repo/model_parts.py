@@ -22,16 +22,16 @@ ORBAX = ("_CHECKPOINT_METADATA", "manifest.ocdbt")
 """Files by which a checkpoint of Orbax is told."""
 
 
-def external_files(file: ModelFile) -> Sequence[str]:
+def external_files(file: ModelFile) -> Sequence[str] | None:
     """Return the locations at which an ONNX model has tensors beside itself; none of any other file.
 
-    Of a stored model whose header is not at hand this header is named, since only it could tell.
+    None where only the header of a stored model could tell, and that is not at hand.
     """
     if file.format != OnnxFormat.name:
         return ()
     metadata = file.metadata()
     if metadata is None:
-        return [f"{file.path}/(header)"]
+        return None
     return [key.removeprefix(EXTERNAL) for key in metadata if key.startswith(EXTERNAL)]
 
 
