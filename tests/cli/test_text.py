@@ -390,3 +390,11 @@ def test_diff_shows_some_of_what_changed_beside_the_tensors(bench, call):
     assert lines[-1] == "  metadata: 5 more differ"
     report = json.loads(call("diff", "HEAD~1", "HEAD", "--json").out)
     assert len(report["files"][0]["metadata"]) == 25
+
+
+def test_what_belongs_to_a_model_and_is_not_read_is_told(bench, call):
+    bench.write("m/a.safetensors", network())
+    bench.write("m/old/a.safetensors", network())
+    listed, identified = call("ls", "m"), call("id", "m")
+    assert (listed.code, identified.code) == (0, 0)
+    assert listed.err == identified.err == "not read: old/\n"
