@@ -117,6 +117,13 @@ def test_what_would_be_rounded_twice():
         assert run(numpy.array([2**24 + 2**16 + 1]), source, "bf16")[0].astype("f8").tolist() == [16908288]
 
 
+@pytest.mark.parametrize("source", ["i32", "u32", "i64", "u64"])
+def test_the_ends_of_integers_are_rounded_as_others_are(source):
+    info = numpy.iinfo(numpy_dtype(source))
+    made = run(numpy.array([info.min, info.max], numpy_dtype(source)), source, "bf16")[0].astype("f8").tolist()
+    assert made == [float(nearest(Fraction(one), "bf16")) for one in (info.min, info.max)]
+
+
 def test_integers_that_become_floats_are_measured():
     after, loss = run(numpy.array([0, 1, -3, (1 << 53) + 1]), "i64", "f64")
     assert after.tolist() == [0, 1, -3, 1 << 53]

@@ -94,7 +94,7 @@ def _odd_f32(old: Array) -> Array:
     import numpy
 
     if old.dtype.kind in "iu":
-        size = abs(old).astype("u8")
+        size = (abs(old.astype("i8")) if old.dtype.kind == "i" else old).astype("u8")
         cut = size >> numpy.uint64(11) | ((size & numpy.uint64(0x7FF)) != 0)
         exact = numpy.where(size >> numpy.uint64(53), cut * 2048.0, size.astype("f8"))
         old = numpy.where(old < 0, -exact, exact)
