@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from lamella.core.buffers import Buffer
 from lamella.core.config import StoreConfig
+from lamella.core.dtypes import dtype_named
 from lamella.core.errors import ConflictError
+from lamella.core.ids import digest
+from lamella.core.tensors import TensorSpec
+from lamella.formats import builtin
+from lamella.formats.arrange import arrange
+from lamella.formats.base import Box, TensorSpan, TensorView
 from lamella.formats.file import BytesFile
 from lamella.repo.checkin import check_in, identify_file
 from lamella.repo.manifest import OPAQUE, Manifest, write_manifest
@@ -109,3 +115,24 @@ def test_a_file_that_changes_while_it_is_read_is_refused_and_nothing_is_stored(s
     assert caught.value.kind == "file-changed"
     assert store.index.count() == 0
     assert not list(store.packs.iterdir())
+
+
+class Tiled:
+    """A format of files with one tensor in a row, and one whose first half lies where the other's does."""
+
+    name = "tiled"
+
+    def sniff(self, head, nbytes):
+        return nbytes == 48
+
+    def layout(self, file):
+        row, tiles = (TensorSpec(name, dtype_named("f32"), (4, 2)) for name in ("row", "tiles"))
+        halves = (Box((0, 0), (2, 2), 0, (8, 4)), Box((2, 0), (2, 2), 32, (8, 4)))
+        return arrange(self.name, file.nbytes, [TensorSpan(row, 0), TensorView(tiles, halves)])
+
+
+def test_a_tensor_in_tiles_is_not_taken_for_one_that_begins_where_its_first_tile_does(monkeypatch):
+    monkeypatch.setattr(builtin, "FORMATS", (Tiled(),))
+    data = bytes(range(48))
+    manifest = identify_file(BytesFile(data), 1)
+    assert [row.object for row in manifest.tensors] == [digest(data[:32]), digest(data[:16] + data[32:])]
