@@ -19,7 +19,7 @@ HARMLESS = frozenset(
     {
         *("open", "os.listdir", "os.scandir", "os.mkdir", "os.rename", "os.remove", "os.link", "os.utime", "os.chmod"),
         *("os.truncate", "fcntl.flock", "fcntl.fcntl", "time.sleep", "sqlite3.connect", "sqlite3.connect/handle"),
-        *("builtins.id", "sys._getframe", "object.__getattr__", "_thread.start_new_thread"),
+        *("array.__new__", "builtins.id", "sys._getframe", "object.__getattr__", "_thread.start_new_thread"),
         *("_thread.start_joinable_thread", "signal.pthread_sigmask"),
     }
 )

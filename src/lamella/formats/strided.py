@@ -8,13 +8,18 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from lamella.core.dtypes import dtype_named
-from lamella.core.limits import GATHER_NBYTES
+from lamella.core.limits import GATHER_NBYTES, KIB
 from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import extent, row_major
 from lamella.formats.base import Box, RandomAccess, TensorView
 
 if TYPE_CHECKING:
     import numpy
+
+
+_LEAST_RUN_NBYTES = 64 * KIB
+_LEAST_SHARE = 4
+"""A run is read as a whole where it is no longer than this, or than so many times what is wanted of it."""
 
 
 def contiguous(spec: TensorSpec, offset: int) -> TensorView:
@@ -100,7 +105,8 @@ def _read_into(file: RandomAccess, box: Box, target: numpy.ndarray[Any, Any]) ->
 
     element_nbytes = target.shape[-1]
     start, stop = extent(box, element_nbytes)
-    if stop - start <= GATHER_NBYTES or target.size == element_nbytes:
+    run = min(GATHER_NBYTES, max(_LEAST_RUN_NBYTES, _LEAST_SHARE * target.size))
+    if stop - start <= run or target.size == element_nbytes:
         data = numpy.frombuffer(file.read_at(start, stop - start), numpy.uint8)
         target[...] = numpy.lib.stride_tricks.as_strided(data, target.shape, (*box.strides, 1), writeable=False)
         return

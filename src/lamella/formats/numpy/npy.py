@@ -32,9 +32,10 @@ _DTYPES = {
 }  # fmt: skip
 """Dtypes by NumPy's code. Of an array of ml_dtypes, bfloat16 or float8, NumPy writes only the width of an item."""
 
-# What NumPy writes, with any blanks, in any order. Nothing in it can be matched in two ways.
+# What NumPy writes, with any blanks, in any order. Nothing in it can be matched in two ways. The group of sizes is not
+# possessive, as it might be: Python before 3.11.5 goes on in the middle of one that ends in what need not be there.
 _BLANK = r"[ \t\r\n]*+"
-_SIZES = rf"\((?:{_BLANK}[0-9]{{1,19}}L?{_BLANK},)*+{_BLANK}(?:[0-9]{{1,19}}L?{_BLANK})?\)"
+_SIZES = rf"\((?:{_BLANK}[0-9]{{1,19}}L?{_BLANK},)*{_BLANK}(?:[0-9]{{1,19}}L?{_BLANK})?\)"
 _PAIR = rf"{_BLANK}'(descr|fortran_order|shape)'{_BLANK}:{_BLANK}('[^'\\]{{0,64}}'|True|False|{_SIZES}){_BLANK}"
 _HEADER = re.compile(rf"{_BLANK}\{{{_PAIR},{_PAIR},{_PAIR},?{_BLANK}\}}{_BLANK}")
 _DESCR = re.compile(r"'([<>|=]?)([A-Za-z][0-9]{1,2})'")
