@@ -62,6 +62,12 @@ def load_skeleton(store: ObjectStore, manifest: Manifest) -> Skeleton:
     that took the one from this side and the others from that: the file would be one that nobody can load.
     """
     skeleton = _read_skeleton(store, manifest)
+    if manifest.seal is not None and manifest != manifest.sealed():
+        raise ConflictError(
+            "the manifest has tensors of two versions, and its file has checksums of one",
+            kind="manifest-mixed",
+            hint="git cannot merge such a file; take one side with `git checkout REV -- PATH`",
+        )
     if not _is_whole(store, manifest, skeleton):
         raise _mixed()
     return skeleton
@@ -69,8 +75,7 @@ def load_skeleton(store: ObjectStore, manifest: Manifest) -> Skeleton:
 
 def _is_whole(store: ObjectStore, manifest: Manifest, skeleton: Skeleton) -> bool:
     if manifest.seal is not None:
-        # All of it is of one version, in which a reader has found just that.
-        return manifest == manifest.sealed()
+        return True  # all of it is of one version, in which a reader has found just that
     if manifest.format == OPAQUE:
         return skeleton == Skeleton.plain(len(manifest.rows))
     try:
