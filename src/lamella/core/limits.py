@@ -143,9 +143,6 @@ a format may take is for what is read and for the interpreter."""
 MAX_GRAPH_DEPTH = 16
 """Graphs within graphs: the branches of a condition within the body of a loop, and so on."""
 
-MAX_METADATA_KEYS = 4096
-"""Things that a file says beside its tensors and that are shown."""
-
 MAX_DESCRIBING_FILES = 64
 """Files of one folder that are read to see whether they describe a file of tensors."""
 

@@ -27,9 +27,9 @@ def read_layout(
 
     What another file `beside` it says of a file decides: a file that is described may look like one of another format.
     Of others, the first format that claims the file has it; else it is opaque. A file that is malformed, or whose
-    skeleton would be too large, is opaque too, and the error says why. Long runs of bytes that
-    belong to no tensor become parts. Raises FormatError only where no layout can be had: the file shrank while it was
-    read, or has more chunks than a manifest can list. By default the formats are those that are built in.
+    skeleton would be too large, is opaque too, and the error says why. Long runs of bytes that belong to no tensor
+    become parts. Raises FormatError only where no layout can be had: the file shrank while it was read, or has more
+    chunks than a manifest can list. By default the formats are those that are built in.
     """
     try:
         found = read_claimed(file, beside, formats, described)
