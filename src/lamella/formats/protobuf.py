@@ -95,6 +95,10 @@ class WireReader:
             at = end
             yield Field(number, wire, value, first, end)
 
+    def last(self, message: Field, *numbers: int) -> dict[int, Field]:
+        """Return the last fields of these numbers in a message, those that are there; raise as `inside` does."""
+        return {field.number: field for field in self.inside(message) if field.number in numbers}
+
     def inside(self, field: Field) -> Iterator[Field]:
         """Yield the fields of the message that is the payload of a field."""
         if field.wire != RUN:

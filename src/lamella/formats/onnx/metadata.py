@@ -61,7 +61,7 @@ def _add_graph(found: dict[str, str], reader: WireReader, graph: Field) -> None:
         elif field.number == 10:
             found["graph.doc_string"] = reader.shown(field, MAX_METADATA_NBYTES)
         elif field.number in (11, 12):
-            parts = _last(reader, field, 1, 2)
+            parts = reader.last(field, 1, 2)
             name = reader.shown(parts[1], _KEY_NBYTES) if 1 in parts else ""
             kind = "input" if field.number == 11 else "output"
             _add(found, (f"{kind}.{name}", _type(reader, parts[2], 0) if 2 in parts else "?"))
@@ -94,19 +94,15 @@ def _count_one(counts: Counter[str], key: str) -> None:
 
 
 def _opset(reader: WireReader, field: Field) -> tuple[str, str]:
-    parts = _last(reader, field, 1, 2)
+    parts = reader.last(field, 1, 2)
     domain = reader.shown(parts[1], _KEY_NBYTES) if 1 in parts else ""
     return f"opset.{domain or 'ai.onnx'}", str(signed(parts[2].value)) if 2 in parts else ""
 
 
 def _pair(reader: WireReader, field: Field, prefix: str) -> tuple[str, str]:
-    parts = _last(reader, field, 1, 2)
+    parts = reader.last(field, 1, 2)
     key = reader.shown(parts[1], _KEY_NBYTES) if 1 in parts else ""
     return prefix + key, reader.shown(parts[2], MAX_METADATA_NBYTES) if 2 in parts else ""
-
-
-def _last(reader: WireReader, message: Field, *numbers: int) -> dict[int, Field]:
-    return {field.number: field for field in reader.inside(message) if field.number in numbers}
 
 
 def _type(reader: WireReader, field: Field, depth: int) -> str:
@@ -114,7 +110,7 @@ def _type(reader: WireReader, field: Field, depth: int) -> str:
     if depth > _TYPE_DEPTH:
         return "..."
     for held in reader.inside(field):
-        parts = _last(reader, held, 1, 2) if held.wire == RUN else {}
+        parts = reader.last(held, 1, 2) if held.wire == RUN else {}
         if held.number in (1, 8):
             text = _dtype(parts.get(1)) + (f"[{','.join(_extents(reader, parts[2]))}]" if 2 in parts else "")
             return f"sparse({text})" if held.number == 8 else text
@@ -138,7 +134,7 @@ def _extents(reader: WireReader, shape: Field) -> Iterator[str]:
         if number == _DIMENSIONS:
             yield "..."
             return
-        parts = _last(reader, dimension, 1, 2)
+        parts = reader.last(dimension, 1, 2)
         if 2 in parts:
             yield reader.shown(parts[2], _KEY_NBYTES)
         else:

@@ -124,7 +124,7 @@ class _Walk:
             yield from self._sparse(field, label, named=True)
 
     def _sparse(self, field: Field, label: str, *, named: bool = False) -> Iterator[ModelTensor]:
-        parts = self._last(field, (1, 2))
+        parts = self._reader.last(field, 1, 2)
         if not named and 1 in parts:
             label += self._text(parts[1], 8)
         for number, what in ((1, "values"), (2, "indices")):
@@ -176,22 +176,18 @@ class _Walk:
         """Return the keys and values of `external_data`."""
         found: dict[str, str] = {}
         for field in fields:
-            pair = self._last(field, (1, 2))
+            pair = self._reader.last(field, 1, 2)
             if len(pair) == 2:
                 key, value = (self._reader.shown(pair[number], _LONGEST_ENTRY_NBYTES) for number in (1, 2))
                 found[key] = value
         return found
-
-    def _last(self, message: Field, numbers: tuple[int, ...]) -> dict[int, Field]:
-        """Return the last fields of these numbers in a message, those that are there."""
-        return {inner.number: inner for inner in self._reader.inside(message) if inner.number in numbers}
 
     def _name(self, field: Field) -> str:
         return self._reader.text(field, MAX_NAME_NBYTES)
 
     def _text(self, message: Field, number: int) -> str:
         """Return the name that is the field of that number in a message, or nothing."""
-        found = self._last(message, (number,))
+        found = self._reader.last(message, number)
         return self._name(found[number]) if found else ""
 
 

@@ -41,7 +41,7 @@ def graph_metadata(reader: WireReader) -> dict[str, str]:
     _count(counts, reader, reader.fields(0, reader.nbytes))
     for field in reader.fields(0, reader.nbytes):
         if field.number == 4:
-            producer = _last(reader, field, 1).get(1)
+            producer = reader.last(field, 1).get(1)
             found["version"] = str(signed(producer.value)) if producer is not None else "0"
     _add(found, _counted(counts))
     return found
@@ -65,26 +65,26 @@ def _information(reader: WireReader, field: Field) -> Iterator[tuple[str, str]]:
 
 
 def _signature(reader: WireReader, field: Field) -> Iterator[tuple[str, str]]:
-    pair = _last(reader, field, 1, 2)
+    pair = reader.last(field, 1, 2)
     key = reader.shown(pair[1], _KEY_NBYTES) if 1 in pair else ""
     if 2 in pair:
         for end in reader.inside(pair[2]):
             if end.number in (1, 2):
-                parts = _last(reader, end, 1, 2)
+                parts = reader.last(end, 1, 2)
                 name = reader.shown(parts[1], _KEY_NBYTES) if 1 in parts else ""
                 kind = "input" if end.number == 1 else "output"
                 yield f"{kind}.{key}.{name}", _type(reader, parts[2]) if 2 in parts else "?"
 
 
 def _type(reader: WireReader, field: Field) -> str:
-    parts = _last(reader, field, 2, 3)
+    parts = reader.last(field, 2, 3)
     code = parts[2].value if 2 in parts and parts[2].wire == VARINT else 0
     dtype = DTYPE_OF_TYPE.get(code)
     name = dtype.name if dtype is not None else "string" if code == 7 else "?"
     extents: list[str] = []
     for dimension in reader.inside(parts[3]) if 3 in parts else ():
         if dimension.number == 2 and len(extents) < MAX_DIMENSIONS:
-            size = _last(reader, dimension, 1).get(1)
+            size = reader.last(dimension, 1).get(1)
             extent = signed(size.value) if size is not None else 0
             extents.append(str(extent) if extent >= 0 else "?")
     return f"{name}[{','.join(extents)}]"
@@ -104,7 +104,7 @@ def _count(counts: Counter[str], reader: WireReader, graph: Iterable[Field]) -> 
 
 
 def _count_node(counts: Counter[str], reader: WireReader, node: Field) -> None:
-    operator = _last(reader, node, 2).get(2)
+    operator = reader.last(node, 2).get(2)
     key = reader.shown(operator, _KEY_NBYTES) if operator is not None else "?"
     if key in counts or len(counts) < MAX_METADATA_KEYS:
         counts[key] += 1
@@ -112,7 +112,3 @@ def _count_node(counts: Counter[str], reader: WireReader, node: Field) -> None:
 
 def _counted(counts: Counter[str]) -> Iterator[tuple[str, str]]:
     return ((f"nodes.{name}", str(number)) for name, number in sorted(counts.items()))
-
-
-def _last(reader: WireReader, message: Field, *numbers: int) -> dict[int, Field]:
-    return {field.number: field for field in reader.inside(message) if field.number in numbers}

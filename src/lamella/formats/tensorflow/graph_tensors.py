@@ -59,8 +59,8 @@ class GraphTensors:
                         yield from self._function(function, prefix)
 
     def _function(self, field: Field, prefix: str) -> Iterator[Found]:
-        signature = self._last(field, (1,)).get(1)
-        name = self._name(self._last(signature, (1,)).get(1)) if signature is not None else ""
+        signature = self._reader.last(field, 1).get(1)
+        name = self._name(self._reader.last(signature, 1).get(1)) if signature is not None else ""
         for inner in self._reader.inside(field):
             if inner.number == 3:
                 yield from self._node(inner, f"{prefix}{name}/")
@@ -69,17 +69,17 @@ class GraphTensors:
         head: dict[int, Field] | None = None
         for pair in self._reader.inside(field):
             if pair.number == 5:
-                value = self._last(pair, (2,)).get(2)
-                tensor = self._last(value, (8,)).get(8) if value is not None else None
+                value = self._reader.last(pair, 2).get(2)
+                tensor = self._reader.last(value, 8).get(8) if value is not None else None
                 if tensor is not None:
-                    head = self._last(field, (1, 2)) if head is None else head
+                    head = self._reader.last(field, 1, 2) if head is None else head
                     name, operator = (self._name(head.get(number)) for number in (1, 2))
-                    attribute = self._name(self._last(pair, (1,)).get(1))
+                    attribute = self._name(self._reader.last(pair, 1).get(1))
                     constant = operator == "Const" and attribute == "value"
                     yield from self._tensor(tensor, prefix + (name if constant else f"{name}/{attribute}"))
 
     def _tensor(self, field: Field, name: str) -> Iterator[Found]:
-        parts = self._last(field, (1, 2, 4))
+        parts = self._reader.last(field, 1, 2, 4)
         content = parts.get(4)
         code = parts[1].value if 1 in parts and parts[1].wire == VARINT else 0
         if content is None or content.wire != RUN:
@@ -104,15 +104,11 @@ class GraphTensors:
         found: list[int] = []
         for dimension in self._reader.inside(shape):
             if dimension.number == 2:
-                size = self._last(dimension, (1,)).get(1)
+                size = self._reader.last(dimension, 1).get(1)
                 found.append(signed(size.value) if size is not None else 0)
                 if len(found) > MAX_DIMENSIONS:
                     raise malformed(f"a tensor has more than {MAX_DIMENSIONS} dimensions")
         return found
-
-    def _last(self, message: Field, numbers: tuple[int, ...]) -> dict[int, Field]:
-        """Return the last fields of these numbers in a message, those that are there."""
-        return {inner.number: inner for inner in self._reader.inside(message) if inner.number in numbers}
 
     def _name(self, field: Field | None) -> str:
         return self._reader.text(field, MAX_NAME_NBYTES) if field is not None else ""
