@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from lamella.core.errors import FormatError
 from lamella.core.limits import KIB, MIB, OPAQUE_AVERAGE_NBYTES, OPAQUE_MAX_NBYTES, OPAQUE_MIN_NBYTES
 from lamella.formats import opaque
-from lamella.formats.builtin import OPAQUE
 from lamella.formats.file import BytesFile
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.skeleton import Skeleton, build_skeleton
+from lamella.formats.sniff import OPAQUE
 from lamella.testing.formats import FormatSuite
 
 SMALL = OpaqueFormat(minimum_nbytes=64, average_nbytes=256, maximum_nbytes=1024)

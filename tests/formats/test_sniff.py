@@ -16,10 +16,10 @@ from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_SKELETON_NBYTES, OPAQUE_AVERAGE_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import Beside, Layout, TensorSpan
-from lamella.formats.builtin import FORMATS, OPAQUE
+from lamella.formats.builtin import FORMATS
 from lamella.formats.file import BytesFile
 from lamella.formats.neighbours import FolderNeighbours
-from lamella.formats.sniff import read_layout
+from lamella.formats.sniff import OPAQUE, read_layout
 from lamella.testing.formats import reassembled
 
 MODEL = save({"a": np.zeros(3, np.float32), "b": np.ones((2, 2), np.int8)})

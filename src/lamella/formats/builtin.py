@@ -14,7 +14,6 @@ from lamella.formats.numpy.npy import NpyFormat
 from lamella.formats.numpy.npz import NpzFormat
 from lamella.formats.onnx.external import OnnxDataFormat
 from lamella.formats.onnx.reader import OnnxFormat
-from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.safetensors.reader import SafetensorsFormat
 from lamella.formats.tensorflow.checkpoint import TensorflowCheckpointFormat
 from lamella.formats.tensorflow.graphs import FrozenGraphFormat, SavedModelFormat
@@ -58,6 +57,3 @@ DESCRIBED: tuple[DescribedFormat, ...] = (
     ZarrFormat(),
 )
 """Formats whose files of tensors are described by a file beside them."""
-
-OPAQUE = OpaqueFormat()
-"""The format of every file that none of these claims, or that is not what it claims."""

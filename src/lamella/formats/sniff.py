@@ -13,6 +13,8 @@ from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.skeleton import check_size
 
 OPAQUE = OpaqueFormat()
+"""The format of every file that no format claims, or that is not what it claims."""
+
 HEAD_NBYTES = 4096
 """What a format sees of a file before it claims it."""
 
