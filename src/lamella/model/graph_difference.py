@@ -1,0 +1,60 @@
+"""What happened to a computation graph: the value that reports show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ADDED, REMOVED, CHANGED, MOVED, RENAMED, REWIRED = "added", "removed", "changed", "moved", "renamed", "rewired"
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeChange:
+    """One attribute of a node, its operator ("op") or its output shape ("shape"); a missing side did not have it."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChange:
+    """One node that is not as it was. `whats` are words from above, the weightiest first, ADDED and REMOVED alone.
+
+    `before` and `after` are names, None on the side that lacks the node. CHANGED goes with `attributes`, REWIRED with
+    the inputs of both sides, those of before under the names that the nodes have now.
+    """
+
+    before: str | None
+    after: str | None
+    op: str
+    whats: tuple[str, ...]
+    attributes: tuple[AttributeChange, ...] = ()
+    inputs_before: tuple[str, ...] = ()
+    inputs_after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PortChange:
+    """One input or output of the model, `side`, that is not as it was; a missing side did not have it."""
+
+    side: str
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GraphDifference:
+    """Two graphs put beside each other: of so many nodes so many were matched, and what changed."""
+
+    nodes_before: int
+    nodes_after: int
+    matched: int
+    interface: tuple[PortChange, ...]
+    nodes: tuple[NodeChange, ...]
+
+    @property
+    def distance(self) -> float:
+        """The structural distance 1 - 2 * matched / (nodes before + nodes after), from 0, the same, to 1."""
+        total = self.nodes_before + self.nodes_after
+        return 1 - 2 * self.matched / total if total else 0.0

@@ -1,0 +1,73 @@
+"""What changed between two models, in the order in which a person asks: the report of `diff`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lamella.model.alignment import Alignment
+from lamella.model.difference import TensorDifference
+from lamella.model.graph_difference import GraphDifference
+from lamella.ops.changes import MetadataChange
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceChange:
+    """Something that whoever uses the model has to know: `what` is an input, an output, the vocabulary, the classes."""
+
+    what: str
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One summand of the total: its `distance` from 0 to 1, None where neither side says anything, and its weight."""
+
+    name: str
+    weight: float
+    distance: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The weighted total of the parts that are known, from 0, the same, to 1, nothing in common.
+
+    T = sum of weight * distance over the sum of the weights of what is known.
+    """
+
+    parts: tuple[Part, ...]
+
+    @property
+    def value(self) -> float:
+        """T itself."""
+        known = [part for part in self.parts if part.distance is not None]
+        weights = sum(part.weight for part in known)
+        return sum(part.weight * (part.distance or 0.0) for part in known) / weights if weights else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelComparison:
+    """Two models and what changed from one to the other.
+
+    `before` and `after` are what the two are called, `format_*` their containers, `parameters_*` how many elements all
+    tensors have. `graph` is None where a side has no graph but its names. `tensors` are all that are on both sides, in
+    the order of the model after. `training` is what metadata says of hyper-parameters and environment, `other` the rest
+    of it.
+    """
+
+    before: str
+    after: str
+    format_before: str
+    format_after: str
+    model_id_before: str
+    model_id_after: str
+    parameters_before: int
+    parameters_after: int
+    interface: tuple[InterfaceChange, ...]
+    graph: GraphDifference | None
+    alignment: Alignment
+    tensors: tuple[TensorDifference, ...]
+    training: tuple[MetadataChange, ...]
+    other: tuple[MetadataChange, ...]
+    total: Total
