@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 import gguf
@@ -14,11 +13,10 @@ import safetensors.torch
 import torch
 
 import lamella.torch
-from lamella.ops.init import init
 from lamella.ops.load import load
 from lamella.repo.arrays import array_dtypes, numpy_dtype
 from lamella.testing.models import model, spec, values
-from tests.e2e.workbench import PROGRAM, Workbench
+from tests.e2e.workbench import Workbench
 
 SHAPES = ((), (3,), (2, 5), (0, 4), (2, 3, 4, 2))
 NAMES = [name for name in array_dtypes() if name != "c128"]
@@ -30,13 +28,7 @@ def raw(tensor: torch.Tensor) -> bytes:
     return bytes(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
 
 
-@pytest.fixture
-def bench(git_repository):
-    """Return a repository in which Lamella keeps `*.safetensors`."""
-    init(git_repository.root, shlex.quote(PROGRAM))
-    bench = Workbench(git_repository.root)
-    bench.write(".gitattributes", b"*.safetensors filter=lamella diff=lamella merge=lamella -text\n")
-    return bench
+PATTERNS = ("*.safetensors",)
 
 
 @pytest.fixture

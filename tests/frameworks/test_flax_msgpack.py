@@ -23,14 +23,7 @@ class Network(linen.Module):
         return linen.Dense(10, param_dtype=jnp.bfloat16)(x)
 
 
-@pytest.fixture
-def bench(tmp_path):
-    made = Workbench(tmp_path / "worktree")
-    made.root.mkdir()
-    made.git("init", "--quiet")
-    made.lamella("init")
-    made.lamella("track", "*.msgpack")
-    return made
+PATTERNS = ("*.msgpack",)
 
 
 def state(seed: int) -> TrainState:

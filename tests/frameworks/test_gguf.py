@@ -8,7 +8,6 @@ import pytest
 from gguf.constants import GGML_QUANT_SIZES
 
 from lamella.repo.manifest import parse_manifest
-from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip
 
 KINDS = gguf.GGMLQuantizationType
@@ -61,14 +60,7 @@ def model(name):
     return tensors
 
 
-@pytest.fixture
-def bench(tmp_path):
-    (tmp_path / "repository").mkdir()
-    bench = Workbench(tmp_path / "repository")
-    bench.git("init", "--quiet")
-    bench.lamella("init")
-    bench.lamella("track", "*.gguf")
-    return bench
+PATTERNS = ("*.gguf",)
 
 
 @pytest.mark.parametrize("options", [{}, {"alignment": 4096}, {"endianess": gguf.GGUFEndian.BIG}, {"tokens": 100_000}])

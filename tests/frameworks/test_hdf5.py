@@ -9,19 +9,15 @@ import pytest
 from lamella.formats.file import BytesFile
 from lamella.formats.hdf5.reader import Hdf5Format
 from lamella.formats.strided import read_view
-from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip
+
+PATTERNS = ("*.h5",)
 
 
 @pytest.fixture
-def bench(tmp_path):
-    made = Workbench(tmp_path / "worktree")
-    made.root.mkdir()
-    made.git("init", "--quiet")
-    made.lamella("init")
-    made.lamella("track", "*.h5")
-    (made.root / "models").mkdir()
-    return made
+def bench(bench):
+    (bench.root / "models").mkdir()
+    return bench
 
 
 def fill(file: h5py.File, seed: int) -> dict[str, np.ndarray]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-
 import jax
 import jax.numpy as jnp
 import numpy
 import pytest
 
 import lamella.jax
-from lamella.ops.init import init
 from lamella.ops.load import load
-from tests.e2e.workbench import PROGRAM, Workbench
 
 TREE = {
     "dense": {"kernel": jnp.arange(6, dtype=jnp.bfloat16).reshape(2, 3), "bias": jnp.ones(3)},
@@ -21,13 +17,7 @@ TREE = {
 NAMES = ["dense.bias", "dense.kernel", "layers.0", "layers.1.0", "layers.1.1"]
 
 
-@pytest.fixture
-def bench(git_repository):
-    """Return a repository in which Lamella keeps `*.safetensors`."""
-    init(git_repository.root, shlex.quote(PROGRAM))
-    bench = Workbench(git_repository.root)
-    bench.write(".gitattributes", b"*.safetensors filter=lamella diff=lamella merge=lamella -text\n")
-    return bench
+PATTERNS = ("*.safetensors",)
 
 
 def same(one, other) -> bool:

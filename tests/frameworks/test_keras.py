@@ -7,19 +7,15 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip
+
+PATTERNS = ("*.keras", "*.h5")
 
 
 @pytest.fixture
-def bench(tmp_path):
-    made = Workbench(tmp_path / "worktree")
-    made.root.mkdir()
-    made.git("init", "--quiet")
-    made.lamella("init")
-    made.lamella("track", "*.keras", "*.h5")
-    (made.root / "models").mkdir()
-    return made
+def bench(bench):
+    (bench.root / "models").mkdir()
+    return bench
 
 
 def network(*, inserted: bool = False) -> keras.Model:

@@ -7,18 +7,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip
 
-
-@pytest.fixture
-def bench(tmp_path):
-    made = Workbench(tmp_path / "worktree")
-    made.root.mkdir()
-    made.git("init", "--quiet")
-    made.lamella("init")
-    made.lamella("track", "*.npz", "*.npy")
-    return made
+PATTERNS = ("*.npz", "*.npy")
 
 
 def weights(seed: int, *shape: int) -> np.ndarray:

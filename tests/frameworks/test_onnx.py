@@ -42,16 +42,7 @@ def network(seed: int, dtype: type = np.float32) -> onnx.ModelProto:
     return helper.make_model(graph, producer_name="test", opset_imports=[helper.make_opsetid("", 17)])
 
 
-@pytest.fixture
-def bench(tmp_path):
-    made = Workbench(tmp_path / "repository")
-    made.root.mkdir()
-    made.git("init", "--quiet")
-    made.git("config", "user.name", "Nobody")
-    made.git("config", "user.email", "nobody@example.org")
-    made.lamella("init")
-    made.lamella("track", "*.onnx", "*.data", "*.bin")
-    return made
+PATTERNS = ("*.onnx", "*.data", "*.bin")
 
 
 def round_trip(bench: Workbench, *paths: str) -> None:

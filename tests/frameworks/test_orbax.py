@@ -8,18 +8,9 @@ import orbax.checkpoint as ocp
 import pytest
 import tensorstore
 
-from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip
 
-
-@pytest.fixture
-def bench(tmp_path):
-    made = Workbench(tmp_path / "worktree")
-    made.root.mkdir()
-    made.git("init", "--quiet")
-    made.lamella("init")
-    made.lamella("track", "saved/**")
-    return made
+PATTERNS = ("saved/**",)
 
 
 @pytest.mark.parametrize("use_ocdbt", [True, False])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.e2e.workbench import Workbench
+PATTERNS = ("*.pb",)
 
 
 def made(seed: int) -> tf.Module:
@@ -24,14 +24,7 @@ def made(seed: int) -> tf.Module:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_models_come_back_and_run(tmp_path):
-    bench = Workbench(tmp_path / "repository")
-    bench.root.mkdir()
-    bench.git("init", "--quiet")
-    bench.git("config", "user.name", "Nobody")
-    bench.git("config", "user.email", "nobody@example.org")
-    bench.lamella("init")
-    bench.lamella("track", "*.pb")
+def test_models_come_back_and_run(bench):
     given = tf.constant(np.random.default_rng(9).random((2, 5)).astype(np.float32))
     for seed in range(3):
         module = made(seed)

@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip
 
-
-@pytest.fixture
-def bench(tmp_path):
-    made = Workbench(tmp_path / "worktree")
-    made.root.mkdir()
-    made.git("init", "--quiet")
-    made.lamella("init")
-    made.lamella("track", "*.data-*")
-    return made
+PATTERNS = ("*.data-*",)
 
 
 def network(seed: int) -> tf.keras.Model:

@@ -8,7 +8,6 @@ from torch import nn
 
 from lamella.repo.manifest import parse_manifest
 from scripts.fixtures import make_torch
-from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip
 
 # PyTorch warns of what is experimental in it.
@@ -18,14 +17,7 @@ NEW = {}
 OLD = {"_use_new_zipfile_serialization": False}
 
 
-@pytest.fixture
-def bench(tmp_path):
-    (tmp_path / "repository").mkdir()
-    bench = Workbench(tmp_path / "repository")
-    bench.git("init", "--quiet")
-    bench.lamella("init")
-    bench.lamella("track", "*.pt")
-    return bench
+PATTERNS = ("*.pt",)
 
 
 def convolutions(layout):

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import os
 
-import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import distributed
 from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
 
-from tests.e2e.workbench import Workbench
 from tests.frameworks.trip import folder_round_trip
 
-
-@pytest.fixture
-def bench(tmp_path):
-    made = Workbench(tmp_path / "worktree")
-    made.root.mkdir()
-    made.git("init", "--quiet")
-    made.lamella("init")
-    made.lamella("track", "*.distcp")
-    return made
+PATTERNS = ("*.distcp",)
 
 
 def trained(seed: int) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
