@@ -124,6 +124,12 @@ MAX_WEIGHT_MAP_NBYTES = 64 * MIB
 MAX_FOLDER_ENTRIES = 10_000
 """Files at and below a folder that is looked at as one model."""
 
+MAX_FILE_RENAMES = 1_000
+"""Names under which a file is followed back through history: each costs some processes of Git's."""
+
+MAX_SETTINGS_NBYTES = MIB
+"""The settings of a project, which people write by hand."""
+
 MAX_LISTED_ELEMENTS = 1_000_000
 """Elements of a tensor that are printed one by one; each takes some hundred bytes on the way."""
 

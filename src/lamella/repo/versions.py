@@ -1,0 +1,113 @@
+"""The versions of one model file: the commits that made it what it is, through renames of the file and merges."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from lamella.core.errors import FormatError
+from lamella.core.limits import MAX_FILE_RENAMES
+from lamella.repo.git import Git, GitOid
+from lamella.repo.manifest import Manifest
+from lamella.repo.objects import ObjectReader
+from lamella.repo.repository import manifest_at
+
+_SIMILARITY = "--find-renames=40%"
+"""Names, types and shapes are half of a manifest: a file that was trained and renamed at once is still found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A commit that changed a model file, or merged two versions of it, and where the file is in it.
+
+    `parents` are the versions it came from: one, several for a merge, none where the file began.
+    """
+
+    commit: GitOid
+    path: str
+    parents: tuple[GitOid, ...]
+
+    @property
+    def specification(self) -> str:
+        """How Git names the manifest."""
+        return f"{self.commit}:{self.path}"
+
+
+def list_versions(git: Git, revision: str, path: str) -> Mapping[GitOid, Version]:
+    """Return the versions of `path` that `revision` comes from, by commit, each before those that it came from.
+
+    Where a merge took the file from one side, only that side is followed, as `git log PATH` does. A file that came
+    under another name is followed under that. Raises NotFoundError (revision-unknown).
+    """
+    found: dict[GitOid, Version] = {}
+    waiting = [(git.resolve(revision + "^{commit}"), path)]
+    for _ in range(MAX_FILE_RENAMES):
+        if not waiting:
+            break
+        start, name = waiting.pop()
+        for version in _walk(git, start, name):
+            if version.commit in found:
+                continue
+            if not version.parents:
+                origin = _origin(git, version)
+                if origin is not None:
+                    waiting.append(origin)
+                    version = replace(version, parents=_newest(git, *origin))
+            found[version.commit] = version
+    return {
+        commit: replace(version, parents=tuple(parent for parent in version.parents if parent in found))
+        for commit, version in found.items()
+    }
+
+
+def _walk(git: Git, start: GitOid, path: str) -> Iterator[Version]:
+    """Yield the commits at which `path` changed, with parents among themselves."""
+    literally = {"GIT_LITERAL_PATHSPECS": "1"}
+    args = ("rev-list", "--topo-order", "--parents", start, "--", path)
+    for line in git.run(*args, env=literally).decode().splitlines():
+        commit, *parents = line.split(" ")
+        yield Version(GitOid(commit), path, tuple(map(GitOid, parents)))
+
+
+def _newest(git: Git, start: GitOid, path: str) -> tuple[GitOid, ...]:
+    """Return the first version that `_walk` yields, the one that `start` has."""
+    literally = {"GIT_LITERAL_PATHSPECS": "1"}
+    found = git.run("rev-list", "--topo-order", "--parents", "--max-count=1", start, "--", path, env=literally)
+    return tuple(map(GitOid, found.decode().split()[:1]))
+
+
+def _origin(git: Git, version: Version) -> tuple[GitOid, str] | None:
+    """Return the commit before and the file in it that was renamed to what `version` made; None where it is new."""
+    parents = git.run("rev-parse", "--verify", "--quiet", f"{version.commit}^", check=False).decode().split()
+    if not parents:
+        return None
+    args = ("diff-tree", "-r", "-z", "--raw", "--no-commit-id", _SIMILARITY, "--diff-filter=R", parents[0])
+    fields = iter(git.run(*args, version.commit).split(b"\0")[:-1])
+    for _, before, after in zip(fields, fields, fields, strict=False):
+        if os.fsdecode(after) == version.path:
+            return GitOid(parents[0]), os.fsdecode(before)
+    return None
+
+
+class Manifests:
+    """The manifests of versions, each read once if they are asked for from the newest on, and let go by `forget`."""
+
+    def __init__(self, reader: ObjectReader, versions: Mapping[GitOid, Version]) -> None:
+        self._reader = reader
+        self._versions = versions
+        self._kept: dict[GitOid, Manifest | None] = {}
+
+    def __getitem__(self, commit: GitOid) -> Manifest | None:
+        """Return the manifest of a version; None where the file is not there, or is none that this program reads."""
+        if commit not in self._kept:
+            try:
+                self._kept[commit] = manifest_at(self._reader, self._versions[commit].specification)
+            except FormatError:
+                # A history may hold what was edited by hand, or made by a later program; it is a version all the same.
+                self._kept[commit] = None
+        return self._kept[commit]
+
+    def forget(self, commit: GitOid) -> None:
+        """Let go of a version that will not be asked for again."""
+        self._kept.pop(commit, None)

@@ -1,0 +1,149 @@
+"""Which version a tensor comes from: through changes, renames of tensors and of files, and merges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from lamella.core.dtypes import DTYPES
+from lamella.core.errors import NotFoundError
+from lamella.core.ids import ObjectId
+from lamella.core.tensors import TensorSpec
+from lamella.repo.commits import summaries
+from lamella.repo.git import Git
+from lamella.repo.manifest import Manifest, Row, write_manifest
+from lamella.repo.origins import newest_first, rows_by_name, trace
+from lamella.repo.repository import Repository
+from lamella.repo.versions import Manifests, list_versions
+
+Commit = Callable[..., str]
+
+
+def text(values: Mapping[str, int]) -> bytes:
+    """Return a manifest of tensors that hold the given numbers, as it were."""
+    rows = (Row(TensorSpec(name, DTYPES["f32"], (8,)), ObjectId(bytes([n] * 32))) for name, n in values.items())
+    return write_manifest(Manifest("safetensors", None, tuple(rows)))
+
+
+@pytest.fixture
+def commit(git_repository: Git) -> Commit:
+    """Return a function that commits a version of a file on the current branch, and returns the commit."""
+
+    def make(message: str, path: str = "m.safetensors", **values: int) -> str:
+        (git_repository.root / path).write_bytes(text(values))
+        git_repository.run("add", "--all")
+        git_repository.run("commit", "--quiet", "--allow-empty", "-m", message)
+        return git_repository.resolve("HEAD")
+
+    return make
+
+
+def origins(git: Git, path: str = "m.safetensors") -> dict[str, tuple[str, str]]:
+    """Return for each tensor of the file at HEAD the subject of the commit that it comes from, and its name there."""
+    with Repository.open(git.root) as repository, repository.reader() as reader:
+        versions = list_versions(git, "HEAD", path)
+        manifests = Manifests(reader, versions)
+        tip = next(iter(versions))
+        found = trace(versions, manifests, tip, rows_by_name(manifests[tip]))
+        told = summaries(git, [origin.version.commit for origin in found.values()])
+    return {name: (told[origin.version.commit].subject, origin.name) for name, origin in found.items()}
+
+
+def test_each_tensor_comes_from_the_commit_that_last_changed_it(git_repository: Git, commit: Commit) -> None:
+    commit("one", a=1, b=1, c=1)
+    commit("two", a=1, b=2, c=1)
+    commit("three", a=1, b=2, c=3, d=3)
+    assert origins(git_repository) == {
+        "a": ("one", "a"), "b": ("two", "b"), "c": ("three", "c"), "d": ("three", "d")
+    }  # fmt: skip
+
+
+def test_a_value_that_came_back_comes_from_the_commit_that_brought_it_back(git_repository: Git, commit: Commit) -> None:
+    commit("one", a=1, b=1)
+    commit("two", a=2, b=1)
+    commit("three", a=1, b=1)
+    assert origins(git_repository) == {"a": ("three", "a"), "b": ("one", "b")}
+
+
+def test_a_renamed_tensor_is_followed_where_nothing_else_is_like_it(git_repository: Git, commit: Commit) -> None:
+    commit("one", a=1, b=2, c=2)
+    commit("two", new=1, other=2, another=2)
+    assert origins(git_repository) == {"new": ("one", "a"), "other": ("two", "other"), "another": ("two", "another")}
+
+
+def test_a_copy_of_a_tensor_that_stays_is_new(git_repository: Git, commit: Commit) -> None:
+    commit("one", a=1)
+    commit("two", a=1, b=1)
+    assert origins(git_repository)["b"] == ("two", "b")
+
+
+def test_a_renamed_file_is_followed(git_repository: Git, commit: Commit) -> None:
+    commit("one", "old.pt", a=1, b=1, c=1, d=1)
+    commit("two", "old.pt", a=1, b=2, c=1, d=1)
+    (git_repository.root / "old.pt").unlink()
+    commit("three", a=1, b=2, c=3, d=1)
+    assert origins(git_repository) == {
+        "a": ("one", "a"), "b": ("two", "b"), "c": ("three", "c"), "d": ("one", "d")
+    }  # fmt: skip
+
+
+def test_a_merge_changed_only_what_neither_side_had(git_repository: Git, commit: Commit) -> None:
+    commit("base", a=1, b=1, c=1, d=1)
+    git_repository.run("switch", "--quiet", "-c", "side")
+    commit("theirs", a=1, b=2, c=2, d=1)
+    git_repository.run("switch", "--quiet", "main")
+    commit("ours", a=3, b=1, c=3, d=1)
+    git_repository.run("merge", "--quiet", "-s", "ours", "--no-commit", "side", check=False)
+    commit("merge", a=3, b=2, c=4, d=1)
+    assert origins(git_repository) == {
+        "a": ("ours", "a"), "b": ("theirs", "b"), "c": ("merge", "c"), "d": ("base", "d")
+    }  # fmt: skip
+
+
+def test_a_merge_that_took_one_side_is_no_version(git_repository: Git, commit: Commit) -> None:
+    commit("base", a=1)
+    git_repository.run("switch", "--quiet", "-c", "side")
+    commit("theirs", a=2)
+    git_repository.run("switch", "--quiet", "main")
+    commit("unrelated", "other.safetensors", z=1)
+    git_repository.run("merge", "--quiet", "-m", "merge", "side")
+    versions = list_versions(git_repository, "HEAD", "m.safetensors")
+    assert [told.subject for told in summaries(git_repository, versions).values()] == ["theirs", "base"]
+
+
+def test_every_version_comes_behind_all_that_come_from_it(git_repository: Git, commit: Commit) -> None:
+    commit("base", a=1, b=1, c=1)
+    for name in ("left", "right"):
+        git_repository.run("switch", "--quiet", "-c", name, "main")
+        commit(name, **{"a": 1, "b": 1, "c": 1, "abc"[len(name) - 4]: 2})
+        commit(f"{name} again", **{"a": 1, "b": 1, "c": 1, "abc"[len(name) - 4]: 3})
+    git_repository.run("merge", "--quiet", "-s", "ours", "--no-commit", "left", check=False)
+    commit("merge", a=3, b=3, c=1)
+    versions = list_versions(git_repository, "HEAD", "m.safetensors")
+    order = [version.commit for version in newest_first(versions, git_repository.resolve("HEAD"))]
+    assert len(order) == len(versions) == 6
+    assert all(order.index(one) < order.index(parent) for one in order for parent in versions[one].parents)
+
+
+def test_a_version_that_is_no_manifest_ends_what_is_known(git_repository: Git, commit: Commit) -> None:
+    commit("one", a=1)
+    (git_repository.root / "m.safetensors").write_bytes(b"lamella manifest 999\n")
+    git_repository.run("commit", "--quiet", "--all", "-m", "two")
+    commit("three", a=1)
+    assert origins(git_repository) == {"a": ("three", "a")}
+
+
+def test_a_revision_that_is_none_is_said(git_repository: Git, commit: Commit) -> None:
+    commit("one", a=1)
+    with pytest.raises(NotFoundError, match="nowhere"):
+        list_versions(git_repository, "nowhere", "m.safetensors")
+
+
+def test_commits_are_told_with_their_dates_and_in_any_language(git_repository: Git, commit: Commit) -> None:
+    one = commit("höher\n\nlonger", a=1)
+    found = summaries(git_repository, [one, one])
+    assert found[one].subject == "höher"
+    assert (found[one].author, found[one].email) == ("Ada Lovelace", "ada@example.org")
+    assert found[one].date.count("T") == 1
+    assert summaries(git_repository, []) == {}
