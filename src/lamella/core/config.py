@@ -1,4 +1,4 @@
-"""The settings of a store as one frozen value; whoever reads files or the environment builds it."""
+"""Settings as frozen values; whoever reads files or the environment builds them."""
 
 from __future__ import annotations
 
@@ -32,3 +32,27 @@ class StoreConfig:
 
 
 DEFAULT = StoreConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class DiffConfig:
+    """How two models are compared.
+
+    The weights say how much each part of a difference counts in the total; structure counts most. `epsilons` are pairs
+    of a pattern of tensor names, `*` for any letters, and what a mean |b - a| has to exceed there to count as a change;
+    the last that fits holds, and where none does the dtype's own. Raises UsageError (bad-argument) for a number that is
+    negative or not finite, and for weights of which none is above zero.
+    """
+
+    structure: float = 0.5
+    parameters: float = 0.3
+    data: float = 0.1
+    hyperparameters: float = 0.1
+    epsilons: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        weights = (self.structure, self.parameters, self.data, self.hyperparameters)
+        numbers = (*weights, *(epsilon for _, epsilon in self.epsilons))
+        if not all(0 <= number < math.inf for number in numbers) or not any(weights):
+            hint = "weights and epsilons are numbers from 0 on, and one weight is above 0"
+            raise UsageError("the settings of diff are no weights and epsilons", kind="bad-argument", hint=hint)

@@ -125,6 +125,7 @@ _declare(
     "pack-version",
     "index-format",
     "protocol",
+    "settings-malformed",
 )
 _declare(
     BackendError,

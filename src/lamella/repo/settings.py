@@ -1,0 +1,67 @@
+"""The settings that a project shares: `.lamella/config.toml`, tracked by Git like any file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lamella.core.config import DiffConfig
+from lamella.core.errors import FormatError, UsageError
+from lamella.core.fsio import translated
+from lamella.core.limits import MAX_SETTINGS_NBYTES
+
+PATH = ".lamella/config.toml"
+
+_WEIGHTS = ("structure", "parameters", "data", "hyperparameters")
+
+
+def diff_settings(root: Path | None) -> DiffConfig:
+    """Return how the project around `root`, a worktree, compares models; the defaults where it does not say.
+
+    The table is ``[diff]``: `weights` has a number for each part of the total, `epsilon` one for each pattern of names.
+    Raises FormatError (settings-malformed) for a file that is no TOML, or says something that is not understood.
+    """
+    table = _table({} if root is None else _read(root / PATH), "diff", ("weights", "epsilon"))
+    weights = _numbers(_table(table, "weights", _WEIGHTS), "diff.weights")
+    epsilons = _numbers(_table(table, "epsilon"), "diff.epsilon")
+    try:
+        return DiffConfig(**weights, epsilons=tuple(epsilons.items()))
+    except UsageError as exc:
+        raise _malformed(exc.message) from exc
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    with translated(path, reading=True), path.open("rb") as file:
+        text = file.read(MAX_SETTINGS_NBYTES + 1)
+    if len(text) > MAX_SETTINGS_NBYTES:
+        raise _malformed(f"it has more than {MAX_SETTINGS_NBYTES} bytes")
+    try:
+        return tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as exc:
+        raise _malformed(str(exc).splitlines()[0] if str(exc) else "it is no TOML") from exc
+
+
+def _table(values: Mapping[str, Any], name: str, known: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    found = values.get(name, {})
+    if not isinstance(found, dict):
+        raise _malformed(f"{name} is no table")
+    unknown = next((key for key in found if known and key not in known), None)
+    if unknown is not None:
+        raise _malformed(f"{name} has no setting {unknown!r}")
+    return found
+
+
+def _numbers(values: Mapping[str, Any], name: str) -> dict[str, float]:
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _malformed(f"{name}.{key} is no number")
+    return {key: float(value) for key, value in values.items()}
+
+
+def _malformed(reason: str) -> FormatError:
+    hint = "docs/guide/diff.md shows what it may say"
+    return FormatError(f"{PATH} is malformed: {reason}", kind="settings-malformed", hint=hint)

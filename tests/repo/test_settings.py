@@ -1,0 +1,55 @@
+"""The settings that a project shares: what they may say, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lamella.core.config import DiffConfig
+from lamella.core.errors import FormatError
+from lamella.repo.settings import PATH, diff_settings
+
+
+def write(root: Path, text: str) -> Path:
+    path = root / PATH
+    path.parent.mkdir()
+    path.write_bytes(text.encode())
+    return root
+
+
+def test_a_project_without_settings_has_the_defaults(tmp_path: Path) -> None:
+    assert diff_settings(tmp_path) == diff_settings(None) == DiffConfig()
+    assert diff_settings(write(tmp_path, "[gates]\nx = 1\n")) == DiffConfig()
+
+
+def test_weights_and_epsilons_are_read_in_their_order(tmp_path: Path) -> None:
+    write(tmp_path, '[diff]\nweights = {structure = 2, data = 0}\n[diff.epsilon]\n"*" = 1e-3\n"*.bias" = 0\n')
+    assert diff_settings(tmp_path) == DiffConfig(structure=2, data=0, epsilons=(("*", 1e-3), ("*.bias", 0)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[diff", "malformed"),
+        ("diff = 3", "diff is no table"),
+        ("[diff]\nweight = {}", "no setting 'weight'"),
+        ("[diff]\nweights = {colour = 1}", "no setting 'colour'"),
+        ("[diff]\nweights = {data = true}", "diff.weights.data is no number"),
+        ("[diff.epsilon]\na = '1'", "diff.epsilon.a is no number"),
+        ("[diff]\nweights = {data = -1}", "no weights and epsilons"),
+        ("[diff.epsilon]\na = nan", "no weights and epsilons"),
+        ("[diff]\nweights = {structure = 0, parameters = 0, data = 0, hyperparameters = 0}", "no weights"),
+        ("a = " + "[" * 5000, "malformed"),
+        ("#" * (1 << 21), "more than"),
+        ("\udcff", "malformed"),
+    ],
+)
+def test_what_is_not_understood_is_refused_in_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / PATH
+    path.parent.mkdir()
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(FormatError, match=said) as caught:
+        diff_settings(tmp_path)
+    assert caught.value.kind == "settings-malformed"
+    assert "\n" not in caught.value.message
