@@ -12,7 +12,13 @@ from lamella.repo.attributes import track
 from lamella.repo.git import Git
 from tests.repo.committing import commit
 
-NAMES = ["filter.lamella.process", "filter.lamella.required", "diff.lamella.xfuncname"]
+NAMES = [
+    "filter.lamella.process",
+    "filter.lamella.required",
+    "diff.lamella.command",
+    "diff.lamella.textconv",
+    "diff.lamella.xfuncname",
+]
 
 
 def value(git, name):
@@ -31,7 +37,8 @@ def test_installing_sets_what_is_missing_once(git_repository):
 def test_installing_repairs_what_differs(git_repository):
     setup.install(git_repository, "/old/lamella")
     git_repository.run("config", "--add", "filter.lamella.process", "another")
-    assert setup.install(git_repository, "'/a folder/lamella'") == ["filter.lamella.process"]
+    commands = ["filter.lamella.process", "diff.lamella.command", "diff.lamella.textconv"]
+    assert setup.install(git_repository, "'/a folder/lamella'") == commands
     assert git_repository.run("config", "--get-all", "filter.lamella.process").decode() == (
         "'/a folder/lamella' filter-process\n"
     )
@@ -92,10 +99,11 @@ def test_a_hunk_is_headed_by_the_name_of_its_tensor(git_repository):
     setup.install(git_repository, "lamella")
     git_repository.run("config", "--unset", "filter.lamella.process")
     git_repository.run("config", "--unset", "filter.lamella.required")
+    git_repository.run("config", "--unset", "diff.lamella.textconv")
     track(git_repository.root / ".gitattributes", "m")
     rows = [f"{number}.weight f32 {number + 1},4\n  {number:064x}\n".encode() for number in range(5)]
     commit(git_repository, {"m": b"lamella manifest 1\n" + b"".join(rows)})
     changed = rows[3].replace(b"03\n", b"ff\n")
     (git_repository.root / "m").write_bytes(b"lamella manifest 1\n" + b"".join([*rows[:3], changed, rows[4]]))
-    shown = git_repository.run("diff", "--unified=0").decode().splitlines()
+    shown = git_repository.run("diff", "--no-ext-diff", "--unified=0").decode().splitlines()
     assert [line for line in shown if line.startswith("@@")] == ["@@ -9 +9 @@ 3.weight f32 4,4"]

@@ -18,7 +18,7 @@ SECTIONS = {
     "Look": ("ls", "cat", "id", "export"),
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
     "Care": ("fsck", "gc"),
-    "Called by Git": ("filter-process", "hook"),
+    "Called by Git": ("filter-process", "diff-driver", "textconv", "hook"),
 }
 COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
 

@@ -10,7 +10,11 @@ from io import TextIOWrapper
 
 from lamella.core.errors import LamellaError
 
-DIRECT = {"version": "lamella.cli.direct.version", "filter-process": "lamella.cli.direct.filter_process"}
+DIRECT = {
+    "version": "lamella.cli.direct.version",
+    "filter-process": "lamella.cli.direct.filter_process",
+    "textconv": "lamella.cli.direct.textconv",
+}
 """Commands that start without click: they are run by other programs, or often, and import only what they need."""
 
 INTERRUPTED = 130

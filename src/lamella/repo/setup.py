@@ -17,6 +17,8 @@ def _wanted(command: str) -> dict[str, str]:
     return {
         "filter.lamella.process": f"{command} filter-process",
         "filter.lamella.required": "true",
+        "diff.lamella.command": f"{command} diff-driver",
+        "diff.lamella.textconv": f"{command} textconv",
         "diff.lamella.xfuncname": _TENSOR_LINE,
     }
 
