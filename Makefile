@@ -42,7 +42,7 @@ test: $(VENV)/installed $(VENV)/test.txt $(FUZZ)/passed ## run the tests (ARGS= 
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-frameworks: $(VENV)/installed $(VENV)/test.txt $(VENV)/frameworks.txt ## install the real frameworks and test with them
-	$(BIN)/python -m pytest -o filterwarnings=default tests/frameworks $(ARGS)
+	$(BIN)/python scripts/test_frameworks.py $(ARGS)
 
 test-programs: $(VENV)/installed $(VENV)/test.txt $(VENV)/programs.txt ## install DVC and MLflow, and test with them and Git LFS
 	$(BIN)/python -m pytest -o filterwarnings=default tests/programs $(ARGS)
