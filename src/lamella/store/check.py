@@ -14,10 +14,10 @@ from pathlib import Path
 from lamella.core import fsio
 from lamella.core.errors import BackendError, IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
+from lamella.core.parallel import ordered_map
 from lamella.core.progress import SILENT, Progress
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackReader, PackWriter
-from lamella.store.parallel import ordered_map
 from lamella.store.reader import verify_object, verify_record
 from lamella.store.scan import survey
 from lamella.store.writer import Source, add_objects

@@ -13,10 +13,10 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import OBJECT_COST_NBYTES, STRIPE_NBYTES
+from lamella.core.parallel import bundled, ordered_map
 from lamella.store.chain import Chain, Link
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackReader
-from lamella.store.parallel import bundled, ordered_map
 from lamella.store.record import stripes
 
 

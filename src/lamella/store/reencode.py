@@ -11,13 +11,13 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError, IntegrityError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import CHUNK_SHIFT
+from lamella.core.parallel import ordered_map
 from lamella.core.progress import Progress
 from lamella.store.bases import FITTED_CHUNKS, Choice, Sampler
 from lamella.store.chain import Chain, Link
 from lamella.store.gc import Place
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import PackWriter
-from lamella.store.parallel import ordered_map
 from lamella.store.record import Head, stripes
 from lamella.store.series import Wish
 from lamella.store.shelf import Shelf

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import MIB
+from lamella.core.parallel import ordered_map
 from lamella.core.progress import SILENT, Progress
 from lamella.store.gc import Alive, Place, collect, plan_pack, refused_where_damaged, rewrite, verify_survivors
 from lamella.store.objects import ObjectStore
-from lamella.store.parallel import ordered_map
 from lamella.store.reader import verify_chain
 from lamella.store.reencode import write_records
 from lamella.store.series import Series, Wish, wishes

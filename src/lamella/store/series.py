@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from lamella.codec.delta_format import LAYOUTS
 from lamella.core.ids import ObjectId
 from lamella.core.limits import MAX_READ_DEPTH, MAX_TENSOR_NBYTES, MAX_WRITTEN_DEPTH
+from lamella.core.parallel import ordered_map
 from lamella.core.progress import SILENT, Progress
 from lamella.store.chain import Chain
-from lamella.store.parallel import ordered_map
 from lamella.store.plan import Edge, Problem, Vertex, solve_without
 from lamella.store.predict import Predicted, Predictor, is_worthwhile, slack
 from lamella.store.shelf import Form, Standing

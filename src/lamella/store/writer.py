@@ -22,6 +22,7 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError, IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES, OBJECT_COST_NBYTES, STRIPE_NBYTES
+from lamella.core.parallel import bundled, ordered_map
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.store.bases import ALONE, Choice, choose
@@ -31,7 +32,6 @@ from lamella.store.grace import Found, keep
 from lamella.store.kin import Family
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackWriter
-from lamella.store.parallel import bundled, ordered_map
 from lamella.store.record import DERIVED, RESIZED, Head, stripes
 from lamella.store.relatives import Relatives
 from lamella.store.rollup import roll_up

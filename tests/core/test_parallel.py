@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lamella.store.parallel import TASKS_AHEAD, ordered_map
+from lamella.core.parallel import TASKS_AHEAD, ordered_map
 from tests.store.workers import no_worker_stays
 
 
