@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lamella.codec.kernels import IS_NATIVE
+from lamella.codec import kernels as coding
 from lamella.core.errors import LamellaError
+from lamella.model import kernels as measuring
 from lamella.repo import attributes, hooks, setup
 from lamella.repo.filling import unfilled
 from lamella.repo.repository import Repository
@@ -52,7 +53,7 @@ def doctor(repository: Repository) -> DoctorReport:
 
 
 def _kernels(_: Repository) -> Iterator[Finding]:
-    if IS_NATIVE:
+    if coding.IS_NATIVE and measuring.IS_NATIVE:
         yield Finding("kernels", "ok", "native")
     else:
         yield Finding("kernels", "warning", "plain Python, many times slower", "install again with a C++ compiler")

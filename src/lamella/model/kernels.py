@@ -1,0 +1,26 @@
+"""The kernels that measure, as everyone calls them: the compiled ones where installed, else their NumPy twins."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from lamella.core.errors import BackendError
+
+IS_NATIVE = find_spec("lamella.model._native") is not None
+"""Whether the compiled kernels are installed. Where they are and do not load is an error, not a slow day."""
+
+if IS_NATIVE:
+    try:
+        from lamella.model import _native
+    except ImportError as exc:
+        raise BackendError(
+            f"the compiled kernels cannot be loaded: {exc}",
+            kind="native-broken",
+            hint="install lamella again with this version of Python",
+        ) from exc
+    measure, survey, decode, count_values = _native.measure, _native.survey, _native.decode, _native.count_values
+else:
+    from lamella.model import measure_reference
+
+    measure, survey = measure_reference.measure, measure_reference.survey
+    decode, count_values = measure_reference.decode, measure_reference.count_values
