@@ -21,13 +21,19 @@ class Moved:
 class Spectrum:
     """The singular values of b - a, as a matrix of the first axis against all others, the largest first.
 
-    `effective_rank` is exp of the entropy of the values over their sum (Roy and Vetterli 2007); `rank` is the least
-    number of them whose squares make 99 % of the sum of squares. `exact` says that no value was left out.
+    `effective_rank` is exp of the entropy of all values over their sum (Roy and Vetterli 2007); `rank` is the least
+    number of them whose squares make 99 % of the sum of squares. `distinct` is how many stand out of noise: of values
+    that independent noise as strong as all that is left has, the largest is known (Marchenko and Pastur 1967). A
+    low-rank update keeps its number there also where rounding to a narrow dtype added noise.
+
+    `values` are the leading ones. Where `exact` is false, only these are known, and what they leave of the sum of
+    squares is taken to be spread evenly over the others.
     """
 
     values: tuple[float, ...]
     effective_rank: float
     rank: int
+    distinct: int
     exact: bool
 
 
@@ -47,8 +53,8 @@ class TensorDifference:
     `measures` is None where the bytes are the same, which is known without reading them, or where nothing can be
     measured: quantised blocks, or no overlap; `unread` then says why in a few words, and is "" otherwise. `overlap` is
     the shape that was compared where the two shapes differ. `epsilon` is what a mean |b - a| has to exceed to be a
-    change point. `rows` are the rows that moved furthest, the furthest first, of which `row_points` of `row_count`
-    exceed epsilon.
+    change point. `rows` are the rows that moved furthest, the furthest first, of `row_count` rows, of which
+    `row_points` exceed epsilon. A tensor of one axis has no rows. What is not finite adds nothing to a row's mean.
     """
 
     before: TensorSpec
@@ -67,9 +73,28 @@ class TensorDifference:
 
     @property
     def change_point(self) -> bool:
-        """Whether D exceeds epsilon, or what is finite changed to or from what is not."""
+        """Whether D exceeds epsilon, or what is finite changed to or from what is not.
+
+        A mere cast is none, however far it had to round.
+        """
         found = self.measures
-        return found is not None and (found.mean_absolute > self.epsilon or found.finite < found.count - found.both)
+        if found is None or (self.recast and self.rounding_only):
+            return False
+        return found.mean_absolute > self.epsilon or found.special > 0
+
+    @property
+    def rounding_only(self) -> bool:
+        """Whether values changed, but only as rounding changes them.
+
+        Of one dtype: no element by more than one unit of the last place. A step of training has about the same size for
+        all elements, many units of those that are near 0, while rounding moves them by one; only where all elements
+        have about one magnitude, as in a layer norm, may a small step look like rounding. Of two dtypes: the finer
+        values, rounded to the coarser dtype, to nearest and ties to even, are exactly those of the other side.
+        """
+        found = self.measures
+        if found is None or not found.changed or found.special or not found.ulps:
+            return False
+        return found.ulp_max <= (0 if self.recast else 1)
 
     @property
     def recast(self) -> bool:
