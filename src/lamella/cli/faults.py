@@ -6,6 +6,7 @@ import json
 import sys
 
 from lamella.core.errors import LamellaError
+from lamella.core.text import printable
 
 
 def report(error: LamellaError, *, as_json: bool) -> int:
@@ -18,10 +19,3 @@ def report(error: LamellaError, *, as_json: bool) -> int:
         if error.hint:
             print(f"hint: {printable(error.hint)}", file=sys.stderr)
     return error.exit_code
-
-
-def printable(text: str) -> str:
-    """Return `text` with control characters escaped, so that no file name or tensor name can drive a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

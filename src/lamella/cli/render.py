@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lamella.cli.faults import printable
+from lamella.core.text import printable
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 

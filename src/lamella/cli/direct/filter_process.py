@@ -8,8 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
-from lamella.cli.faults import printable
 from lamella.core.errors import LamellaError, UsageError
+from lamella.core.text import printable
 from lamella.repo.filter import serve
 from lamella.repo.modelfilter import Clean, ModelFilter, Smudge
 from lamella.repo.repository import Repository
