@@ -174,3 +174,15 @@ MAX_SHARDS = 500
 
 MAX_FOLDER_DEPTH = 256
 """Folders in one another, in a history that is taken over: each is a call within a call; systems' paths hold fewer."""
+
+MAX_PAGE_TEXT = 240
+"""Characters of one name or value on a web page; names in use stay below 150."""
+
+MAX_PAGE_ROWS = 5_000
+"""Tensors in the table of a web page, and lines of its graphs: some 200 bytes each, 2 MB together."""
+
+MAX_PAGE_DETAILS = 400
+"""Tensors of which a web page draws histograms and spectra, the most changed ones: some 2 KiB each."""
+
+MAX_PAGE_LIST = 200
+"""Changes of the interface, or of metadata, that a web page lists one by one."""

@@ -1,0 +1,35 @@
+"""The report of `diff` as a web page: summary, map, most changed, every tensor, the two graphs."""
+
+from __future__ import annotations
+
+from lamella.core.graphs import Graph
+from lamella.ops.comparison import ModelComparison
+from lamella.pages.diff_graph import graph_rows
+from lamella.pages.diff_map import map_section
+from lamella.pages.diff_summary import most_changed, summary
+from lamella.pages.diff_tables import graph_section, notes, tensor_section
+from lamella.pages.frame import framed
+from lamella.pages.markup import shown
+from lamella.pages.page import page
+from lamella.pages.tensor_rows import tensor_rows
+
+SCRIPTS = ("table.js", "details.js", "map.js", "columns.js")
+
+
+def diff_page(comparison: ModelComparison, graphs: tuple[Graph | None, Graph | None] = (None, None)) -> str:
+    """Return a comparison as the text of one HTML page, which loads nothing and needs no network.
+
+    `graphs` are those of before and after; without them the page shows of structure what the comparison says. A page
+    stays below some 4 MB however large the models are: it tells what of them it leaves out.
+    """
+    tensors, graph = tensor_rows(comparison), graph_rows(comparison, graphs)
+    sections = [
+        ("summary", "Summary", summary(comparison)),
+        ("map", "Where it moved", map_section(comparison)),
+        ("most", "Most changed", most_changed(comparison)),
+        ("tensors", "Tensors", tensor_section(tensors)),
+        ("graph", "Structure", graph_section(graph)),
+        ("notes", "Measures", notes()),
+    ]
+    title = f"{shown(comparison.before)} → {shown(comparison.after)}"
+    return page(title, framed("Model comparison", sections), {"tensors": tensors, "graph": graph}, SCRIPTS)

@@ -1,0 +1,238 @@
+"""The first section of the page of a comparison: what a person asks, in that order, and the total."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
+
+from lamella.core.limits import MAX_PAGE_LIST
+from lamella.model.graph_difference import ADDED, CHANGED, MOVED, REMOVED, RENAMED, REWIRED
+from lamella.ops.changes import MetadataChange
+from lamella.ops.comparison import ModelComparison, Total
+from lamella.pages import states
+from lamella.pages.markup import Markup, broken, element, joined, shown
+from lamella.pages.numbers import NONE, count, counted, figure, percent
+from lamella.pages.tensor_rows import change
+
+_BARS = 12
+_OPENED = 8
+"""Rows of a table that is open from the start."""
+
+
+def summary(comparison: ModelComparison) -> Markup:
+    """Return what changed of interface, structure, weights, training and data, and how much in one number."""
+    questions = [
+        ("Interface", *_interface(comparison)),
+        ("Structure", _structure(comparison), None),
+        ("Weights", _weights(comparison), None),
+        ("Training", *_metadata(comparison.training, "value")),
+        ("Data", _data(comparison.total), None),
+        ("Other metadata", *_metadata(comparison.other, "entry", "entries")),
+    ]
+    answers = element("dl", *(_question(*question) for question in questions), class_="questions")
+    return joined([_title(comparison), element("div", answers, _total(comparison.total), class_="answers")])
+
+
+def _title(comparison: ModelComparison) -> Markup:
+    names = element(
+        "h1",
+        element("span", broken(comparison.before), class_="old"),
+        " ",
+        element("span", "→ ", class_="arrow"),
+        element("span", broken(comparison.after)),
+        id="summary-title",
+    )
+    return joined([names, element("p", _lede(comparison), class_="lede"), _sides(comparison)])
+
+
+def _lede(comparison: ModelComparison) -> str:
+    if comparison.model_id_before == comparison.model_id_after:
+        return "Both hold the same weights under the same names."
+    found = Counter(states.state(difference) for difference in comparison.tensors)
+    moved = found[states.CHANGED] + found[states.SLIGHT] + found[states.ROUNDING]
+    alone = [f"{count(number)} were {what}" for number, what in _alone(comparison) if number]
+    weights = "; ".join([f"{count(moved)} of {counted(len(comparison.tensors), 'tensor')} moved", *alone])
+    graph = comparison.graph
+    changes = {"interface": bool(comparison.interface), **({"graph": bool(graph.nodes)} if graph else {})}
+    told = [
+        f"The {' and the '.join(names)} {words}"
+        for changed, words in ((True, "changed"), (False, "as before"))
+        if (names := [name for name, what in changes.items() if what is changed])
+    ]
+    return f"{weights}. {'; '.join(told)}.".replace("; The", "; the")
+
+
+def _sides(comparison: ModelComparison) -> Markup:
+    rows = [
+        ("before", comparison.format_before, comparison.parameters_before, comparison.model_id_before),
+        ("after", comparison.format_after, comparison.parameters_after, comparison.model_id_after),
+    ]
+    return element(
+        "table",
+        element("caption", "The two models", class_="unseen"),
+        _head("", "format", "parameters", "model id", right=(2,)),
+        element(
+            "tbody",
+            *(
+                element(
+                    "tr",
+                    element("th", side, scope="row"),
+                    element("td", shown(container)),
+                    element("td", count(parameters), class_="n"),
+                    element("td", element("code", shown(model_id[:16]), title=shown(model_id))),
+                )
+                for side, container, parameters, model_id in rows
+            ),
+        ),
+        class_="sides",
+    )
+
+
+def _question(label: str, answer: str, more: Markup | None) -> Markup:
+    """Return a question with its answer, which opens what it sums up."""
+    if more is None:
+        return element("div", element("dt", label), element("dd", answer))
+    opened = element("details", element("summary", answer), more, open=more.count("<tr>") <= _OPENED)
+    return element("div", element("dt", label), element("dd", opened))
+
+
+def _interface(comparison: ModelComparison) -> tuple[str, Markup | None]:
+    changes = comparison.interface
+    if not changes:
+        return "as before", None
+    rows = [(f"{change.what} {change.name}".strip(), change.before, change.after) for change in changes]
+    return counted(len(changes), "change"), _changes(rows)
+
+
+def _structure(comparison: ModelComparison) -> str:
+    graph, alignment = comparison.graph, comparison.alignment
+    if graph is not None:
+        counts = Counter(what for node in graph.nodes for what in node.whats)
+        parts = [
+            f"{count(counts[what])} {what}"
+            for what in (ADDED, REMOVED, CHANGED, MOVED, RENAMED, REWIRED)
+            if counts[what]
+        ]
+        whole = f"{count(graph.matched)} of {counted(graph.nodes_after, 'node')} matched"
+        return f"{', '.join(parts)}; {whole}" if parts else f"as before, {counted(graph.nodes_after, 'node')}"
+    moved = sum(pair.moved for pair in alignment.layers)
+    renamed = sum(pair.before != pair.after for pair in alignment.layers)
+    figures = (
+        (len(alignment.added_layers), "added"),
+        (len(alignment.removed_layers), "removed"),
+        (moved, "moved"),
+        (renamed, "renamed"),
+    )
+    parts = [f"{counted(number, 'layer')} {what}" for number, what in figures if number]
+    return f"{', '.join(parts)}, as names tell" if parts else "the same layers, as names tell"
+
+
+def _weights(comparison: ModelComparison) -> str:
+    found = Counter(states.state(difference) for difference in comparison.tensors)
+    said = (
+        (states.SLIGHT, "within ε"),
+        (states.ROUNDING, "by rounding only"),
+        (states.UNREAD, "not compared"),
+    )
+    total = counted(len(comparison.tensors), "tensor")
+    parts = [f"{count(found[states.CHANGED])} of {total} changed"]
+    parts += [f"{count(found[what])} {words}" for what, words in said if found[what]]
+    parts += [f"{count(number)} {what}" for number, what in _alone(comparison) if number]
+    return ", ".join(parts)
+
+
+def _alone(comparison: ModelComparison) -> tuple[tuple[int, str], ...]:
+    return (len(comparison.alignment.added), "added"), (len(comparison.alignment.removed), "removed")
+
+
+def _metadata(changes: Sequence[MetadataChange], noun: str, plural: str = "") -> tuple[str, Markup | None]:
+    if not changes:
+        return "nothing said differs", None
+    rows = [(change.key, change.before, change.after) for change in changes]
+    verb = "differs" if len(changes) == 1 else "differ"
+    return f"{counted(len(changes), noun, plural)} {verb}", _changes(rows)
+
+
+def _data(total: Total) -> str:
+    known = [part.distance for part in total.parts if part.name == "data" and part.distance is not None]
+    if not known:
+        return "not recorded"
+    return "the same" if not known[0] else f"{percent(known[0])} of all samples are on one side alone"
+
+
+def _changes(rows: Sequence[tuple[str, str | None, str | None]]) -> Markup:
+    kept = rows[:MAX_PAGE_LIST]
+    body = [
+        element(
+            "tr",
+            element("th", broken(name), scope="row"),
+            element("td", NONE if before is None else shown(before)),
+            element("td", NONE if after is None else shown(after)),
+        )
+        for name, before, after in kept
+    ]
+    table = element("table", _head("", "before", "after"), element("tbody", *body), class_="changes")
+    beyond = element("p", f"and {count(len(rows) - len(kept))} more") if len(rows) > len(kept) else None
+    return joined([table, beyond])
+
+
+def _head(*labels: str, right: Iterable[int] = ()) -> Markup:
+    flush = set(right)
+    cells = [
+        element("th", label, scope="col", class_="n" if index in flush else None) if label else element("td")
+        for index, label in enumerate(labels)
+    ]
+    return element("thead", element("tr", *cells))
+
+
+def _total(total: Total) -> Markup:
+    rows = [
+        element(
+            "tr",
+            element("th", shown(part.name), scope="row"),
+            element("td", "not known" if part.distance is None else figure(part.distance), class_="n"),
+            element("td", None if part.distance is None else bar(part.distance)),
+            element("td", f"× {part.weight:g}", class_="n weight"),
+        )
+        for part in total.parts
+    ]
+    return element(
+        "aside",
+        element("p", element("span", "T", class_="letter"), element("b", figure(total.value)), class_="figure"),
+        element("p", "Total distance: 0 is the same model, 1 has nothing in common.", class_="small"),
+        element("table", _head("part", "distance", "", "weight", right=(1, 3)), element("tbody", *rows)),
+        class_="total",
+        aria_label="Total distance",
+    )
+
+
+def bar(share: float) -> Markup:
+    """Return a share of 1 as a bar on a track of the width there is."""
+    track = element("rect", class_="track", width="100%", height="100%")
+    filled = element("rect", class_="filled", width=f"{100 * min(1.0, max(0.0, share)):.2f}%", height="100%")
+    return element("svg", track, filled, class_="gauge", aria_hidden="true")
+
+
+def most_changed(comparison: ModelComparison) -> Markup | None:
+    """Return the tensors that moved furthest, relative to what they were, as bars to one scale."""
+    moved = [difference for difference in comparison.tensors if difference.measures and difference.measures.relative]
+    top = nlargest(_BARS, moved, key=lambda difference: change(difference)[1:])
+    if not top:
+        return None
+    shares = [(difference.measures.relative or 0.0) if difference.measures else 0.0 for difference in top]
+    rows = [
+        element(
+            "tr",
+            element(
+                "th",
+                element("a", broken(difference.after.name), href="#tensors", data_q=shown(difference.after.name)),
+                scope="row",
+            ),
+            element("td", bar(share / (max(shares) or 1.0))),
+            element("td", percent(share), class_="n"),
+        )
+        for difference, share in zip(top, shares, strict=True)
+    ]
+    told = "Relative change, ‖b − a‖ over ‖a‖, of the tensors that moved furthest; bars begin at zero."
+    return joined([element("p", told, class_="small"), element("table", element("tbody", *rows), class_="bars")])
