@@ -26,6 +26,7 @@ from lamella.model.graph_difference import (
 from lamella.model.measures import Measures
 from lamella.ops.changes import MetadataChange
 from lamella.ops.comparison import InterfaceChange, ModelComparison, Part, Total
+from lamella.pages.history_page import TensorVersion
 
 WIDTH, BLOCKS, INSERTED = 768, 12, 5
 
@@ -305,3 +306,22 @@ def graph_difference() -> GraphDifference:
             inputs = ((f"h.{INSERTED - 1}.residual_2",), node.inputs) if rewired else ((), ())
             changes.append(NodeChange(old, node.name, node.op, tuple(whats), attributes, *inputs))
     return GraphDifference(len(before.nodes), len(after.nodes), len(before.nodes), (), tuple(changes))
+
+
+def versions(count: int = 24) -> tuple[TensorVersion, ...]:
+    """The history of one tensor: a jump at the ninth version, small steps after."""
+    chance = random.Random(3)
+    subjects = (
+        "train three epochs on reviews",
+        "lower the learning rate",
+        "merge the sentiment head",
+        "clip gradients at 1.0",
+    )
+    made, norm = [], 15.36
+    for number in range(count):
+        step = (0.004 if number == 8 else 0.0008 * exp(-number / 9)) * (0.7 + 0.6 * chance.random())
+        norm += 90 * step * (1 if number % 3 else -0.4)
+        date = f"2026-{1 + number // 3:02d}-{3 + 9 * (number % 3):02d}"
+        author = "training" if number % 4 else "release"
+        made.append(TensorVersion(f"v0.{number}", date, author, subjects[number % 4], step if number else None, norm))
+    return tuple(made)

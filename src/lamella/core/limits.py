@@ -186,3 +186,6 @@ MAX_PAGE_DETAILS = 400
 
 MAX_PAGE_LIST = 200
 """Changes of the interface, or of metadata, that a web page lists one by one."""
+
+MAX_PAGE_NODES = 10_000
+"""Nodes of the graph that a web page draws, some 200 bytes each; the largest models have some thousand."""

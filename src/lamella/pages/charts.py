@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import isfinite
 
 from lamella.model.difference import Histogram
 
@@ -56,3 +57,24 @@ def _coarser(histogram: Histogram) -> tuple[list[float], list[int], list[int]]:
 
 def _sums(counts: Sequence[int], together: int) -> Iterator[int]:
     return (sum(counts[start : start + together]) for start in range(0, len(counts), together))
+
+
+def line(values: Sequence[float | None], low: float, high: float) -> tuple[str, str]:
+    """Return values beside each other, between `low` and `high`, as a line and as its points.
+
+    A point is a stroke without length, which stays round when the field is stretched. The line stops where there is no
+    value, or none that is finite.
+    """
+    span = high - low
+    step = WIDTH / max(1, len(values) - 1)
+    path, points, pen = [], [], "M"
+    for number, value in enumerate(values):
+        if value is None or not isfinite(value):
+            pen = "M"
+            continue
+        level = HEIGHT * (1 - (value - low) / span) if span > 0 else HEIGHT / 2
+        place = f"{number * step:.1f} {level:.1f}"
+        path.append(f"{pen}{place}")
+        points.append(f"M{place}h0")
+        pen = "L"
+    return "".join(path), "".join(points)

@@ -8,24 +8,19 @@ NONE = "–"
 """What stands where there is no number."""
 
 
-def figure(value: float | None) -> str:
-    """Return `value` with three significant digits: 0.0123, 1.2e-5, 12,300 is 12300."""
+def figure(value: float | None, digits: int = 3) -> str:
+    """Return `value` with so many significant digits: 0.0123, 1.23e-5; 12,345 is 12345."""
     if value is None:
         return NONE
     if not isfinite(value):
         return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if not value:
         return "0"
-    size = abs(value)
-    if 1e-3 <= size < 99_950:
-        digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else _digits(size)
-        return f"{value:.{digits}f}"
-    mantissa, _, exponent = f"{value:.2e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def _digits(size: float) -> int:
-    return 3 if size >= 0.09995 else 4 if size >= 0.009995 else 5
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    power = int(exponent)
+    if -3 <= power < digits + 2:
+        return f"{value:.{max(0, digits - 1 - power)}f}"
+    return f"{mantissa}e{power}"
 
 
 def percent(share: float | None) -> str:
