@@ -189,3 +189,11 @@ MAX_PAGE_LIST = 200
 
 MAX_PAGE_NODES = 10_000
 """Nodes of the graph that a web page draws, some 200 bytes each; the largest models have some thousand."""
+MAX_GRAPH_NODES = 200_000
+"""Nodes of one computation graph; the largest exports in use have some 50,000. Each takes some kilobyte in memory."""
+
+MAX_GRAPH_TEXT_LENGTH = 64_000_000
+"""Characters of names and attributes that one computation graph holds."""
+
+MAX_GRAPH_PARTS = 1_000_000
+"""Names of values, attributes and shapes that are read of one computation graph; a node has some five."""
