@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lamella.core.buffers import Buffer
+from lamella.core.graphs import Graph
 from lamella.core.tensors import TensorSpec
 
 
@@ -126,6 +127,22 @@ class Format(Protocol):
         """Return what the file says beside its tensors, by key, for people to read and to compare.
 
         Raises FormatError as `layout` does. Values are cut to a line or two; there are at most some thousand.
+        """
+        ...
+
+
+@runtime_checkable
+class GraphFormat(Format, Protocol):
+    """A container that also describes the computation that its tensors belong to."""
+
+    def graph(self, file: RandomAccess) -> Graph | None:
+        """Return the computation graph that a file describes, None where it describes none.
+
+        Raises FormatError, and nothing else, where the file is not what it claims, or the graph is larger than
+        MAX_GRAPH_NODES and its like allow. Nothing that the file contains is run. The same file has the same graph,
+        also where of its tensors only the lengths are at hand. Tensors are called as `layout` calls them, and those
+        that lie in other files as these files' layouts do. What nothing makes is "" in `inputs`. Time is in proportion
+        to what the file has beside its tensors, and so is memory, below half a gigabyte.
         """
         ...
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
+from lamella.core.graphs import Graph
 from lamella.core.tensors import TensorSpec
-from lamella.formats.base import Format, Layout, RandomAccess, TensorSpan
+from lamella.formats.base import Format, GraphFormat, Layout, RandomAccess, TensorSpan
 from lamella.formats.skeleton import Skeleton, build_skeleton
 
 ReadTensor = Callable[[int, int, int], Buffer]
@@ -90,6 +91,15 @@ def metadata_of(container: str, file: RandomAccess) -> Mapping[str, str]:
     """
     reader = _reader(container)
     return {} if reader is None else reader.metadata(file)
+
+
+def graph_of(container: str, file: RandomAccess) -> Graph | None:
+    """Return the computation graph that a file of the format `container` describes.
+
+    None where it describes none, or no reader here knows. Raises FormatError where it is no such file.
+    """
+    reader = _reader(container)
+    return reader.graph(file) if isinstance(reader, GraphFormat) else None
 
 
 def _reader(container: str) -> Format | None:

@@ -36,6 +36,10 @@ class Field(NamedTuple):
     stop: int
 
 
+_new_field = tuple.__new__
+"""Makes a field without the call that the class of a named tuple adds."""
+
+
 class WireReader:
     """A file of messages; https://protobuf.dev/programming-guides/encoding describes the format.
 
@@ -69,11 +73,15 @@ class WireReader:
             if not self._start <= at < self._reload:
                 self._load(at)
             data, base = self._data, self._start
-            tag, index = _varint(data, at - base, at)
+            index = at - base
+            tag = data[index]
+            # Nearly all numbers take one byte: they are read without a call.
+            tag, index = (tag, index + 1) if tag < 0x80 else _varint(data, index, at)
             number, wire, value = tag >> 3, tag & 7, 0
             first = base + index
             if wire == RUN:
-                length, index = _varint(data, index, at)
+                length = data[index] if index < len(data) else 0x80
+                length, index = (length, index + 1) if length < 0x80 else _varint(data, index, at)
                 first = base + index
                 end = first + length
             elif wire == VARINT:
@@ -93,7 +101,7 @@ class WireReader:
                     hint="split the model into several files",
                 )
             at = end
-            yield Field(number, wire, value, first, end)
+            yield _new_field(Field, (number, wire, value, first, end))
 
     def last(self, message: Field, *numbers: int) -> dict[int, Field]:
         """Return the last fields of these numbers in a message, those that are there; raise as `inside` does."""
@@ -109,11 +117,22 @@ class WireReader:
         """Return the payload of a field of the wire type RUN, the first `most` bytes of it."""
         if field.wire != RUN:
             raise malformed(f"the field at byte {field.start} is no run of bytes")
-        nbytes = min(most, field.stop - field.start)
-        first = field.start - self._start
-        if 0 <= first <= first + nbytes <= len(self._data):
-            return self._data[first : first + nbytes]
-        return bytes(self._file.read_at(field.start, nbytes))
+        return self.encoded(field, most)
+
+    def encoded(self, field: Field, most: int) -> bytes:
+        """Return the payload of a field of any wire type as it lies in the file, the first `most` bytes of it."""
+        data = self.peek(field, most)
+        return bytes(self._file.read_at(field.start, min(most, field.stop - field.start))) if data is None else data
+
+    def peek(self, field: Field, most: int) -> bytes | None:
+        """Return a payload of at most `most` bytes that was read along with what lies before it, None of any other."""
+        first, end = field.start - self._start, field.stop - self._start
+        return self._data[first:end] if first >= 0 and end <= len(self._data) and end - first <= most else None
+
+    def pieces(self, field: Field, nbytes: int) -> Iterator[Buffer]:
+        """Yield the payload of a field of any wire type as it lies in the file, `nbytes` bytes at once."""
+        for start in range(field.start, field.stop, nbytes):
+            yield self._file.read_at(start, min(nbytes, field.stop - start))
 
     def text(self, field: Field, most: int) -> str:
         """Return the payload of a field, which is UTF-8 of at most `most` bytes."""
@@ -126,6 +145,8 @@ class WireReader:
 
     def shown(self, field: Field, most: int) -> str:
         """Return a text for people to read: cut behind `most` bytes, and whatever is no UTF-8 replaced."""
+        if field.wire == RUN and (data := self.peek(field, most)) is not None:
+            return data.decode(errors="replace")
         text = self.payload(field, most).decode(errors="replace")
         return text if field.stop - field.start <= most else text + "..."
 

@@ -9,7 +9,8 @@ import tracemalloc
 from collections.abc import Iterator, Sequence
 
 from lamella.core.errors import FormatError
-from lamella.formats.base import Format, Layout
+from lamella.core.graphs import LAYERS, NAMES, OPERATORS, Graph, in_order, node_of
+from lamella.formats.base import Format, GraphFormat, Layout, RandomAccess
 from lamella.formats.file import BytesFile
 from lamella.formats.hollow import HollowFile
 from lamella.formats.skeleton import Skeleton, build_skeleton
@@ -62,6 +63,12 @@ class FormatSuite:
             assert self.format.layout(hollow) == layout
             assert self.format.metadata(hollow) == self.format.metadata(BytesFile(data))
 
+    def test_a_graph_is_sound_and_the_same_every_time(self) -> None:
+        for data in self.files():
+            graph = self._graph(BytesFile(data))
+            assert graph == self._graph(BytesFile(bytearray(data)))
+            assert graph == self._graph(hollow_file(data, self.format.layout(BytesFile(data))))
+
     def test_metadata_is_text(self) -> None:
         for data in self.files():
             for key, value in self.format.metadata(BytesFile(data)).items():
@@ -92,6 +99,9 @@ class FormatSuite:
     def _check_any(self, data: bytes) -> None:
         """Check that bytes which may be anything are laid out soundly, or refused in the one way there is."""
         assert self.format.sniff(data[:HEAD_NBYTES], len(data)) in (True, False)
+        graph: Graph | None = None
+        with contextlib.suppress(FormatError):
+            graph = self._graph(BytesFile(data))
         try:
             layout = self.format.layout(BytesFile(data))
         except FormatError:
@@ -103,6 +113,14 @@ class FormatSuite:
             assert sum(map(len, read_view(BytesFile(data), view))) == view.spec.nbytes
         with contextlib.suppress(FormatError):
             self.format.metadata(BytesFile(data))
+            assert self._graph(hollow_file(data, layout)) == graph
+
+    def _graph(self, file: RandomAccess) -> Graph | None:
+        """Return the graph of a file, which is sound."""
+        graph = self.format.graph(file) if isinstance(self.format, GraphFormat) else None
+        if graph is not None:
+            check_graph(graph)
+        return graph
 
 
 def check_spans(layout: Layout) -> None:
@@ -112,6 +130,25 @@ def check_spans(layout: Layout) -> None:
         assert span.offset >= end, f"{span.spec.name} begins before byte {end}"
         end = span.offset + span.spec.nbytes
     assert end <= layout.nbytes
+
+
+def check_graph(graph: Graph) -> None:
+    """Assert that a graph is as `lamella.core.graphs` says: unique names, references to what is there, an order."""
+    names = {node.name for node in graph.nodes}
+    inputs = {port.name for port in graph.inputs}
+    assert len(names) == len(graph.nodes)
+    assert len(inputs) == len(graph.inputs)
+    assert in_order(graph.nodes) == graph.nodes
+    assert graph.level in (NAMES, LAYERS, OPERATORS)
+    values = [port.value for port in graph.outputs if port.value]
+    for node in graph.nodes:
+        assert node_of(node.name) == node.name
+        assert tuple(sorted(node.attributes)) == node.attributes
+        values += filter(None, node.inputs)
+        for text in (node.name, node.op, node.module, *(one for pair in node.attributes for one in pair)):
+            assert text.isprintable()
+    for value in values:
+        assert (value[1:] in inputs) if value.startswith("@") else (node_of(value) in names)
 
 
 def reassembled(data: bytes, layout: Layout) -> bytes:

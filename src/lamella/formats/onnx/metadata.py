@@ -33,7 +33,7 @@ def model_metadata(reader: WireReader) -> dict[str, str]:
         elif field.number in _NUMBERS and field.wire == VARINT:
             found[_NUMBERS[field.number]] = str(signed(field.value))
         elif field.number == 8:
-            _add(found, _opset(reader, field))
+            _add(found, opset(reader, field))
         elif field.number == 14:
             _add(found, _pair(reader, field, "metadata."))
         elif field.number == 7:
@@ -64,7 +64,7 @@ def _add_graph(found: dict[str, str], reader: WireReader, graph: Field) -> None:
             parts = reader.last(field, 1, 2)
             name = reader.shown(parts[1], _KEY_NBYTES) if 1 in parts else ""
             kind = "input" if field.number == 11 else "output"
-            _add(found, (f"{kind}.{name}", _type(reader, parts[2], 0) if 2 in parts else "?"))
+            _add(found, (f"{kind}.{name}", type_text(reader, parts[2], 0) if 2 in parts else "?"))
         elif field.number == 16:
             _add(found, _pair(reader, field, "graph.metadata."))
 
@@ -93,7 +93,8 @@ def _count_one(counts: Counter[str], key: str) -> None:
         counts[key] += 1
 
 
-def _opset(reader: WireReader, field: Field) -> tuple[str, str]:
+def opset(reader: WireReader, field: Field) -> tuple[str, str]:
+    """Return key and version of a set of operators."""
     parts = reader.last(field, 1, 2)
     domain = reader.shown(parts[1], _KEY_NBYTES) if 1 in parts else ""
     return f"opset.{domain or 'ai.onnx'}", str(signed(parts[2].value)) if 2 in parts else ""
@@ -105,24 +106,25 @@ def _pair(reader: WireReader, field: Field, prefix: str) -> tuple[str, str]:
     return prefix + key, reader.shown(parts[2], MAX_METADATA_NBYTES) if 2 in parts else ""
 
 
-def _type(reader: WireReader, field: Field, depth: int) -> str:
+def type_text(reader: WireReader, field: Field, depth: int) -> str:
     """Return a TypeProto as a person writes it."""
     if depth > _TYPE_DEPTH:
         return "..."
     for held in reader.inside(field):
         parts = reader.last(held, 1, 2) if held.wire == RUN else {}
         if held.number in (1, 8):
-            text = _dtype(parts.get(1)) + (f"[{','.join(_extents(reader, parts[2]))}]" if 2 in parts else "")
+            text = dtype_text(parts.get(1)) + (f"[{','.join(_extents(reader, parts[2]))}]" if 2 in parts else "")
             return f"sparse({text})" if held.number == 8 else text
-        inner = [_type(reader, part, depth + 1) for part in parts.values() if part.wire == RUN]
+        inner = [type_text(reader, part, depth + 1) for part in parts.values() if part.wire == RUN]
         if held.number in (4, 9):
             return f"{'sequence' if held.number == 4 else 'optional'}({''.join(inner)})"
         if held.number == 5:
-            return f"map({','.join([_dtype(parts.get(1)), *inner])})"
+            return f"map({','.join([dtype_text(parts.get(1)), *inner])})"
     return "?"
 
 
-def _dtype(field: Field | None) -> str:
+def dtype_text(field: Field | None) -> str:
+    """Return what an element type is called, "?" for one that is not known."""
     known = DTYPE_OF_CODE.get(field.value) if field is not None else None
     if known is not None:
         return known.name

@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 
 from lamella.core.errors import FormatError
+from lamella.core.graphs import Graph
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess, TensorSpan
+from lamella.formats.onnx.graph import model_graph
 from lamella.formats.onnx.metadata import model_metadata
 from lamella.formats.onnx.tensors import model_tensors
 from lamella.formats.protobuf import RUN, VARINT, FileHead, WireReader
@@ -60,3 +62,7 @@ class OnnxFormat:
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return versions, producer, opsets, inputs and outputs, how often each operator occurs, and the like."""
         return model_metadata(WireReader(file))
+
+    def graph(self, file: RandomAccess) -> Graph:
+        """Return the nodes of all graphs, those of graphs within nodes and of functions under prefixed names."""
+        return model_graph(WireReader(file))

@@ -30,9 +30,13 @@ _EXTERNAL = 1
 
 @dataclass(frozen=True, slots=True)
 class ModelTensor:
-    """A tensor of a model: its bytes lie at `offset` of the file, or where the entries `external` say."""
+    """A tensor of a model: its bytes lie at `offset` of the file, or where the entries `external` say.
+
+    The message that describes it begins at byte `start`.
+    """
 
     spec: TensorSpec
+    start: int
     offset: int
     external: Mapping[str, str] | None = None
 
@@ -160,7 +164,7 @@ class _Walk:
         if offset is not None:
             unique = self._names.take(spec.name, len(dims))
             spec = spec if unique == spec.name else replace(spec, name=unique)
-            yield ModelTensor(spec, offset, self._entries(entries) if external else None)
+            yield ModelTensor(spec, field.start, offset, self._entries(entries) if external else None)
 
     def _dtype(self, field: Field | None) -> DType | None:
         code = field.value if field is not None and field.wire == VARINT else 0
