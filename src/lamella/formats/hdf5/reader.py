@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, islice
 
+from lamella.core.graphs import Graph
 from lamella.core.limits import MAX_METADATA_KEYS
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess
@@ -15,7 +16,8 @@ from lamella.formats.hdf5.blocks import Blocks, malformed
 from lamella.formats.hdf5.objects import SIGNATURE, SUPERBLOCK_STARTS
 from lamella.formats.hdf5.tree import LABEL, WEIGHT_NAMES, Tree, group_attributes, read_tree
 from lamella.formats.keras.config import describe_layers, foreign_code, parse_config
-from lamella.formats.keras.names import with_keras_names
+from lamella.formats.keras.graph import config_graph
+from lamella.formats.keras.names import places_and_names, with_keras_names
 
 
 class Hdf5Format:
@@ -46,6 +48,13 @@ class Hdf5Format:
         found = read_attributes_as_text(open_blocks(file, 0, file.nbytes))
         config = parse_config(read_contents(open_blocks(file, 0, file.nbytes)).config.encode())
         return first_keys(chain(found.items(), describe_layers(config)))
+
+    def graph(self, file: RandomAccess) -> Graph | None:
+        """Return the layers of a Sequential or Functional model of Keras that is in a file, None of any other file."""
+        blocks = open_blocks(file, 0, file.nbytes)
+        tree = read_contents(blocks)
+        names = [name for _, name in places_and_names(blocks, tree, {})]
+        return config_graph(parse_config(tree.config.encode()), zip(names, names, strict=True), by_path=False)
 
 
 def open_blocks(file: RandomAccess, start: int, nbytes: int) -> Blocks:

@@ -74,24 +74,32 @@ def layers_of(config: Mapping[str, Any]) -> list[Layer]:
         waiting += reversed(below)
         if path:
             name = label.rpartition("/")[2]
-            found.append(Layer(path, _name(entry) or name, label, _text(entry, "class_name"), _dict(entry, "config")))
+            found.append(
+                Layer(path, name_of(entry) or name, label, text_in(entry, "class_name"), dict_in(entry, "config"))
+            )
     return found
 
 
-def _children(path: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield path, name and entry of each layer that a layer or model consists of."""
-    settings = _dict(entry, "config")
+def listed_layers(path: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield path, name and entry of each layer that a model lists."""
     start = f"{path}/" if path else ""
-    layers = settings.get("layers")
+    layers = dict_in(entry, "config").get("layers")
     used: dict[str, int] = {}
     for child in layers if isinstance(layers, list) else ():
         if not isinstance(child, dict):
             continue
-        kind = snake_case(_text(child, "class_name"))
+        kind = snake_case(text_in(child, "class_name"))
         count = used.get(kind, 0)
         used[kind] = count + 1
         place = f"{kind}_{count}" if count else kind
-        yield f"{start}layers/{place}", _name(child) or place, child
+        yield f"{start}layers/{place}", name_of(child) or place, child
+
+
+def _children(path: str, entry: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield path, name and entry of each layer that a layer or model consists of."""
+    yield from listed_layers(path, entry)
+    settings = dict_in(entry, "config")
+    start = f"{path}/" if path else ""
     for key in _WRAPPED:
         if isinstance(child := settings.get(key), dict) and "class_name" in child:
             place = "forward_layer" if key == "layer" and "backward_layer" in settings else key
@@ -127,9 +135,9 @@ def foreign_code(config: Mapping[str, Any]) -> list[str]:
 
 
 def _foreign(entry: Mapping[str, Any]) -> str | None:
-    class_name, module, registered = (_text(entry, key) for key in ("class_name", "module", "registered_name"))
+    class_name, module, registered = (text_in(entry, key) for key in ("class_name", "module", "registered_name"))
     if class_name in _LAMBDAS:
-        return f"{class_name} {_name(entry)}".rstrip()
+        return f"{class_name} {name_of(entry)}".rstrip()
     if not class_name or _OWN_MODULES.match(module):
         return None
     if module == "builtins":
@@ -137,15 +145,18 @@ def _foreign(entry: Mapping[str, Any]) -> str | None:
     return registered or (f"{module}.{class_name}" if module else None)
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    return _text(_dict(entry, "config"), "name") or _text(entry, "name")
+def name_of(entry: Mapping[str, Any]) -> str:
+    """Return what a layer is called, "" where that is not told."""
+    return text_in(dict_in(entry, "config"), "name") or text_in(entry, "name")
 
 
-def _text(entry: Mapping[str, Any], key: str) -> str:
+def text_in(entry: Mapping[str, Any], key: str) -> str:
+    """Return the text under a key, "" where there is none that is short and printable."""
     value = entry.get(key)
     return value if isinstance(value, str) and len(value) <= _MAX_WORD_LENGTH and value.isprintable() else ""
 
 
-def _dict(entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def dict_in(entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return the mapping under a key, an empty one where there is none."""
     value = entry.get(key)
     return value if isinstance(value, dict) else {}

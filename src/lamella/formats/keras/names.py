@@ -51,6 +51,12 @@ def with_keras_names(blocks: Blocks, tree: Tree, config: Mapping[str, Any]) -> l
     return found
 
 
+def places_and_names(blocks: Blocks, tree: Tree, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return where each tensor lies in an HDF5 file, and what `with_keras_names` calls it; raise as that does."""
+    named = with_keras_names(blocks, tree, config)
+    return [(one.spec.name, other.spec.name) for one, other in zip(tree.tensors, named, strict=True)]
+
+
 def _listed(path: str, weighted: set[str]) -> str | None:
     """Return the name of a variable in a group that lists its names: that of the layer, and what follows it there."""
     end = path.rfind("/")

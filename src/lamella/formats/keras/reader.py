@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lamella.core.errors import FormatError
+from lamella.core.graphs import Graph
 from lamella.core.limits import MAX_METADATA_NBYTES
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess
@@ -16,7 +17,8 @@ from lamella.formats.keras.config import (
     foreign_code,
     parse_config,
 )
-from lamella.formats.keras.names import with_keras_names
+from lamella.formats.keras.graph import config_graph
+from lamella.formats.keras.names import places_and_names, with_keras_names
 from lamella.formats.zip_archive import ZipMember, first_name, read_member, read_members
 
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
@@ -62,6 +64,17 @@ class KerasFormat:
             blocks = open_blocks(file, weights.offset, weights.nbytes)
             found |= {f"{_WEIGHTS}/{key}": text for key, text in read_attributes_as_text(blocks).items()}
         return first_keys(found.items())
+
+    def graph(self, file: RandomAccess) -> Graph | None:
+        """Return the layers of a Sequential or Functional model, None of any other."""
+        members = _members(file)
+        config = _config(file, members)
+        weights = members.get(_WEIGHTS)
+        tensors: list[tuple[str, str]] = []
+        if weights is not None and weights.stored:
+            blocks = open_blocks(file, weights.offset, weights.nbytes)
+            tensors = places_and_names(blocks, read_contents(blocks), config)
+        return config_graph(config, tensors, by_path=True)
 
 
 def _members(file: RandomAccess) -> dict[str, ZipMember]:
