@@ -127,3 +127,16 @@ def test_a_builder_cuts_and_orders():
     assert graph.nodes[1] == Node("b", '"Op\\n"', '"m\\u0000"', (("a", "2"), ("z", '"1\\n"')), ("c",))
     assert graph.attributes == (('"k\\n"', "v"),)
     assert graph.outputs[0].name == '"y\\n"'
+
+
+def test_a_builder_leaves_impossible_extents_open():
+    builder = GraphBuilder(OPERATORS, "test")
+    builder.add_input("x", None, (-1, 2, "n\n", None, 1 << 63))
+    builder.add_input("y", None, (1,) * 65)
+    builder.add(Node("a", "Op", attributes=(("k", "1"), ("k", "2")), shape=(0, -5)))
+    builder.add_output("z", "a", None, (-1,))
+    builder.add_output("z", "a")
+    graph = builder.build()
+    assert [port.shape for port in graph.inputs] == [(None, 2, '"n\\n"', None, None), None]
+    assert (graph.nodes[0].shape, graph.nodes[0].attributes) == ((0, None), (("k", "2"),))
+    assert [(port.name, port.shape) for port in graph.outputs] == [("z", (None,)), ("z#2", None)]

@@ -11,7 +11,7 @@ from typing import Any
 from lamella.core.errors import FormatError
 from lamella.core.graphs import Extent, Graph, Node, Port, in_order
 from lamella.core.ids import digest
-from lamella.core.limits import MAX_GRAPH_NODES, MAX_GRAPH_TEXT_LENGTH
+from lamella.core.limits import MAX_DIMENSIONS, MAX_GRAPH_NODES, MAX_GRAPH_TEXT_LENGTH, MAX_TENSOR_NBYTES
 
 Shape = tuple[Extent, ...] | None
 
@@ -58,6 +58,7 @@ class GraphBuilder:
         self._attributes: dict[str, str] = {}
         self._names: dict[str, int] = {}
         self._input_names: dict[str, int] = {}
+        self._output_names: dict[str, int] = {}
         self._left = MAX_GRAPH_TEXT_LENGTH
 
     def name(self, wanted: str) -> str:
@@ -68,7 +69,11 @@ class GraphBuilder:
         return _unique(self._names, _AMBIGUOUS.sub("_", _line(wanted)) or "node")
 
     def add(self, node: Node) -> None:
-        """Take a node, whose name is one that `name` returned. Its texts are cut, and its attributes ordered, here."""
+        """Take a node, whose name is one that `name` returned.
+
+        Its texts are cut here, its attributes ordered, of two with one name the last kept, and of its shape what no
+        axis can be left open.
+        """
         texts = [node.op, node.module, *(text for pair in node.attributes for text in pair)]
         if not all(map(str.isprintable, texts)) or max(map(len, texts)) > _SHOWN_LENGTH:
             cut = tuple((_line(name), attribute_text(value)) for name, value in node.attributes)
@@ -77,22 +82,24 @@ class GraphBuilder:
         self._charge((node.name, *texts, *(name for _, name in node.parameters), *node.inputs), node.shape)
         if len(self._nodes) == MAX_GRAPH_NODES:
             raise too_large()
-        if (ordered := tuple(sorted(node.attributes))) != node.attributes:
+        if len(node.attributes) > 1 and (ordered := _ordered(node.attributes)) != node.attributes:
             node = replace(node, attributes=ordered)
+        if node.shape and (shape := _shape(node.shape)) != node.shape:
+            node = replace(node, shape=shape)
         self._nodes.append(node)
 
     def add_input(self, name: str, dtype: str | None = None, shape: Shape = None) -> str:
         """Take an input of the graph, called as `name` says for nodes, and return the reference to it."""
         name = _unique(self._input_names, _line(name))
         self._charge((name, dtype or ""), shape)
-        self._inputs.append(Port(name, dtype, shape))
+        self._inputs.append(Port(name, dtype, _shape(shape)))
         return f"@{name}"
 
     def add_output(self, name: str, value: str | None, dtype: str | None = None, shape: Shape = None) -> None:
         """Take an output of the graph, which is the value that `value` refers to."""
-        name = _line(name)
+        name = _unique(self._output_names, _line(name))
         self._charge((name, value or "", dtype or ""), shape)
-        self._outputs.append(Port(name, dtype, shape, value))
+        self._outputs.append(Port(name, dtype, _shape(shape), value))
 
     def note(self, key: str, text: str) -> None:
         """Take an attribute of the graph."""
@@ -120,6 +127,23 @@ def too_large() -> FormatError:
         kind="header-too-large",
         hint="split the model into several files",
     )
+
+
+def _ordered(attributes: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(dict(attributes).items()))
+
+
+def _shape(shape: Shape) -> Shape:
+    """Return a shape in which an extent that cannot be is open; None of more dimensions than there can be."""
+    if shape is None or len(shape) > MAX_DIMENSIONS:
+        return None
+    if all(isinstance(extent, int) and 0 <= extent <= MAX_TENSOR_NBYTES for extent in shape):
+        return shape
+    return tuple(_line(one) if isinstance(one, str) else _length(one) for one in shape)
+
+
+def _length(extent: int | None) -> int | None:
+    return extent if extent is not None and 0 <= extent <= MAX_TENSOR_NBYTES else None
 
 
 def _line(name: str) -> str:

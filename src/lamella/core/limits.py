@@ -191,6 +191,8 @@ MAX_PAGE_NODES = 10_000
 """Nodes of the graph that a web page draws, some 200 bytes each; the largest models have some thousand."""
 MAX_GRAPH_NODES = 200_000
 """Nodes of one computation graph; the largest exports in use have some 50,000. Each takes some kilobyte in memory."""
+MAX_GRAPH_NODES = 250_000
+"""Nodes of one computation graph; the largest exports in use have some 50,000. Each takes a kilobyte in memory."""
 
 MAX_GRAPH_TEXT_LENGTH = 64_000_000
 """Characters of names and attributes that one computation graph holds."""

@@ -7,9 +7,11 @@ import contextlib
 import random
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from lamella.core.errors import FormatError
 from lamella.core.graphs import LAYERS, NAMES, OPERATORS, Graph, in_order, node_of
+from lamella.core.limits import MAX_DIMENSIONS, MAX_TENSOR_NBYTES
 from lamella.formats.base import Format, GraphFormat, Layout, RandomAccess
 from lamella.formats.file import BytesFile
 from lamella.formats.hollow import HollowFile
@@ -138,17 +140,23 @@ def check_graph(graph: Graph) -> None:
     inputs = {port.name for port in graph.inputs}
     assert len(names) == len(graph.nodes)
     assert len(inputs) == len(graph.inputs)
+    assert len({port.name for port in graph.outputs}) == len(graph.outputs)
     assert in_order(graph.nodes) == graph.nodes
     assert graph.level in (NAMES, LAYERS, OPERATORS)
-    values = [port.value for port in graph.outputs if port.value]
+    values = [port.value for port in graph.outputs if port.value is not None]
     for node in graph.nodes:
         assert node_of(node.name) == node.name
-        assert tuple(sorted(node.attributes)) == node.attributes
         values += filter(None, node.inputs)
         for text in (node.name, node.op, node.module, *(one for pair in node.attributes for one in pair)):
             assert text.isprintable()
     for value in values:
         assert (value[1:] in inputs) if value.startswith("@") else (node_of(value) in names)
+    for attributes in (graph.attributes, *(node.attributes for node in graph.nodes)):
+        assert all(one < other for (one, _), (other, _) in pairwise(attributes))
+    ports = (*graph.inputs, *graph.outputs)
+    for shape in (*(port.shape or () for port in ports), *(node.shape or () for node in graph.nodes)):
+        assert len(shape) <= MAX_DIMENSIONS
+        assert all(0 <= extent <= MAX_TENSOR_NBYTES for extent in shape if isinstance(extent, int))
 
 
 def reassembled(data: bytes, layout: Layout) -> bytes:
