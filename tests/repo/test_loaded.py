@@ -12,10 +12,11 @@ from lamella.core.errors import FormatError, IntegrityError, NotFoundError, Usag
 from lamella.formats.file import BytesFile
 from lamella.repo.arraymodel import ArrayModel
 from lamella.repo.checkin import check_in
+from lamella.repo.joined_model import joined
 from lamella.repo.loaded import LoadedModel
-from lamella.repo.model_file import StoredModelFile
-from lamella.repo.model_files import joined, model_on_disk
+from lamella.repo.model_files import model_on_disk
 from lamella.repo.snapshot import Snapshot
+from lamella.repo.stored_model_file import StoredModelFile
 from lamella.store.objects import ObjectStore
 from lamella.testing.models import model, spec, values
 

@@ -93,10 +93,23 @@ def test_shards_are_one_model_with_the_id_of_the_whole(bench, where, path):
         assert [file.path for file in one.files] == sorted(files)
         assert set(one.others) == {INDEX, *rest}
         assert one.model_id() == WHOLE
-        assert one.tensors.keys() == {layer.name for layer in LAYERS}
-        manifest, row = one.tensors["layer.1.bias"]
-        assert row in manifest.rows
+        assert one.rows.keys() == {layer.name for layer in LAYERS}
+        row = one.rows["layer.1.bias"]
+        assert row in one.manifest().rows
         assert row.object == digest(values(row.spec))
+
+
+@EVERYWHERE
+def test_an_index_that_lamella_keeps_is_read_from_the_store(bench, where):
+    files = shards(2)
+    bench.write(".gitattributes", b"llm/* filter=lamella\n")
+    everything = {f"llm/{name}": content for name, content in {**files, INDEX: index(files)}.items()}
+    commit_all(bench, everything)
+    if where == "disk":
+        for path in everything:
+            bench.write(path, bench.blob(f"HEAD:{path}"))
+    with found(bench, "llm", where) as one:
+        assert one.model_id() == WHOLE
 
 
 @EVERYWHERE

@@ -18,7 +18,7 @@ from lamella.core.progress import Progress
 from lamella.repo.repository import Repository
 
 if TYPE_CHECKING:
-    from lamella.repo.model_files import Model
+    from lamella.repo.joined_model import Model
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")

@@ -14,8 +14,8 @@ from lamella.core.tensors import TensorSpec
 from lamella.formats.base import RandomAccess, TensorView
 from lamella.formats.selection import Item, parse_selection, select
 from lamella.formats.strided import read_view
-from lamella.repo.model_file import StoredModelFile
-from lamella.repo.model_files import Model
+from lamella.repo.joined_model import Model
+from lamella.repo.stored_model_file import StoredModelFile
 
 _MOST_CORNERS = 4096
 """Pieces of a tensor of many dimensions from which its summary is made."""
@@ -87,7 +87,7 @@ def cat(model: Model, text: str) -> Selected:
     spec = model.spec(name)
     source, view = file.locate(inner)
     if not items:
-        wanted = file.content(inner) if isinstance(file, StoredModelFile) else None
+        wanted = file.object_ids([inner])[0] if isinstance(file, StoredModelFile) else None
         return Selected(spec, source, view, wanted)
     if spec.dtype.bits % 8:
         raise UsageError(

@@ -14,11 +14,13 @@ from lamella.ops.changes import FileChange, MetadataChange, compare, compare_met
 from lamella.ops.repackaged import Repackaged, find_repackaged
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import identify_file
+from lamella.repo.disk_model_file import look_at
+from lamella.repo.joined_model import Model
 from lamella.repo.manifest import PREFIX, Manifest, parse_for_git
-from lamella.repo.model_file import look_at, stored_metadata
-from lamella.repo.model_files import Model, model_at
+from lamella.repo.model_files import model_at
 from lamella.repo.objects import GitObject, ObjectReader
 from lamella.repo.repository import Repository, manifest_at
+from lamella.repo.stored_model_file import stored_metadata
 from lamella.repo.targets import relative_to_root
 from lamella.repo.worktree import open_file
 

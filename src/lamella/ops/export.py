@@ -25,8 +25,8 @@ from lamella.formats.write_into import TemplateWriter
 from lamella.formats.writer import Writer
 from lamella.formats.writers import writer_for
 from lamella.repo.cast import Loss, cast
+from lamella.repo.disk_model_file import open_on_disk
 from lamella.repo.manifest import Manifest, Row
-from lamella.repo.model_file import open_on_disk
 from lamella.repo.outgoing import Casting, Outgoing, Renaming, choose
 from lamella.repo.source import ModelSource
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lamella.core.progress import SILENT, Progress
-from lamella.repo.model_file import DiskModelFile
-from lamella.repo.model_files import Model
+from lamella.repo.disk_model_file import DiskModelFile
+from lamella.repo.joined_model import Model
 
 
 @dataclass(frozen=True, slots=True)

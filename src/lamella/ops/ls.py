@@ -9,7 +9,7 @@ from math import prod
 
 from lamella.core.errors import NotFoundError
 from lamella.core.tensors import TensorSpec
-from lamella.repo.model_files import Model
+from lamella.repo.joined_model import Model
 
 
 @dataclass(frozen=True, slots=True)

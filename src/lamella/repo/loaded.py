@@ -12,7 +12,7 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.repo.arrays import to_array
-from lamella.repo.model_files import Model
+from lamella.repo.joined_model import Model
 
 if TYPE_CHECKING:
     import numpy

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from lamella.core.errors import BackendError, FormatError, NotFoundError, UsageError
-from lamella.core.fsio import translated
-from lamella.core.ids import digest
+from lamella.core.errors import BackendError, NotFoundError, UsageError
 from lamella.core.limits import MAX_FOLDER_ENTRIES, MAX_WEIGHT_MAP_NBYTES
-from lamella.core.tensors import TensorSpec
-from lamella.repo.manifest import OPAQUE, PREFIX, Manifest, Row, is_manifest, naming, parse_manifest
-from lamella.repo.model_file import ModelFile, StoredModelFile, look_at
+from lamella.repo.disk_model_file import look_at
+from lamella.repo.joined_model import Model, joined
+from lamella.repo.manifest import OPAQUE, naming
+from lamella.repo.model_file import ModelFile
+from lamella.repo.model_folders import CommittedFolder, DiskFolder, ModelFolder, committed_blobs
 from lamella.repo.model_parts import (
     DATA_FORMAT,
     GRAPH_FORMAT,
@@ -25,102 +23,10 @@ from lamella.repo.model_parts import (
     external_files,
     is_plain,
 )
-from lamella.repo.objects import ObjectReader, list_tree, tracked
 from lamella.repo.repository import Repository, manifest_at
+from lamella.repo.stored_model_file import StoredModelFile
 from lamella.repo.weight_map import SUFFIX, check_shards, chosen_index, parse_weight_map
 from lamella.store.objects import ObjectStore
-
-SEVERAL = "several-files"
-"""The format, so to speak, of a model that is more than one file."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """One model, called `path`: its files, and `others`, the rest of the folder that it is.
-
-    `unread` are folders within it, each with a slash, whose model files are no part of it. `missing` are files that it
-    names and that are not there, or its header, which names them: their tensors are not among its own.
-
-    `names` are its tensors: where each is and what it is called there. A name that two files have for different tensors
-    gets the file's path before it.
-    """
-
-    path: str
-    files: tuple[ModelFile, ...]
-    others: tuple[str, ...]
-    names: Mapping[str, tuple[ModelFile, str]]
-    unread: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-
-    def spec(self, name: str) -> TensorSpec:
-        """Return a tensor's spec under the name that it has in this model; raise NotFoundError (tensor-unknown)."""
-        file, inner = self.find(name)
-        return replace(file.specs[inner], name=name)
-
-    def find(self, name: str) -> tuple[ModelFile, str]:
-        """Return the file of a tensor and its name there; raise NotFoundError (tensor-unknown)."""
-        try:
-            return self.names[name]
-        except KeyError:
-            self.check_whole()
-            raise NotFoundError(
-                f"{self.path} has no tensor {name!r}", kind="tensor-unknown", hint="`lamella ls` lists the tensors"
-            ) from None
-
-    def check_whole(self) -> None:
-        """Raise NotFoundError (path-unknown) where a file that belongs to the model is missing."""
-        if self.missing:
-            raise NotFoundError(
-                f"{self.path} takes {self.missing[0][:80]!r}, which is not there, or not as it says",
-                kind="path-unknown",
-                hint="put it beside the model under this name, or add it as the model was added",
-            )
-
-    @cached_property
-    def tensors(self) -> Mapping[str, tuple[Manifest, Row]]:
-        """Each tensor's manifest and row, by the name that it has in this model; files on disk are hashed for it."""
-        rows = {id(file): {row.spec.name: row for row in file.manifest.tensors} for file in self.files}
-        return {name: (file.manifest, rows[id(file)][inner]) for name, (file, inner) in self.names.items()}
-
-    def manifest(self) -> Manifest:
-        """Return the manifest of the one file, or one that tells this model from others and stands for no file."""
-        if len(self.files) == 1:
-            return self.files[0].manifest
-        rows = tuple(replace(row, spec=self.spec(name)) for name, (_, row) in self.tensors.items())
-        parts = "".join(f"{file.path}\0{file.manifest.format}\0{file.manifest.skeleton!r}\n" for file in self.files)
-        return Manifest(SEVERAL, digest(os.fsencode(parts)), rows)
-
-    def model_id(self) -> str:
-        """Return the id that the same weights have in any container, in one file or in many."""
-        return self.manifest().model_id()
-
-    def close(self) -> None:
-        """Close the files on disk."""
-        for file in self.files:
-            file.close()
-
-
-def joined(path: str, files: Sequence[ModelFile], others: Sequence[str]) -> Model:
-    """Return files as one model; raise FormatError (name-duplicate) where their tensors cannot all be named."""
-    having: dict[str, list[ModelFile]] = {}
-    for file in files:
-        for name in file.specs:
-            having.setdefault(name, []).append(file)
-    names: dict[str, tuple[ModelFile, str]] = {}
-    for name, owners in having.items():
-        told = {name: owners[0]} if _alike(name, owners) else {f"{file.path}/{name}": file for file in owners}
-        for full, file in told.items():
-            if full in names or (full != name and full in having):
-                raise FormatError(f"two files have a tensor {full[:80]!r}", kind="name-duplicate")
-            names[full] = (file, name)
-    return Model(path, tuple(files), tuple(others), names)
-
-
-def _alike(name: str, owners: Sequence[ModelFile]) -> bool:
-    first, *rest = owners
-    return all(first.specs[name] == other.specs[name] for other in rest) and all(
-        first.content(name) == other.content(name) for other in rest
-    )
 
 
 def model_at(repository: Repository, revision: str, path: str) -> Model:
@@ -141,88 +47,12 @@ def model_at(repository: Repository, revision: str, path: str) -> Model:
 
             return _with_data(label, StoredModelFile(os.path.basename(path), manifest, store), look)
         folder = os.path.dirname(path) if path.endswith(SUFFIX) else path.rstrip("/")
-        found = _listed(repository, revision, folder)
+        found = committed_blobs(repository, revision, folder)
         if not found:
             return joined(label, [StoredModelFile(path, repository.manifest(revision, path), store)], ())
         wanted = os.path.basename(path) if path.endswith(SUFFIX) else ""
-        folder_of = _CommittedFolder(reader, found, store)
+        folder_of = CommittedFolder(reader, found, store)
         return _model_in(folder_of, label, wanted)
-
-
-def _listed(repository: Repository, revision: str, folder: str) -> dict[str, str]:
-    """Return the blobs at and below a folder, by their path within it."""
-    paths = [folder] if folder else []
-    entries: list[tuple[str, int, str]]
-    if revision in ("", ":0"):
-        entries = [(one.path, one.mode, one.oid) for one in tracked(repository.git, paths or None) if one.stage == 0]
-    else:
-        repository.git.resolve(revision)
-        entries = [(one.path, one.mode, one.oid) for one in list_tree(repository.git, revision, *paths)]
-    prefix = f"{folder}/" if folder else ""
-    return {
-        path.removeprefix(prefix): oid for path, mode, oid in entries if stat.S_ISREG(mode) and path.startswith(prefix)
-    }
-
-
-@dataclass(frozen=True)
-class _CommittedFolder:
-    """A folder as Git has it: the blobs by their path within it."""
-
-    reader: ObjectReader
-    blobs: Mapping[str, str]
-    store: Callable[[], ObjectStore]
-
-    def paths(self) -> list[str]:
-        return list(self.blobs)
-
-    def look(self, path: str) -> ModelFile | None:
-        found = self.reader.read(self.blobs[path], prefix=PREFIX)
-        if found is None or found.data is None or not is_manifest(found.data):
-            return None
-        with naming(path):
-            return StoredModelFile(path, parse_manifest(found.data), self.store)
-
-    def text(self, path: str) -> bytes:
-        found = self.reader.read(self.blobs[path])
-        if found is None or found.data is None:
-            raise FormatError(f"{path} cannot be read", kind="header-too-large")
-        return found.data
-
-
-@dataclass(frozen=True)
-class _DiskFolder:
-    """A folder on disk."""
-
-    where: Path
-    store: Callable[[], ObjectStore]
-    threads: int
-
-    def paths(self) -> list[str]:
-        """Return the files at and below, hidden folders left out."""
-        found: list[str] = []
-        waiting = [""]
-        while waiting and len(found) < MAX_FOLDER_ENTRIES:
-            folder = waiting.pop()
-            with translated(self.where / folder, reading=True), os.scandir(self.where / folder) as entries:
-                for entry in entries:
-                    path = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                        waiting.append(path)
-                    elif entry.is_file():
-                        found.append(path)
-        return sorted(found)
-
-    def look(self, path: str) -> ModelFile | None:
-        try:
-            file = look_at(path, self.where / path, self.store, self.threads)
-        except FormatError:
-            return None
-        return None if file.format == OPAQUE else file
-
-    def text(self, path: str) -> bytes:
-        """Return a file, or as much of it as tells that it is too long."""
-        with translated(self.where / path, reading=True), (self.where / path).open("rb") as file:
-            return file.read(MAX_WEIGHT_MAP_NBYTES + 1)
 
 
 def model_on_disk(where: Path, label: str, store: Callable[[], ObjectStore], threads: int) -> Model:
@@ -232,10 +62,10 @@ def model_on_disk(where: Path, label: str, store: Callable[[], ObjectStore], thr
     (path-unknown), FormatError where a file is not what it claims to be, and BackendError (unreadable).
     """
     if where.name.endswith(SUFFIX):
-        return _model_in(_DiskFolder(where.parent, store, threads), label, where.name)
+        return _model_in(DiskFolder(where.parent, store, threads), label, where.name)
     if where.is_dir():
-        return _model_in(_DiskFolder(where, store, threads), label, "")
-    folder = _DiskFolder(where.parent, store, threads)
+        return _model_in(DiskFolder(where, store, threads), label, "")
+    folder = DiskFolder(where.parent, store, threads)
 
     def look(name: str) -> ModelFile | None:
         try:
@@ -261,7 +91,7 @@ def _with_data(label: str, file: ModelFile, look: Callable[[str], ModelFile | No
     return replace(joined(label, files, ()), missing=tuple(missing))
 
 
-def _model_in(folder: _CommittedFolder | _DiskFolder, label: str, index: str) -> Model:
+def _model_in(folder: ModelFolder, label: str, index: str) -> Model:
     """Return the model in a folder: what its index names, else its model files, else those of its subfolders.
 
     Where the graph of a SavedModel is among them, its variables come in its place.
@@ -297,7 +127,7 @@ def _model_in(folder: _CommittedFolder | _DiskFolder, label: str, index: str) ->
 
 
 def _with_variables(
-    folder: _CommittedFolder | _DiskFolder, files: list[ModelFile], candidates: Sequence[str], rest: Sequence[str]
+    folder: ModelFolder, files: list[ModelFile], candidates: Sequence[str], rest: Sequence[str]
 ) -> tuple[list[ModelFile], list[str]]:
     """Return the files with the variables of a SavedModel in place of its graph, and the other `candidates`."""
     found = {file.path: file for file in files}
@@ -312,9 +142,7 @@ def _with_variables(
     return list(found.values()), [path for path in candidates if path not in found]
 
 
-def _unread(
-    folder: _CommittedFolder | _DiskFolder, nested: Sequence[str], taken: Container[str] = ()
-) -> tuple[str, ...]:
+def _unread(folder: ModelFolder, nested: Sequence[str], taken: Container[str] = ()) -> tuple[str, ...]:
     """Return the folders directly within that have model files, save where these are `taken`."""
     found: dict[str, None] = {}
     for path in nested[:MAX_FOLDER_ENTRIES]:
@@ -327,10 +155,10 @@ def _unread(
     return tuple(found)
 
 
-def _sharded(folder: _CommittedFolder | _DiskFolder, label: str, index: str, direct: Sequence[str]) -> Model:
+def _sharded(folder: ModelFolder, label: str, index: str, direct: Sequence[str]) -> Model:
     if index not in direct:
         raise NotFoundError(f"there is no file {index} in {label}", kind="path-unknown", hint="check the spelling")
-    text = folder.text(index)
+    text = folder.text(index, MAX_WEIGHT_MAP_NBYTES)
     with naming(index):
         weight_map = parse_weight_map(text)
     files: list[ModelFile] = []

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lamella.core.config import DEFAULT
 from lamella.core.errors import NotFoundError, UsageError
-from lamella.repo.model_files import Model, model_at, model_on_disk
+from lamella.repo.joined_model import Model
+from lamella.repo.model_files import model_at, model_on_disk
 from lamella.repo.repository import Repository, split_specification
 from lamella.store.objects import ObjectStore
 
