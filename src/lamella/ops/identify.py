@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lamella.core.progress import SILENT, Progress
 from lamella.repo.disk_model_file import DiskModelFile
 from lamella.repo.joined_model import Model
+from lamella.repo.pieces import JoinedPieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class Identity:
 
 def identify_model(model: Model, progress: Progress = SILENT) -> Identity:
     """Return a model's id: from its manifests where it has some, and by hashing files on disk; nothing is stored."""
-    for file in model.files:
-        if isinstance(file, DiskModelFile):
-            file.progress = progress
+    for one in (*model.files, *model.holders):
+        if isinstance(one, DiskModelFile | JoinedPieces):
+            one.progress = progress
     files = tuple(file.path for file in model.files)
     return Identity(model.path, model.model_id(), len(model.names), files, model.unread, model.missing)

@@ -12,6 +12,7 @@ from lamella.core.ids import ObjectId, digest
 from lamella.core.tensors import TensorSpec
 from lamella.repo.manifest import Manifest, Row
 from lamella.repo.model_file import ModelFile, TensorHolder
+from lamella.repo.pieces import JoinedPieces
 
 SEVERAL = "several-files"
 """The format, so to speak, of a model that is more than one file."""
@@ -98,13 +99,19 @@ class Model:
             file.close()
 
 
-def joined(path: str, files: Sequence[ModelFile], others: Sequence[str]) -> Model:
-    """Return files as one model; raise FormatError (name-duplicate) where their tensors cannot all be named."""
-    return Model(path, tuple(files), tuple(others), named(files))
+def joined(
+    path: str, files: Sequence[ModelFile], others: Sequence[str], holders: Sequence[TensorHolder] | None = None
+) -> Model:
+    """Return files as one model, of which `holders` have the tensors, by default the files themselves.
+
+    Raises FormatError (name-duplicate) where the tensors cannot all be named.
+    """
+    names = _named(files if holders is None else holders)
+    found = {name: one.find(inner) if isinstance(one, JoinedPieces) else (one, inner) for name, (one, inner) in names}
+    return Model(path, tuple(files), tuple(others), found)
 
 
-def named(holders: Sequence[TensorHolder]) -> Mapping[str, tuple[TensorHolder, str]]:
-    """Return the tensors of several, by names that tell them apart; raise FormatError (name-duplicate) as `joined`."""
+def _named(holders: Sequence[TensorHolder]) -> Iterable[tuple[str, tuple[TensorHolder, str]]]:
     having: dict[str, list[TensorHolder]] = {}
     for holder in holders:
         for name in holder.specs:
@@ -116,7 +123,7 @@ def named(holders: Sequence[TensorHolder]) -> Mapping[str, tuple[TensorHolder, s
             if full in names or (full != name and full in having):
                 raise FormatError(f"two files have a tensor {full[:80]!r}", kind="name-duplicate")
             names[full] = (holder, name)
-    return names
+    return names.items()
 
 
 def _alike(name: str, owners: Sequence[TensorHolder]) -> bool:

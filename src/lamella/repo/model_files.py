@@ -10,6 +10,7 @@ from pathlib import Path
 from lamella.core.errors import BackendError, NotFoundError, UsageError
 from lamella.core.limits import MAX_FOLDER_ENTRIES, MAX_WEIGHT_MAP_NBYTES
 from lamella.repo.disk_model_file import look_at
+from lamella.repo.distributed import check_described, with_whole_tensors
 from lamella.repo.joined_model import Model, joined
 from lamella.repo.manifest import OPAQUE, naming
 from lamella.repo.model_file import ModelFile
@@ -108,17 +109,19 @@ def _model_in(folder: ModelFolder, label: str, index: str) -> Model:
         looked = (folder.look(path) for path in candidates[:MAX_FOLDER_ENTRIES])
         files = [file for file in looked if file is not None and file.format != OPAQUE]
         if any(file.specs for file in files) or (files and not orbax):
-            files, others = _with_variables(folder, files, candidates, rest)
-            if candidates is nested:
-                return joined(label, files, sorted(others + rest))
+            files, holders = with_whole_tensors(folder, _with_variables(folder, files, candidates, rest), set(paths))
             taken = {file.path for file in files}
-            return replace(joined(label, files, others), unread=_unread(folder, nested, taken))
+            others = [path for path in candidates if path not in taken]
+            if candidates is nested:
+                return joined(label, files, sorted(others + rest), holders)
+            return replace(joined(label, files, others, holders), unread=_unread(folder, nested, taken))
     if orbax:
         raise NotFoundError(
             f"{label} is an Orbax checkpoint, whose compressed files are kept as bytes and not read by their tensors",
             kind="path-unknown",
             hint="`lamella track 'FOLDER/**'` keeps all of it, and restores it bit for bit",
         )
+    check_described(paths, set(paths))
     raise NotFoundError(
         f"there is no model in {label}",
         kind="path-unknown",
@@ -128,8 +131,8 @@ def _model_in(folder: ModelFolder, label: str, index: str) -> Model:
 
 def _with_variables(
     folder: ModelFolder, files: list[ModelFile], candidates: Sequence[str], rest: Sequence[str]
-) -> tuple[list[ModelFile], list[str]]:
-    """Return the files with the variables of a SavedModel in place of its graph, and the other `candidates`."""
+) -> list[ModelFile]:
+    """Return the files with the variables of a SavedModel in place of its graph."""
     found = {file.path: file for file in files}
     for graph in [file for file in files if file.format == GRAPH_FORMAT]:
         below = os.path.join(os.path.dirname(graph.path), VARIABLES)
@@ -139,7 +142,7 @@ def _with_variables(
         if variables:
             del found[graph.path]
             found |= {file.path: file for file in variables}
-    return list(found.values()), [path for path in candidates if path not in found]
+    return list(found.values())
 
 
 def _unread(folder: ModelFolder, nested: Sequence[str], taken: Container[str] = ()) -> tuple[str, ...]:
