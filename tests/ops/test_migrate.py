@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lamella.core.errors import ConflictError, NotFoundError, UsageError
 from lamella.ops.fsck import fsck
 from lamella.ops.migrate import MigrateReport, migrate
+from lamella.repo import commit_neighbours
 from lamella.repo.checkout import file_pieces
 from lamella.repo.git import Git
+from lamella.repo.model_files import model_at
 from lamella.testing.models import network
 from tests.e2e.lfsbench import ATTRIBUTES, keep, lfs_bench, lfs_object, pointer
 from tests.e2e.workbench import Workbench
@@ -61,6 +65,74 @@ def test_pointers_become_manifests_in_every_commit_and_all_else_stays(bench):
     assert shape(bench, "main") == before
     assert bench.read(MODEL) == SECOND
     assert_at_rest(bench)
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
+INDEX, DATA = "ckpt.index", "ckpt.data-00000-of-00001"
+CHECKPOINT = {f"run/{name}": (GOLDEN / "tf_checkpoint" / "object" / name).read_bytes() for name in (INDEX, DATA)}
+SHARED = {
+    f"dcp/{name}": (GOLDEN / "torch_distributed" / "shared" / name).read_bytes()
+    for name in (".metadata", "__0_0.distcp", "__1_0.distcp")
+}
+LFS_FOR = "{} filter=lfs diff=lfs merge=lfs -text\n"
+
+
+def formats(bench: Workbench, *paths: str) -> list[str]:
+    with bench.repository() as repository:
+        return [repository.manifest("HEAD", path).format for path in paths]
+
+
+def test_files_that_a_neighbour_describes_are_stored_by_tensors(bench):
+    # The index is kept by Git LFS too, and the metadata is in Git itself.
+    bench.write(".gitattributes", b"".join(LFS_FOR.format(one).encode() for one in ("run/*", "*.distcp")))
+    keep(bench, {**CHECKPOINT, **SHARED})
+    assert bench.blob(f"HEAD:run/{INDEX}") == pointer(CHECKPOINT[f"run/{INDEX}"])
+    report = run(bench)
+    assert (report.absent, report.files) == ((), 4)
+    assert formats(bench, f"run/{DATA}", "dcp/__0_0.distcp", "dcp/__1_0.distcp") == [
+        "tf-checkpoint", "torch-distributed", "torch-distributed"
+    ]  # fmt: skip
+    with bench.repository() as repository:
+        assert len(repository.manifest("HEAD", f"run/{DATA}").tensors) > 3
+        assert model_at(repository, "HEAD", "dcp").spec("rows").shape == (8, 5)
+    for path, content in {**CHECKPOINT, **SHARED}.items():
+        assert bench.read(path) == content
+        if not path.endswith(".metadata"):
+            assert restored(bench, "HEAD", path) == content
+    assert_at_rest(bench)
+
+
+@pytest.mark.parametrize("fault", ["missing", "damaged", "long", "elsewhere", "a link"])
+def test_a_neighbour_that_cannot_be_had_describes_nothing(bench, fault, monkeypatch):
+    bench.write(".gitattributes", LFS_FOR.format("run/*").encode())
+    files = dict(CHECKPOINT)
+    index = files.pop(f"run/{INDEX}")
+    if fault == "elsewhere":
+        files[f"other/{INDEX}"] = index
+    elif fault == "a link":
+        files["other/real"] = index
+        (bench.root / "run").mkdir()
+        (bench.root / "run" / INDEX).symlink_to("../other/real")
+    else:
+        files[f"run/{INDEX}"] = index
+    keep(bench, files)
+    if fault == "missing":
+        lfs_object(bench, index).unlink()
+    elif fault == "damaged":
+        lfs_object(bench, index).write_bytes(index[:-1] + b"?")
+    elif fault == "long":
+        monkeypatch.setattr(commit_neighbours, "MAX_NEIGHBOUR_NBYTES", len(index) - 1)
+    report = run(bench)
+    assert len(report.absent) == (fault in ("missing", "damaged"))
+    assert formats(bench, f"run/{DATA}") == ["opaque"]
+    assert restored(bench, "HEAD", f"run/{DATA}") == CHECKPOINT[f"run/{DATA}"]
+
+
+def test_whole_files_that_are_taken_over_find_their_neighbours(bench):
+    keep(bench, {path.replace("run/", "a/b/"): content for path, content in CHECKPOINT.items()})
+    run(bench, "*.data-*")
+    assert formats(bench, f"a/b/{DATA}") == ["tf-checkpoint"]
+    assert bench.blob(f"HEAD:a/b/{INDEX}") == CHECKPOINT[f"run/{INDEX}"]
 
 
 def test_no_filter_runs_for_files_that_were_there(bench):

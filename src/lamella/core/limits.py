@@ -109,6 +109,9 @@ GATHER_NBYTES = 16 * MIB
 MAX_NEIGHBOURS = 10_000
 """Files of one folder in which the description of a file of tensors is looked for."""
 
+MAX_NEIGHBOUR_NBYTES = 256 * MIB
+"""A file that says what is in another, in a history that is taken over: all of it is verified whenever one asks."""
+
 MAX_HDF5_METADATA_NBYTES = 256 * MIB
 """What is read of an HDF5 file beside its datasets; 50,000 datasets take 25 MB."""
 

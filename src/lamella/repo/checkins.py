@@ -7,13 +7,15 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lamella.core.errors import FormatError, LamellaError
 from lamella.core.progress import SILENT, Progress
+from lamella.formats.base import Beside
 from lamella.repo.checkin import check_in
+from lamella.repo.commit_neighbours import CommitNeighbours
 from lamella.repo.contents import Content
 from lamella.repo.git import Git, GitOid
 from lamella.repo.gitpack import ObjectWriter
@@ -41,6 +43,18 @@ class Absent:
     message: str
 
 
+class Around(Protocol):
+    """What a file of a commit is looked at together with, found where it is asked for."""
+
+    def parents(self) -> Sequence[GitOid]:
+        """Return the trees of the versions before, whose files the new one leans on."""
+        ...
+
+    def beside(self, path: bytes) -> Mapping[str, Content]:
+        """Return the files of the folder of `path` in the same commit, by name."""
+        ...
+
+
 class Intake(Protocol):
     """Where the model files of a history go."""
 
@@ -49,11 +63,8 @@ class Intake(Protocol):
         """The files that could not be had, each once."""
         ...
 
-    def blob(self, path: bytes, content: Content, parents: Callable[[], Sequence[GitOid]]) -> GitOid | None:
-        """Return the blob that stands for a file at `path` from now on, None where the file cannot be had.
-
-        `parents` gives the trees of the version before, whose files the new one leans on.
-        """
+    def blob(self, path: bytes, content: Content, around: Around) -> GitOid | None:
+        """Return the blob that stands for a file at `path` from now on, None where the file cannot be had."""
         ...
 
 
@@ -67,7 +78,7 @@ class Survey:
         self.nbytes = 0
         self.files = 0
 
-    def blob(self, path: bytes, content: Content, parents: Callable[[], Sequence[GitOid]]) -> GitOid | None:  # noqa: ARG002
+    def blob(self, path: bytes, content: Content, around: Around) -> GitOid | None:  # noqa: ARG002
         """Count a file the first time it is seen. See `Intake.blob`."""
         key = (path, content.name)
         if key not in self._known:
@@ -100,14 +111,14 @@ class CheckIns:
         self.stored_nbytes = 0
         self.again = 0
 
-    def blob(self, path: bytes, content: Content, parents: Callable[[], Sequence[GitOid]]) -> GitOid | None:
-        """Store a file the first time it is seen. See `Intake.blob`."""
+    def blob(self, path: bytes, content: Content, around: Around) -> GitOid | None:
+        """Store a file the first time it is seen, as what lies beside it there describes it. See `Intake.blob`."""
         key = hashlib.sha256(path + b"\0" + content.name.encode()).hexdigest().encode()
         if (path, content.name) in self._refused:
             return None
         if key not in self._known:
             try:
-                self._known[key] = FILE, self._check_in(path, content, parents())
+                self._known[key] = FILE, self._check_in(path, content, around)
             except LamellaError as error:
                 if error.kind not in ("object-missing", "object-wrong-id"):
                     raise
@@ -119,14 +130,16 @@ class CheckIns:
                 self.save()
         return self._known[key][1]
 
-    def _check_in(self, path: bytes, content: Content, parents: Sequence[GitOid]) -> GitOid:
+    def _check_in(self, path: bytes, content: Content, around: Around) -> GitOid:
         store = self._repository.store
         with content.opened(store.temporary) as file:
             if not file.nbytes:
                 return self._writer.add("blob", b"")
-            earlier = [one for tree in parents if (one := _manifest(self._writer, tree, path)) is not None]
+            earlier = [one for tree in around.parents() if (one := _manifest(self._writer, tree, path)) is not None]
             recent = list(reversed(self._recent))
-            checked = check_in(store, file, earlier, _Advancing(self._progress), lambda: recent)
+            with CommitNeighbours(around.beside(path), store.temporary) as neighbours:
+                beside = Beside(os.fsdecode(path.rpartition(b"/")[2]), neighbours)
+                checked = check_in(store, file, earlier, _Advancing(self._progress), lambda: recent, beside)
         self._recent.append(checked.manifest)
         self.stored_nbytes += checked.added.stored_nbytes
         return self._writer.add("blob", write_manifest(checked.manifest))

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -100,13 +101,20 @@ def _pieces(source: DescriptorFile) -> Iterator[bytes]:
         yield bytes(source.read_at(offset, min(IO_NBYTES, source.nbytes - offset)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WholeBlob:
-    """A file that is in Git as it is."""
+    """A file that is in Git as it is; where nobody says how long it is, Git is asked."""
 
     git: Git
     oid: GitOid
-    nbytes: int
+    said_nbytes: int | None = None
+
+    @cached_property
+    def nbytes(self) -> int:
+        """The length of the file."""
+        if self.said_nbytes is not None:
+            return self.said_nbytes
+        return int(self.git.run("cat-file", "-s", self.oid))
 
     @property
     def name(self) -> str:

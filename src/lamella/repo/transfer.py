@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lamella.repo.checkins import Absent, Intake
-from lamella.repo.contents import Content
+from lamella.repo.contents import Content, WholeBlob
 from lamella.repo.git import Git, GitOid
 from lamella.repo.gitpack import ObjectWriter
 from lamella.repo.history import Commit, Ref, Rewritten, list_commits, read_commit, rewrite_commits, rewrite_target
-from lamella.repo.trees import FILE, File, Scanner, changed_tree
+from lamella.repo.trees import FILE, File, Scanner, changed_tree, entries_of, find_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +65,56 @@ def transfer(git: Git, writer: ObjectWriter, origin: Origin, intake: Intake, ref
 
     No reference moves; what was made is in Git once `writer` was flushed.
     """
-    trees = _Trees(writer, origin, intake)
+    trees = _Trees(git, writer, origin, intake)
     history = rewrite_commits(writer, list_commits(git, [ref.oid for ref in refs]), trees.new_tree)
     targets = {ref: rewrite_target(writer, ref, history) for ref in refs}
     return Transfer(targets, history)
 
 
+class _Around:
+    """A commit as it was, with model files in the place of what stands for them. For `lamella.repo.checkins.Around`."""
+
+    def __init__(
+        self, git: Git, writer: ObjectWriter, tree: GitOid, models: Mapping[bytes, Model], parents: Sequence[GitOid]
+    ) -> None:
+        self._git = git
+        self._writer = writer
+        self._tree = tree
+        self._parents = parents
+        self._models: dict[bytes, dict[bytes, Content]] = {}
+        for path, model in models.items():
+            folder, _, name = path.rpartition(b"/")
+            self._models.setdefault(folder, {})[name] = model.content
+        self._folders: dict[bytes, Mapping[str, Content]] = {}
+
+    def parents(self) -> Sequence[GitOid]:
+        """Return the new trees of the parents."""
+        return [read_commit(self._writer, parent).tree for parent in self._parents]
+
+    def beside(self, path: bytes) -> Mapping[str, Content]:
+        """Return the files of a folder: models as they are to be kept, and what Git has."""
+        folder = path.rpartition(b"/")[0]
+        if folder not in self._folders:
+            self._folders[folder] = self._listed(folder)
+        return self._folders[folder]
+
+    def _listed(self, folder: bytes) -> Mapping[str, Content]:
+        tree: GitOid | None = self._tree
+        for name in folder.split(b"/") if folder else ():
+            tree = None if tree is None else find_folder(self._writer, tree, name)
+        entries = {} if tree is None else entries_of(self._writer, tree)
+        found: dict[bytes, Content] = {
+            name: WholeBlob(self._git, oid) for name, (mode, oid) in entries.items() if File(name, mode, oid).regular
+        }
+        found.update(self._models.get(folder, {}))
+        return {os.fsdecode(name): content for name, content in found.items()}
+
+
 class _Trees:
     """The new tree of each old one; versions of a history that have the same tree share it."""
 
-    def __init__(self, writer: ObjectWriter, origin: Origin, intake: Intake) -> None:
+    def __init__(self, git: Git, writer: ObjectWriter, origin: Origin, intake: Intake) -> None:
+        self._git = git
         self._writer = writer
         self._origin = origin
         self._intake = intake
@@ -91,11 +132,9 @@ class _Trees:
         if not files:
             return tree
 
-        def earlier() -> list[GitOid]:
-            return [read_commit(self._writer, parent).tree for parent in parents]
-
         models = self._origin.models(files)
-        blobs = {path: self._intake.blob(path, model.content, earlier) for path, model in models.items()}
+        around = _Around(self._git, self._writer, tree, models, parents)
+        blobs = {path: self._intake.blob(path, model.content, around) for path, model in models.items()}
         changes = {path: (models[path].mode, oid) for path, oid in blobs.items() if oid is not None}
         left = [path for path in blobs if path not in changes]
         modes = {file.path: file.mode for file in files}

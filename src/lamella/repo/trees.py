@@ -59,11 +59,18 @@ def find(writer: ObjectWriter, tree: GitOid, path: bytes) -> GitOid | None:
     """Return the blob at `path` below `tree`, None where there is no file."""
     *folders, name = path.split(b"/")
     for folder in folders:
-        mode, tree = entries_of(writer, tree).get(folder, (b"", tree))
-        if not is_folder(mode):
+        below = find_folder(writer, tree, folder)
+        if below is None:
             return None
+        tree = below
     mode, oid = entries_of(writer, tree).get(name, (b"", GitOid("")))
     return oid if mode.startswith(b"100") else None
+
+
+def find_folder(writer: ObjectWriter, tree: GitOid, name: bytes) -> GitOid | None:
+    """Return the folder called `name` in `tree`, None where there is none."""
+    mode, oid = entries_of(writer, tree).get(name, (b"", tree))
+    return oid if is_folder(mode) else None
 
 
 def changed_tree(writer: ObjectWriter, tree: GitOid | None, changes: Changes) -> GitOid | None:
