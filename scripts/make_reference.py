@@ -21,7 +21,7 @@ from lamella.ops.add import AddedFile, AddReport
 from lamella.ops.changes import FileChange, MetadataChange, TensorChange
 from lamella.ops.commit import CommitReport
 from lamella.ops.diff import DiffReport
-from lamella.ops.export import ExportedFile, ExportReport
+from lamella.ops.export_values import ExportedFile, ExportReport
 from lamella.ops.log import LogEntry
 from lamella.ops.repackaged import Repackaged
 from lamella.ops.status import StatusReport

@@ -30,7 +30,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "unstaged.tensors": TENSOR,
     },
     "diff HEAD~1 HEAD": {
-        "": {"before", "after", "files", "repackaged"},
+        "": {"before", "after", "files", "repackaged", "missing"},
         "files": CHANGE,
         "files.tensors": TENSOR,
     },

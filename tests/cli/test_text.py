@@ -16,6 +16,8 @@ from lamella.cli.group import COMMANDS, SECTIONS
 from lamella.ops.add import AddedFile
 from lamella.testing.models import LAYERS, model, network, spec, values
 from tests.e2e.workbench import PROGRAM, run
+from tests.formats.wire import graph, outside
+from tests.formats.wire import model as onnx
 from tests.toy import Placed, toy
 
 MODEL = "model.safetensors"
@@ -374,6 +376,30 @@ def test_diff_compares_any_two_models(bench, call):
     ended = call("diff", "--no-index", MODEL, f"HEAD:{MODEL}")
     assert (ended.code, ended.out) == (0, "")
     assert call("diff", "--no-index", MODEL).code == 2
+
+
+def test_diff_tells_which_data_files_were_not_compared(bench, call):
+    files = {"a.onnx": onnx(graph(outside("w", "f32", (4,), {"location": "a.data"}))), "a.data": bytes(16)}
+    call("track", "*.onnx", "*.data")
+    for name, content in files.items():
+        bench.write(name, content)
+    call("add", ".")
+    call("commit", "--quiet", "-m", "with data")
+    bench.write("a.data", bytes(15) + b"1")
+    call("add", "a.data")
+    call("commit", "--quiet", "-m", "other data")
+    ended = call("diff", "HEAD~1:a.onnx", "HEAD:a.onnx")
+    assert (ended.out.splitlines()[1:], ended.err) == (["  ~ w  f32 [4]  16 B"], "")
+    bench.git("rm", "--quiet", "a.data")
+    call("commit", "--quiet", "-m", "without data")
+    for arguments in (("HEAD~1:a.onnx", "HEAD:a.onnx"), ("--no-index", "HEAD~1:a.onnx", "a.onnx")):
+        ended = call("diff", *arguments)
+        assert ended.err.endswith("a.onnx: a.data, which the model takes, is missing\n")
+        assert "  - w  f32 [4]  16 B" in ended.out
+    assert json.loads(call("diff", "HEAD~1:a.onnx", "HEAD:a.onnx", "--json").out)["missing"] == ["HEAD:a.onnx: a.data"]
+    (bench.root / "folder").mkdir()
+    bench.write("folder/a.onnx", files["a.onnx"])
+    assert "warning: a.data, which the model takes, is missing" in call("id", "folder").err
 
 
 def test_diff_shows_some_of_what_changed_beside_the_tensors(bench, call):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy
 import onnx
 
-from lamella.ops.export import ExportOptions, export
+from lamella.ops.export import export
+from lamella.ops.export_values import ExportOptions
 from lamella.ops.load import load
 from lamella.repo.arraymodel import ArrayModel
 

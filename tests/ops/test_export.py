@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import tracemalloc
+from pathlib import Path
 
 import numpy
 import pytest
@@ -13,7 +14,9 @@ from lamella.core.dtypes import DTYPES
 from lamella.core.errors import BackendError, IntegrityError, NotFoundError, UsageError
 from lamella.core.progress import SILENT
 from lamella.formats.safetensors.header import build_header
-from lamella.ops.export import ExportOptions, export
+from lamella.ops.add import add
+from lamella.ops.export import export
+from lamella.ops.export_values import ExportOptions
 from lamella.ops.load import load
 from lamella.repo.arraymodel import ArrayModel
 from lamella.repo.outgoing import Casting, Renaming
@@ -200,3 +203,80 @@ def test_memory_does_not_grow_with_the_model(tmp_path):
                 assert tracemalloc.get_traced_memory()[1] < 40_000_000
             finally:
                 tracemalloc.stop()
+
+
+ONNX = Path(__file__).parents[1] / "golden" / "formats" / "onnx"
+EXTERNAL = {name: (ONNX / name).read_bytes() for name in ("external.onnx", "external.onnx.data")}
+
+
+@pytest.fixture
+def onnx(bench, tmp_path):
+    """An ONNX model with a data file, on disk and at a revision."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    bench.write(".gitattributes", b"* filter=lamella\n")
+    for name, content in EXTERNAL.items():
+        bench.write(name, content)
+    with bench.repository() as repository:
+        add(repository, list(EXTERNAL))
+    bench.git("commit", "--quiet", "--message", "onnx")
+    for name, content in EXTERNAL.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(("name", "container"), [("new.onnx", None), ("new.onnx", "onnx"), ("new.x", "onnx")])
+@pytest.mark.parametrize("where", ["a file", "a folder", "a revision"])
+def test_an_onnx_model_goes_out_with_its_data_files(bench, onnx, tmp_path, where, name, container):
+    source = {"a file": onnx / "external.onnx", "a folder": onnx, "a revision": "HEAD:external.onnx"}[where]
+    with load(source, repo=bench.root) as opened:
+        report = export(opened, tmp_path / name, ExportOptions(format=container))
+        assert [Path(file.path).name for file in report.files] == [name, "external.onnx.data"]
+        assert sum(file.tensors for file in report.files) == report.tensors == len(opened.specs())
+        assert (report.restored, report.model_id) == (True, opened.model_id)
+        wanted = {one.name: opened.read(one.name) for one in opened.specs()}
+    assert (tmp_path / name).read_bytes() == EXTERNAL["external.onnx"]
+    assert (tmp_path / "external.onnx.data").read_bytes() == EXTERNAL["external.onnx.data"]
+    if name.endswith(".onnx"):
+        with load(tmp_path / name) as again:
+            assert {one.name: again.read(one.name) for one in again.specs()} == wanted
+
+
+def test_a_data_file_that_is_there_stays_where_it_is_the_same_and_is_refused_where_not(onnx, tmp_path):
+    data = onnx / "external.onnx.data"
+    before = data.stat()
+    with load(onnx / "external.onnx") as opened:
+        assert [Path(file.path).name for file in export(opened, onnx / "copy.onnx").files] == ["copy.onnx"]
+        assert (data.stat().st_ino, data.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        for other in (b"another", EXTERNAL[data.name] + b"x", EXTERNAL[data.name][:-1]):
+            (tmp_path / data.name).write_bytes(other)
+            with pytest.raises(UsageError, match="is there already"):
+                export(opened, tmp_path / "copy.onnx")
+            assert not (tmp_path / "copy.onnx").exists()
+        export(opened, tmp_path / "copy.onnx", ExportOptions(force=True))
+        assert (tmp_path / data.name).read_bytes() == EXTERNAL[data.name]
+        with pytest.raises(UsageError, match="cannot have the name"):
+            export(opened, tmp_path / data.name, ExportOptions(format="onnx", force=True))
+
+
+def test_an_onnx_model_of_which_a_data_file_is_missing_is_not_written(onnx, tmp_path):
+    (onnx / "external.onnx.data").unlink()
+    for source in (onnx / "external.onnx", onnx):
+        with pytest.raises(NotFoundError, match=r"external\.onnx\.data"):
+            load(source)
+
+
+def test_a_change_to_an_onnx_model_still_needs_a_template(onnx, tmp_path):
+    with load(onnx / "external.onnx") as opened, pytest.raises(UsageError, match="is a program"):
+        export(opened, tmp_path / "new.onnx", ExportOptions(select=["*"]))
+    (onnx / "other.onnx").write_bytes((ONNX / "subgraphs.onnx").read_bytes())
+    with load(onnx) as opened, pytest.raises(UsageError, match="is a program"):
+        export(opened, tmp_path / "new.onnx")
+
+
+def test_nothing_is_there_where_a_data_file_cannot_be_written(onnx, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with load(onnx / "external.onnx") as opened, refused(0, errno.ENOSPC), pytest.raises(BackendError):
+        export(opened, out / "new.onnx")
+    assert names(out) == []

@@ -14,7 +14,8 @@ from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.integrations.framework import framework
 from lamella.ops.commit import CommitReport
-from lamella.ops.export import ExportOptions, ExportReport, export
+from lamella.ops.export import export
+from lamella.ops.export_values import ExportOptions, ExportReport
 from lamella.ops.load import load as load_model
 from lamella.ops.repository import Repo
 from lamella.repo.arraymodel import ArrayModel

@@ -15,12 +15,13 @@ from lamella.ops.repackaged import Repackaged, find_repackaged
 from lamella.repo.attributes import WITHOUT_FILTER, filtered
 from lamella.repo.checkin import identify_file
 from lamella.repo.disk_model_file import look_at
-from lamella.repo.joined_model import Model
+from lamella.repo.joined_model import Model, joined
 from lamella.repo.manifest import PREFIX, Manifest, parse_for_git
 from lamella.repo.model_files import model_at
+from lamella.repo.model_parts import missing_data
 from lamella.repo.objects import GitObject, ObjectReader
 from lamella.repo.repository import Repository, manifest_at
-from lamella.repo.stored_model_file import stored_metadata
+from lamella.repo.stored_model_file import StoredModelFile, stored_metadata
 from lamella.repo.targets import relative_to_root
 from lamella.repo.worktree import open_file
 
@@ -33,12 +34,14 @@ class DiffReport:
     """The two sides by name, and every model file that differs between them.
 
     `repackaged` says which of these files only came under another path, or in another container, or in several.
+    `missing` are files that the two models take and have not: what is in them was not compared.
     """
 
     before: str
     after: str
     files: tuple[FileChange, ...]
     repackaged: tuple[Repackaged, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def diff(
@@ -83,14 +86,15 @@ def diff(
 
 def diff_models(before: Model, after: Model) -> DiffReport:
     """Compare two models wherever they are, files on disk being hashed and not stored."""
+    missing = tuple(f"{one.path}: {name}" for one in (before, after) for name in one.missing)
     change = compare(after.path, before.manifest(), after.manifest())
     if change is None:
-        return DiffReport(before.path, after.path, ())
+        return DiffReport(before.path, after.path, (), missing=missing)
     if len(before.files) == len(after.files) == 1 and before.files[0].format == after.files[0].format:
         earlier, later = before.files[0].metadata(), after.files[0].metadata()
         if earlier is not None and later is not None:
             change = replace(change, metadata=compare_metadata(earlier, later))
-    return DiffReport(before.path, after.path, (change,))
+    return DiffReport(before.path, after.path, (change,), missing=missing)
 
 
 def _metadata(
@@ -125,28 +129,34 @@ def _is_folder(found: GitObject, specification: str) -> bool:
     return found.type == "tree" and specification.partition(":")[2] != ""
 
 
-def _manifest(repository: Repository, reader: ObjectReader, specification: str) -> Manifest | None:
-    found = reader.read(specification, prefix=PREFIX)
-    if found is not None and _is_folder(found, specification):
-        return model_at(repository, *relative_to_root(repository, specification)).manifest()
-    return manifest_at(reader, specification)
-
-
 def _diff_models(repository: Repository, reader: ObjectReader, specifications: Sequence[str]) -> DiffReport:
     if len(specifications) != 2:
         hint = "name two files, or a revision and behind `--` a path"
         raise UsageError(f"{specifications[0]!r} is a file, not a revision", kind="bad-argument", hint=hint)
-    manifests = [_manifest(repository, reader, specification) for specification in specifications]
-    if None in manifests:
-        named = specifications[manifests.index(None)]
-        raise UsageError(f"{named!r} is no model file", kind="bad-argument", hint="`git diff` compares other files")
-    before, after = specifications
-    path = after.partition(":")[2] or after
-    change = compare(path, *manifests)
-    if change is None:
-        return DiffReport(before, after, ())
-    metadata = _metadata(repository, path, manifests, in_worktree=False)
-    return DiffReport(before, after, (replace(change, metadata=metadata),))
+    before, after = (_model(repository, reader, specification) for specification in specifications)
+    report = diff_models(before, after)
+    path = specifications[1].partition(":")[2] or specifications[1]
+    files = tuple(replace(change, path=path) for change in report.files)
+    return replace(report, before=specifications[0], after=specifications[1], files=files)
+
+
+def _model(repository: Repository, reader: ObjectReader, specification: str) -> Model:
+    """Return what a specification names, which may be a blob by its id, and so without what lies beside it."""
+    if ":" in specification:
+        try:
+            return model_at(repository, *relative_to_root(repository, specification))
+        except NotFoundError as exc:
+            raise _no_model(specification) from exc
+    manifest = manifest_at(reader, specification)
+    if manifest is None:
+        raise _no_model(specification)
+    file = StoredModelFile(specification, manifest, repository.existing_store)
+    return replace(joined(specification, [file], ()), missing=tuple(missing_data([file])))
+
+
+def _no_model(specification: str) -> UsageError:
+    hint = "`git diff` compares other files"
+    return UsageError(f"{specification!r} is no model file", kind="bad-argument", hint=hint)
 
 
 def _sides(repository: Repository, span: str) -> list[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from blake3 import blake3
 
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
-from lamella.core.errors import NotFoundError, UsageError
+from lamella.core.errors import UsageError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import MAX_METADATA_NBYTES, MAX_SHARDS
 from lamella.core.progress import SILENT, Progress
@@ -24,67 +23,13 @@ from lamella.formats.sniff import read_layout
 from lamella.formats.write_into import TemplateWriter
 from lamella.formats.writer import Writer
 from lamella.formats.writers import writer_for
+from lamella.ops.export_itself import is_own_container, refuse_taken, restored
+from lamella.ops.export_values import ExportedFile, ExportOptions, ExportReport
 from lamella.repo.cast import Loss, cast
 from lamella.repo.disk_model_file import open_on_disk
 from lamella.repo.manifest import Manifest, Row
-from lamella.repo.outgoing import Casting, Outgoing, Renaming, choose
+from lamella.repo.outgoing import Outgoing, choose
 from lamella.repo.source import ModelSource
-
-
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What is to become of a model on its way out; the names are those of the options of `lamella export`.
-
-    `format` says which container, where the name of the file does not. `select`, `names`, `rename` and `dtype` are
-    as in `lamella.repo.outgoing.choose`. `shard_nbytes` divides safetensors into files of at most that many bytes of
-    tensors, `template` is a file whose tensors are replaced, and `force` replaces files that are there.
-    """
-
-    format: str | None = None
-    select: Sequence[str] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-    rename: Sequence[Renaming] = ()
-    dtype: Sequence[Casting] = ()
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    template: Path | None = None
-    shard_nbytes: int | None = None
-    force: bool = False
-
-    @property
-    def changes(self) -> bool:
-        """Whether anything is asked for that makes another file than a restored one."""
-        chosen = (self.select, self.names, self.rename, self.dtype, self.metadata, self.template, self.shard_nbytes)
-        return any(chosen)
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedFile:
-    """A file that was written, with the tensors that went into it."""
-
-    path: str
-    nbytes: int
-    tensors: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExportReport:
-    """What was exported. `loss` says what casts did to the values, None where there were none.
-
-    `model_id` is that of the tensors as they went out. Where `restored`, the file is bit for bit the one that was
-    added. `uncast` tensors were left as they are although a dtype was given, since none of its patterns names them.
-    `metadata_left` is how many keys of the model's metadata did not go along.
-    """
-
-    source: str
-    format: str
-    files: tuple[ExportedFile, ...]
-    tensors: int
-    nbytes: int
-    model_id: str
-    restored: bool
-    loss: Loss | None
-    uncast: int
-    metadata_left: int
 
 
 def export(
@@ -92,8 +37,9 @@ def export(
 ) -> ExportReport:
     """Write the model `source` to `out`, wholly or not at all.
 
-    Without options that change anything, a model in a container of its own is restored bit for bit. Where there are
-    shards, `out` is what they are named after, and their index, which is written last, is beside them.
+    Without options that change anything, a model in a container of its own is restored bit for bit; the files that an
+    ONNX model takes from beside it come under the names by which it knows them, and one that is there already stays.
+    Where there are shards, `out` is what they are named after, and their index, which is written last, is beside them.
 
     Raises UsageError: bad-argument for names, patterns and options that do not fit, for what the container cannot hold,
     and where a file is there and `force` is not given; dtype-unsupported. Raises NotFoundError (path-unknown) where
@@ -101,21 +47,13 @@ def export(
     """
     out, options = Path(out), options or ExportOptions()
     with ExitStack() as closing:
-        if not options.changes and _is_own_container(source, out, options.format):
-            return _restored(source, out, options, progress)
+        if not options.changes and is_own_container(source, out, options.format):
+            return restored(source, out, options, progress)
         outgoing = choose(source.specs(), options.select, options.names, options.rename, options.dtype)
         if not outgoing:
             hint = "under the suffix that it has, and without options, the file itself is written"
             raise UsageError(f"{source.label} has no tensors to write", kind="bad-argument", hint=hint)
         return _Export(source, out, options, _writer(out, options, closing), outgoing, progress).run()
-
-
-def _is_own_container(source: ModelSource, out: Path, container: str | None) -> bool:
-    if source.files != 1:
-        return False
-    if container is None and out.suffix == Path(source.label).suffix:
-        return True
-    return source.format in writer_for(out, container).formats
 
 
 def _writer(out: Path, options: ExportOptions, closing: ExitStack) -> Writer:
@@ -126,31 +64,6 @@ def _writer(out: Path, options: ExportOptions, closing: ExitStack) -> Writer:
         raise UsageError("a template says itself which container it is", kind="bad-argument", hint=hint)
     file, beside, _ = open_on_disk(options.template, closing)
     return TemplateWriter(file, read_layout(file, beside)[0])
-
-
-def _restored(source: ModelSource, out: Path, options: ExportOptions, progress: Progress) -> ExportReport:
-    _refuse_taken([out], force=options.force)
-    tensors = source.specs()
-    nbytes = 0
-    progress.start("exporting", sum(spec.nbytes for spec in tensors))
-    with fsio.Temporary(out.parent) as temporary:
-        for piece in source.file_pieces():
-            temporary.write_at(piece, nbytes)
-            nbytes += len(piece)
-            progress.advance(len(piece))
-        temporary.publish(out.name)
-    progress.finish()
-    files = (ExportedFile(os.fspath(out), nbytes, len(tensors)),)
-    return ExportReport(source.label, source.format, files, len(tensors), nbytes, source.model_id, True, None, 0, 0)
-
-
-def _refuse_taken(paths: Iterable[Path], *, force: bool) -> None:
-    for path in paths:
-        if not path.parent.is_dir():
-            raise NotFoundError(f"there is no folder {path.parent}", kind="path-unknown", hint="make it first")
-        if path.is_dir() or (not force and os.path.lexists(path)):
-            hint = "name a file" if path.is_dir() else "take another name, or `--force` to replace it"
-            raise UsageError(f"{path} is there already", kind="bad-argument", hint=hint)
 
 
 class _Export:
@@ -183,7 +96,7 @@ class _Export:
             stem, suffix, count = self._out.stem, self._out.suffix, len(shards)
             paths = [self._out.with_name(f"{stem}-{n + 1:05}-of-{count:05}{suffix}") for n in range(count)]
         index = self._out.with_name(f"{self._out.name}.index.json")
-        _refuse_taken([*paths, index] if len(shards) > 1 else paths, force=self._options.force)
+        refuse_taken([*paths, index] if len(shards) > 1 else paths, force=self._options.force)
         self._progress.start("exporting", sum(one.source.nbytes for one in self._outgoing))
         contents = self._contents()
         sizes = []

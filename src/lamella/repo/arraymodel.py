@@ -58,6 +58,11 @@ class ArrayModel:
             data = memoryview(self.read(name))
             yield (data[start : start + IO_NBYTES] for start in range(0, len(data), IO_NBYTES))
 
-    def file_pieces(self) -> Iterator[Buffer]:
+    @property
+    def data_files(self) -> Mapping[str, int]:
+        """Nothing: there is no file."""
+        return {}
+
+    def file_pieces(self, data_file: str | None = None) -> Iterator[Buffer]:  # noqa: ARG002 -- there is none either
         """Raise UsageError (bad-argument): there is no file."""
         raise UsageError(f"{self.label} are in no file", kind="bad-argument")

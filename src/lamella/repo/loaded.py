@@ -13,6 +13,7 @@ from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.repo.arrays import to_array
 from lamella.repo.joined_model import Model
+from lamella.repo.model_parts import data_files
 
 if TYPE_CHECKING:
     import numpy
@@ -85,11 +86,20 @@ class LoadedModel(Mapping[str, "numpy.ndarray[Any, Any]"]):
             pairs = list(run)
             yield from pairs[0][0].stream([inner for _, inner in pairs])
 
-    def file_pieces(self) -> Iterator[Buffer]:
-        """Yield the file itself, in order, bit for bit; raise UsageError (bad-argument) where there are several."""
-        if self.files != 1:
+    @property
+    def data_files(self) -> Mapping[str, int]:
+        """The files that an ONNX model takes from beside it, by name, and how many of its tensors each has."""
+        return {name: len(file.specs) for name, file in data_files(self._model.files).items()}
+
+    def file_pieces(self, data_file: str | None = None) -> Iterator[Buffer]:
+        """Yield the file itself, or one of its data files, in order, bit for bit.
+
+        Raises UsageError (bad-argument) where there are several.
+        """
+        beside = data_files(self._model.files)
+        if self.files != 1 + len(beside):
             raise UsageError(f"{self.label} is in several files", kind="bad-argument", hint="name one of them")
-        return self._model.files[0].pieces()
+        return (self._model.files[0] if data_file is None else beside[data_file]).pieces()
 
     def __getitem__(self, name: str) -> numpy.ndarray[Any, Any]:
         if name not in self._model.names:

@@ -23,6 +23,7 @@ from lamella.repo.model_parts import (
     VARIABLES_FORMAT,
     external_files,
     is_plain,
+    missing_data,
 )
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.stored_model_file import StoredModelFile
@@ -79,17 +80,12 @@ def model_on_disk(where: Path, label: str, store: Callable[[], ObjectStore], thr
 
 def _with_data(label: str, file: ModelFile, look: Callable[[str], ModelFile | None]) -> Model:
     """Return the model that one file is, together with the files that an ONNX model says its tensors are in."""
-    files, missing = [file], []
-    locations = external_files(file)
-    if locations is None:
-        missing.append(f"the header of {file.path}")
-    for location in locations or ():
+    files = [file]
+    for location in external_files(file) or ():
         found = look(location) if is_plain(location) else None
         if found is not None and found.format == DATA_FORMAT:
             files.append(found)
-        else:
-            missing.append(location)
-    return replace(joined(label, files, ()), missing=tuple(missing))
+    return replace(joined(label, files, ()), missing=tuple(missing_data(files)))
 
 
 def _model_in(folder: ModelFolder, label: str, index: str) -> Model:
@@ -112,9 +108,11 @@ def _model_in(folder: ModelFolder, label: str, index: str) -> Model:
             files, holders = with_whole_tensors(folder, _with_variables(folder, files, candidates, rest), set(paths))
             taken = {file.path for file in files}
             others = [path for path in candidates if path not in taken]
+            missing = tuple(missing_data(files))
             if candidates is nested:
-                return joined(label, files, sorted(others + rest), holders)
-            return replace(joined(label, files, others, holders), unread=_unread(folder, nested, taken))
+                return replace(joined(label, files, sorted(others + rest), holders), missing=missing)
+            unread = _unread(folder, nested, taken)
+            return replace(joined(label, files, others, holders), unread=unread, missing=missing)
     if orbax:
         raise NotFoundError(
             f"{label} is an Orbax checkpoint, whose compressed files are kept as bytes and not read by their tensors",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 
 from lamella.formats.onnx.external import OnnxDataFormat
 from lamella.formats.onnx.metadata import EXTERNAL
@@ -33,6 +34,28 @@ def external_files(file: ModelFile) -> Sequence[str] | None:
     if metadata is None:
         return None
     return [key.removeprefix(EXTERNAL) for key in metadata if key.startswith(EXTERNAL)]
+
+
+def missing_data(files: Sequence[ModelFile]) -> list[str]:
+    """Return what ONNX models among `files` name and the others are not, or that their headers are not at hand."""
+    here = {file.path for file in files if file.format == DATA_FORMAT}
+    missing = []
+    for file in files:
+        locations = external_files(file)
+        if locations is None:
+            missing.append(f"the header of {file.path}")
+        missing += [one for one in locations or () if os.path.join(os.path.dirname(file.path), one) not in here]
+    return missing
+
+
+def data_files(files: Sequence[ModelFile]) -> Mapping[str, ModelFile]:
+    """Return the files of an ONNX model beside its own, which is the first, by the names under which it knows them.
+
+    None where `files` are anything else.
+    """
+    if not files or files[0].format != OnnxFormat.name or any(one.format != DATA_FORMAT for one in files[1:]):
+        return {}
+    return {os.path.basename(one.path): one for one in files[1:]}
 
 
 def is_plain(location: str) -> bool:

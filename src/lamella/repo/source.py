@@ -43,6 +43,14 @@ class ModelSource(TensorSource, Protocol):
         """
         ...
 
-    def file_pieces(self) -> Iterator[Buffer]:
-        """Yield the file itself, in order; raise UsageError (bad-argument) where it is not in one file."""
+    @property
+    def data_files(self) -> Mapping[str, int]:
+        """The files that its own file takes from beside it, by name, and how many of its tensors each has."""
+        ...
+
+    def file_pieces(self, data_file: str | None = None) -> Iterator[Buffer]:
+        """Yield the file itself, or one of its data files, in order.
+
+        Raises UsageError (bad-argument) where it is not in one file and its data files.
+        """
         ...

@@ -43,6 +43,7 @@ def command(
                 render.line(text, bold=True)
             else:
                 changes_text.show_file(file, stat=stat)
+        render.incomplete((), report.missing)
         if not report.files:
             render.note(f"no model file differs between {report.before} and {report.after}")
     return 1 if exit_code and report.files else 0

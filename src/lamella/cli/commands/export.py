@@ -14,7 +14,8 @@ from lamella.cli.session import json_option, opened, progress, quiet_option
 from lamella.core.errors import UsageError
 from lamella.core.fsio import translated
 from lamella.formats.writers import NAMES
-from lamella.ops.export import ExportOptions, ExportReport, export
+from lamella.ops.export import export
+from lamella.ops.export_values import ExportOptions, ExportReport
 from lamella.repo.loaded import LoadedModel
 from lamella.repo.outgoing import Casting, Renaming
 
