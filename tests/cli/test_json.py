@@ -24,7 +24,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
     "status": {
         "": {
             *("branch", "commit", "ahead", "behind", "staged", "unstaged"),
-            *("untracked_models", "others", "unfilled", "conflicts", "repackaged"),
+            *("untracked_models", "others", "unfilled", "conflicts", "repackaged", "unstaged_repackaged"),
         },
         "unstaged": CHANGE,
         "unstaged.tensors": TENSOR,

@@ -121,3 +121,31 @@ def test_diff_says_what_changed_beside_the_tensors(bench: Workbench, repository)
     repository.store.refresh()
     (change,) = diff(repository, ["HEAD~1", "HEAD"]).files
     assert (change.metadata, len(change.tensors)) == ((), 1)
+
+
+def test_status_tells_it_where_only_one_side_is_staged(bench: Workbench, repository):
+    bench.commit("m.safetensors", network(), "whole")
+    (bench.root / "m.safetensors").unlink()
+    bench.write("n.safetensors", network("a note"))
+    assert status(repository).unstaged_repackaged == ()  # what Git does not track is not hashed
+    bench.git("add", "--intent-to-add", "n.safetensors")
+    expected = [(("m.safetensors",), ("n.safetensors",), True)]
+    assert pairs(status(repository).unstaged_repackaged) == expected
+    bench.lamella("add", "n.safetensors")
+    found = status(repository)
+    assert (found.repackaged, pairs(found.unstaged_repackaged)) == ((), expected)
+    assert [change.what for change in (*found.staged, *found.unstaged)] == ["added", "removed"]
+    assert list(one_line(found.unstaged, found.unstaged_repackaged)) == [
+        "m.safetensors -> n.safetensors: same weights, other container"
+    ]
+    bench.git("add", "--all")
+    found = status(repository)
+    assert (pairs(found.repackaged), found.unstaged_repackaged) == (expected, ())
+
+
+def test_a_new_file_that_left_the_worktree_again_is_not_another_of_itself(bench: Workbench, repository):
+    bench.write("m.safetensors", network())
+    bench.lamella("add", "m.safetensors")
+    (bench.root / "m.safetensors").unlink()
+    found = status(repository)
+    assert (found.repackaged, found.unstaged_repackaged) == ((), ())

@@ -30,7 +30,8 @@ class StatusReport:
     status --short`, path).
     `unfilled` are model files of which only the manifest is in the worktree, `conflicts` those that a merge left
     unresolved, or whose file has its markers. `repackaged` says which of the staged files only came under another path,
-    or in another container, or in several.
+    or in another container, or in several, and `unstaged_repackaged` where some of it is only in the worktree. Files
+    that Git does not track are not looked into for it.
     """
 
     branch: str | None
@@ -44,6 +45,7 @@ class StatusReport:
     unfilled: tuple[str, ...]
     conflicts: tuple[str, ...]
     repackaged: tuple[Repackaged, ...] = ()
+    unstaged_repackaged: tuple[Repackaged, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -89,7 +91,7 @@ def status(repository: Repository, progress: Progress = SILENT) -> StatusReport:
         tuple(line.path for line in models if line.letters == "??"),
         tuple((line.letters.replace(".", " "), line.path) for line in others),
         tuple(item.entry.path for item in unfilled(repository)), tuple(comparison.conflicts),
-        find_repackaged(comparison.gone, comparison.new),
+        *comparison.repackaged(),
     )  # fmt: skip
 
 
@@ -119,8 +121,10 @@ class _Comparison:
         self.unstaged: list[FileChange] = []
         self.conflicts: list[str] = []
         self.others: list[_Line] = []
-        self.gone: dict[str, Manifest] = {}
-        self.new: dict[str, Manifest] = {}
+        self._gone: dict[str, Manifest] = {}
+        self._new: dict[str, Manifest] = {}
+        self._gone_unstaged: dict[str, Manifest] = {}
+        self._new_unstaged: dict[str, Manifest] = {}
 
     def add(self, reader: ObjectReader, line: _Line) -> None:
         """Compare one file as far as its letters say that it may have changed."""
@@ -141,8 +145,8 @@ class _Comparison:
             after = manifest_at(reader, f":0:{line.path}")
             self.staged += _changes(line.path, before, after)
             if before != after and (line.earlier or before is None or after is None):
-                self.gone |= {} if before is None else {line.earlier or line.path: before}
-                self.new |= {} if after is None else {line.path: after}
+                self._gone |= {} if before is None else {line.earlier or line.path: before}
+                self._new |= {} if after is None else {line.path: after}
         if line.letters[1] != ".":
             self._compare_worktree(reader, line)
         if line.changes_entry and found == len(self.staged) + len(self.unstaged) + len(self.conflicts):
@@ -157,8 +161,21 @@ class _Comparison:
             return
         if identified is not None and identified.manifest == kept:
             self._same.append((IndexEntry(line.path, int(line.modes[1], 8), GitOid(line.oid), 0), identified.state))
-        else:
-            self.unstaged += _changes(line.path, kept, None if identified is None else identified.manifest)
+            return
+        found = None if identified is None else identified.manifest
+        self.unstaged += _changes(line.path, kept, found)
+        if found is None and kept is not None and line.path not in self._new:
+            self._gone_unstaged[line.path] = kept
+        elif kept is None and found is not None:
+            self._new_unstaged[line.path] = found
+
+    def repackaged(self) -> tuple[tuple[Repackaged, ...], tuple[Repackaged, ...]]:
+        """Return what only came in other files: among those that are staged, and where some are not."""
+        staged = find_repackaged(self._gone, self._new)
+        known = {path for one in staged for path in (*one.before, *one.after)}
+        gone = {path: one for path, one in {**self._gone, **self._gone_unstaged}.items() if path not in known}
+        new = {path: one for path, one in {**self._new, **self._new_unstaged}.items() if path not in known}
+        return staged, find_repackaged(gone, new)
 
     def record(self) -> None:
         """Spare the next command the comparison of the files that are what the index says."""

@@ -30,7 +30,7 @@ def _show(report: StatusReport) -> None:
         render.line("no commits yet")
     staged = tuple(changes_text.one_line(report.staged, report.repackaged))
     _listed("staged for the next commit", staged, "green")
-    unstaged = tuple(changes_text.one_line(report.unstaged, ()))
+    unstaged = tuple(changes_text.one_line(report.unstaged, report.unstaged_repackaged))
     _listed("changed, not staged (`lamella add`)", unstaged, "red")
     _listed("in conflict after a merge", report.conflicts, "red")
     _listed("models not tracked yet (`lamella add`)", report.untracked_models, "red")
