@@ -7,7 +7,12 @@ import re
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_NAME_NBYTES, MAX_NAMED_NBYTES
 
-_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What a name of one line does not have: control characters, and what Unicode calls separators."""
+
+NO_TEXT = re.compile(f"{LINE_BREAKING.pattern}|[\ud800-\udfff]")
+"""The same, and halves of surrogate pairs, which no encoding of Unicode can write."""
+
 _TENSOR_NBYTES = 400
 _EXTENT_NBYTES = 48
 """What a tensor takes in memory until it stands in a layout, beside its name, and what an extent of its shape takes.
@@ -39,7 +44,7 @@ class TensorNames:
         return unique
 
     def _charge(self, name: str, dimensions: int) -> None:
-        if len(name.encode(errors="surrogatepass")) > MAX_NAME_NBYTES - 16 or _BREAKING.search(name):
+        if len(name.encode(errors="surrogatepass")) > MAX_NAME_NBYTES - 16 or NO_TEXT.search(name):
             raise FormatError(
                 f"name {name[:80]!r} is too long, or not one line of text",
                 kind="header-malformed",

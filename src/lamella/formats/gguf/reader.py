@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from operator import mul
@@ -14,6 +13,7 @@ from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import arrange, row_major, strided
 from lamella.formats.base import Layout, RandomAccess, TensorSpan, TensorView
 from lamella.formats.gguf.header import HeaderReader, malformed
+from lamella.formats.names import LINE_BREAKING
 
 _CODES = (
     "f32 f16 q4_0 q4_1 - - q5_0 q5_1 q8_0 q8_1 q2_k q3_k q4_k q5_k q6_k q8_k iq2_xxs iq2_xs iq3_xxs iq1_s iq4_nl iq3_s "
@@ -42,8 +42,6 @@ _TENSOR_NBYTES = 360
 _SHAPE_NBYTES = 96
 _EXTENT_NBYTES = 40
 """What the listed tensors may take in memory beside as much as the header is long, and what each of them does."""
-
-_LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class GgufFormat:
@@ -216,6 +214,6 @@ def _name(text: bytes) -> str:
         name = text.decode()
     except UnicodeDecodeError as exc:
         raise malformed(f"the name {text[:80]!r} is not UTF-8") from exc
-    if _LINE_BREAKING.search(name):
+    if LINE_BREAKING.search(name):
         raise malformed(f"name {name[:80]!r} is not one line of text")
     return name

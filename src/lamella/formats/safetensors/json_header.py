@@ -14,6 +14,7 @@ from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_DIMENSIONS, MAX_METADATA_NBYTES, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES, MIB
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import TensorSpan
+from lamella.formats.names import LINE_BREAKING
 from lamella.formats.safetensors.header import METADATA
 
 _CODES = (
@@ -59,7 +60,6 @@ _SEPARATOR = re.compile(_BLANK + rb"([,}])")
 _CLOSE = re.compile(_BLANK + rb"\}")
 _END = re.compile(_BLANK + rb"\Z")
 _TOO_DEEP = re.compile(_BLANK + rb"(?:" + _STRING + _COLON + rb")?[\[{]" + _BLANK + rb"[\[{]")
-_LINE_BREAKING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def read_header(text: bytes, data_start: int) -> list[TensorSpan]:
@@ -196,7 +196,7 @@ class _Header:
 
     def _name(self, text: bytes) -> str:
         name = self._string(text)
-        if _LINE_BREAKING.search(name):
+        if LINE_BREAKING.search(name):
             raise self._malformed(f"name {shown(name)} is not one line of text")
         return name
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from math import prod
 
-from lamella.core.dtypes import DType, dtype_named
+from lamella.core.dtypes import DType
 from lamella.core.limits import MAX_TENSOR_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import arrange, row_major, strided
@@ -15,41 +15,14 @@ from lamella.formats.names import TensorNames
 from lamella.formats.safetensors.json_header import shown
 from lamella.formats.tensorflow.bundle import Bundle, Entry, Slice, read_bundle
 from lamella.formats.tensorflow.sstable import malformed
+from lamella.formats.tensorflow.types import DTYPE_OF_TYPE
 
 _DATA_NAME = re.compile(r"(.+)\.data-([0-9]{5,9})-of-([0-9]{5,9})")
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 """What TensorFlow 2 appends to the name of every variable."""
 
-_NUMBERS = {
-    1: "f32",
-    2: "f64",
-    3: "i32",
-    4: "u8",
-    5: "i16",
-    6: "i8",
-    8: "c64",
-    9: "i64",
-    10: "bool",
-    11: "i8",
-    12: "u8",
-    13: "i32",
-    14: "bf16",
-    15: "i16",
-    16: "u16",
-    17: "u16",
-    18: "c128",
-    19: "f16",
-    22: "u32",
-    23: "u64",
-    24: "f8_e5m2",
-    25: "f8_e4m3",
-    26: "f8_e4m3fnuz",
-    28: "f8_e5m2fnuz",
-}
-"""The dtypes by their numbers in `types.proto`. Strings, resources, variants and nibbles are no tensors."""
-
-_DTYPES: dict[int, DType] = {number: dtype_named(name) for number, name in _NUMBERS.items()}
+_DTYPES = {number: dtype for number, dtype in DTYPE_OF_TYPE.items() if dtype is not None}
 
 
 class TensorflowCheckpointFormat:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from lamella.core.limits import MAX_DIMENSIONS, MAX_METADATA_KEYS, MAX_METADATA_NBYTES
 from lamella.formats.protobuf import VARINT, Field, WireReader, signed
-from lamella.formats.tensorflow.graph_tensors import DTYPE_OF_TYPE
+from lamella.formats.tensorflow.types import DTYPE_OF_TYPE
 
 _KEY_NBYTES = 256
 _TAGS = 64

@@ -6,21 +6,12 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from operator import mul
 
-from lamella.core.dtypes import DTYPES, DType
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.formats.names import TensorNames
 from lamella.formats.protobuf import RUN, VARINT, Field, WireReader, malformed, signed
-
-_TYPES = (
-    *(None, "f32", "f64", "i32", "u8", "i16", "i8", None, "c64", "i64", "bool", "i8", "u8", "i32", "bf16", "i16"),
-    *("u16", "u16", "c128", "f16", None, None, "u32", "u64", "f8_e5m2", "f8_e4m3", "f8_e4m3fnuz", None, "f8_e5m2fnuz"),
-    *(None, None, None, None, None),
-)
-DTYPE_OF_TYPE: dict[int, DType | None] = {code: DTYPES[name] if name else None for code, name in enumerate(_TYPES)}
-"""The dtypes of DataType as of TensorFlow 2.21, those of quantised integers as plain ones. None where elements are no
-numbers (strings, resources, variants), for a float8 that only TensorFlow has, and for elements of less than 8 bits."""
+from lamella.formats.tensorflow.types import DTYPE_OF_TYPE
 
 Found = tuple[TensorSpec, int]
 """A tensor, and where in the file its bytes lie."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_METADATA_NBYTES, MIB
+from lamella.formats.names import NO_TEXT
 from lamella.formats.torch.pickle_values import ARGS, NOTHING, PAIRS, STATE, Node, Storage, Tensor, Value, malformed
 
 _MEMORY_NBYTES = 32 * MIB
@@ -33,8 +33,6 @@ _REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
 
 _LONE_TENSOR = "tensor"
 """The name of a tensor that is all that a file holds."""
-
-_NOT_ONE_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +227,7 @@ def _one_line(name: str) -> str:
     """Return a name as one line of text."""
     if name.isascii() and name.isprintable():
         return name
-    return _NOT_ONE_LINE.sub(lambda match: f"\\u{ord(match[0]):04x}", name)[:_MAX_NAME_LENGTH]
+    return NO_TEXT.sub(lambda match: f"\\u{ord(match[0]):04x}", name)[:_MAX_NAME_LENGTH]
 
 
 def _short(text: str) -> str:
