@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from lamella.core.errors import UsageError
 from lamella.integrations.framework import framework
+from lamella.integrations.writing import commit_arrays, save_arrays
 from lamella.ops.commit import CommitReport
-from lamella.ops.export import export
-from lamella.ops.export_values import ExportOptions, ExportReport
+from lamella.ops.export_values import ExportReport
 from lamella.ops.load import load as load_model
 from lamella.ops.repository import Repo
-from lamella.repo.arraymodel import ArrayModel
 
 if TYPE_CHECKING:
     import numpy
@@ -76,8 +75,7 @@ def save(
 
     The suffix of `path`, or else `format`, says which container, as for `lamella export`.
     """
-    options = ExportOptions(format=format, metadata=metadata or {}, force=True)
-    return export(ArrayModel(from_jax(tree), "the tree"), path, options)
+    return save_arrays(from_jax(tree), "the tree", path, format, metadata)
 
 
 def commit(
@@ -90,8 +88,7 @@ def commit(
     metadata: Mapping[str, str] | None = None,
 ) -> CommitReport:
     """Commit a tree of arrays as the model file `path` of a repository, as `lamella.Repo.commit` does."""
-    with Repo.open(repo) as opened:
-        return opened.commit(from_jax(tree), path, message, branch=branch, metadata=metadata)
+    return commit_arrays(from_jax(tree), path, message, repo, branch, metadata)
 
 
 def load(source: str | Path, *, device: Any = None, repo: Repo | str | Path = ".") -> dict[str, Any]:

@@ -13,12 +13,11 @@ from lamella.core.dtypes import DTYPES
 from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.integrations.framework import framework
+from lamella.integrations.writing import commit_arrays, save_arrays
 from lamella.ops.commit import CommitReport
-from lamella.ops.export import export
-from lamella.ops.export_values import ExportOptions, ExportReport
+from lamella.ops.export_values import ExportReport
 from lamella.ops.load import load as load_model
 from lamella.ops.repository import Repo
-from lamella.repo.arraymodel import ArrayModel
 from lamella.repo.arrays import array_dtypes, numpy_dtype, spec_of, to_array
 
 if TYPE_CHECKING:
@@ -88,8 +87,7 @@ def save(
     The suffix of `path`, or else `format`, says which container: safetensors, pt, npz or gguf, as `lamella export`
     writes them. Raises UsageError as `from_torch` and `lamella export` do.
     """
-    options = ExportOptions(format=format, metadata=metadata or {}, force=True)
-    return export(ArrayModel(from_torch(model), "the state dict"), path, options)
+    return save_arrays(from_torch(model), "the state dict", path, format, metadata)
 
 
 def commit(
@@ -105,8 +103,7 @@ def commit(
 
     The worktree is not touched. Raises UsageError as `from_torch`, and what `lamella.Repo.commit` raises.
     """
-    with Repo.open(repo) as opened:
-        return opened.commit(from_torch(model), path, message, branch=branch, metadata=metadata)
+    return commit_arrays(from_torch(model), path, message, repo, branch, metadata)
 
 
 def load(source: str | Path, *, device: Any = None, repo: Repo | str | Path = ".") -> dict[str, Any]:
