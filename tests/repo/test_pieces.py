@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from itertools import product
+from unittest.mock import patch
+
 import numpy
 import pytest
 from blake3 import blake3
@@ -10,12 +14,12 @@ from hypothesis import strategies as st
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import FormatError
+from lamella.core.limits import MAX_DIVIDED_AXES
 from lamella.core.tensors import TensorSpec
 from lamella.formats import strided
 from lamella.formats.arrange import row_major
 from lamella.formats.base import Box, TensorView
 from lamella.formats.file import BytesFile
-from lamella.repo import pieces as module
 from lamella.repo.pieces import JoinedPieces, Piece, make_up
 
 Extents = tuple[int, ...]
@@ -107,13 +111,37 @@ def test_boxes_outside_and_a_pinwheel():
     assert not make_up((), [piece((), ()), piece((), ())])
 
 
-def test_pieces_too_many_to_tell_are_refused(monkeypatch):
-    monkeypatch.setattr(module, "MAX_PIECE_CORNERS", 15)
-    halves = [piece((0, 0), (1, 4)), piece((1, 0), (1, 4))]
-    assert make_up((2, 4), halves)
-    quarters = [piece((a, b), (1, 2)) for a in (0, 1) for b in (0, 2)]
-    with pytest.raises(FormatError, match="too many pieces"):
-        make_up((2, 4), quarters)
+def test_pieces_of_too_many_axes_are_refused():
+    def halves(axes: int) -> list[Piece]:
+        return [piece(origin, (1,) * axes) for origin in product((0, 1), repeat=axes)]
+
+    assert make_up((2,) * MAX_DIVIDED_AXES, halves(MAX_DIVIDED_AXES))
+    with pytest.raises(FormatError, match="divided along"):
+        make_up((2,) * (MAX_DIVIDED_AXES + 1), halves(MAX_DIVIDED_AXES + 1))
+
+
+def test_many_pieces_are_checked_at_once():
+    pieces = [piece((n, 0, 0), (1, 4, 4)) for n in range(100_000)]
+    started = time.process_time()
+    assert make_up((100_000, 4, 4), pieces)
+    assert not make_up((100_001, 4, 4), pieces)
+    assert time.process_time() - started < 10
+
+
+def test_of_very_many_pieces_only_those_near_are_looked_at(monkeypatch):
+    monkeypatch.setattr(strided, "GATHER_NBYTES", 1 << 16)
+
+    class Zeros:
+        nbytes = 1 << 40
+
+        def read_at(self, offset: int, nbytes: int) -> bytes:
+            return bytes(nbytes)
+
+    spec = TensorSpec("w", DTYPES["f32"], (20_000, 1000))
+    boxes = tuple(Box((n, 0), (1, 1000), n * 4000, (4000, 4)) for n in range(20_000))
+    started = time.process_time()
+    assert sum(map(len, strided.read_view(Zeros(), TensorView(spec, boxes)))) == spec.nbytes
+    assert time.process_time() - started < 10
 
 
 def joined(shape: Extents, boxes: Boxes, prefix: str) -> tuple[numpy.ndarray, JoinedPieces]:
@@ -134,9 +162,10 @@ def test_a_tensor_reads_as_if_it_were_whole(prefix, tiling, data):
     nbytes = whole.nbytes
     start, stop = sorted(data.draw(st.integers(0, nbytes)) for _ in range(2))
     assert tensors.specs["w"].shape == shape
-    assert tensors.read("w") == whole.tobytes()
-    assert tensors.read("w", start, stop) == whole.tobytes()[start:stop]
-    assert tensors.object_ids(["w"]) == [blake3(whole.tobytes()).digest()]
+    with patch.object(strided, "GATHER_NBYTES", data.draw(st.sampled_from([8, 100, 1 << 24]))):
+        assert tensors.read("w") == whole.tobytes()
+        assert tensors.read("w", start, stop) == whole.tobytes()[start:stop]
+        assert tensors.object_ids(["w"]) == [blake3(whole.tobytes()).digest()]
 
 
 @pytest.mark.parametrize("axis", [0, 1])

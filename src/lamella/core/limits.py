@@ -124,8 +124,8 @@ MAX_METADATA_KEYS = 4096
 MAX_WEIGHT_MAP_NBYTES = 64 * MIB
 """The index of a sharded model, held in memory; one of 100,000 tensors takes 10 MB."""
 
-MAX_PIECE_CORNERS = 4_000_000
-"""Corners of all pieces of one tensor, which tell whether they make it up: 500,000 pieces that divide three axes."""
+MAX_DIVIDED_AXES = 5
+"""Axes along which processes divide one tensor: each doubles what checking its pieces costs. Meshes have up to four."""
 
 MAX_FOLDER_ENTRIES = 10_000
 """Files at and below a folder that is looked at as one model."""

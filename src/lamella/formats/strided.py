@@ -40,10 +40,11 @@ def read_view(file: RandomAccess, view: TensorView, start: int = 0, stop: int | 
     axes = [axis for axis, n in enumerate(view.spec.grid) if n > 1]
     boxes = [_narrowed(box, axes) for box in view.boxes]
     at = 0
+    near = _Near(boxes)
     for origin, shape in _slabs(tuple(view.spec.grid[axis] for axis in axes), element_nbytes) if start < end else ():
         following = at + prod(shape) * element_nbytes
         if start < following:
-            made = _gathered(file, boxes, origin, shape, element_nbytes)
+            made = _gathered(file, near.boxes(origin, shape), origin, shape, element_nbytes)
             if view.swapped:
                 made = made.reshape(-1, view.spec.dtype.item_nbytes)[:, ::-1]
             yield made.tobytes()[max(0, start - at) : end - at]
@@ -56,6 +57,27 @@ def _narrowed(box: Box, axes: Sequence[int]) -> Box:
     """Return a box with some of its axes only."""
     origin, shape, strides = (tuple(field[axis] for axis in axes) for field in (box.origin, box.shape, box.strides))
     return Box(origin, shape, box.offset, strides)
+
+
+class _Near:
+    """The boxes that may have elements of a piece, where pieces ascend along the first axis: few of very many."""
+
+    def __init__(self, boxes: Sequence[Box]) -> None:
+        self._waiting = sorted(enumerate(boxes), key=lambda one: one[1].origin[:1], reverse=True)
+        self._near: list[tuple[int, Box]] = []
+
+    def boxes(self, origin: tuple[int, ...], shape: tuple[int, ...]) -> list[Box]:
+        """Return those near a piece, in the order in which they were given."""
+        first, last = (origin[0], origin[0] + shape[0]) if origin else (0, 1)
+        while self._waiting and _along(self._waiting[-1][1])[0] < last:
+            self._near.append(self._waiting.pop())
+        self._near = sorted((one for one in self._near if _along(one[1])[1] > first), key=lambda one: one[0])
+        return [box for _, box in self._near]
+
+
+def _along(box: Box) -> tuple[int, int]:
+    """Return where a box begins and ends on the first axis."""
+    return (box.origin[0], box.origin[0] + box.shape[0]) if box.origin else (0, 1)
 
 
 def _slabs(shape: tuple[int, ...], element_nbytes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -12,7 +12,7 @@ from itertools import accumulate, product
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.core.ids import ObjectId
-from lamella.core.limits import MAX_PIECE_CORNERS
+from lamella.core.limits import MAX_DIVIDED_AXES
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import row_major, strided
@@ -123,7 +123,7 @@ def make_up(shape: Sequence[int], pieces: Sequence[Piece]) -> bool:
 
     Boxes are known by their corners: the indicator functions of the boxes add up to that of the whole exactly where
     their differences along every axis do, and of one box these are signs at its corners, 1 and -1 by turns. Axes that
-    no box divides are left out. Raises FormatError (header-malformed) for pieces too many to tell.
+    no box divides are left out. Raises FormatError (header-malformed) where too many are.
     """
     boxes = [tuple(zip(piece.origin, piece.extents, strict=True)) for piece in pieces]
     if any(start + n > extent for box in boxes for (start, n), extent in zip(box, shape, strict=True)):
@@ -131,8 +131,9 @@ def make_up(shape: Sequence[int], pieces: Sequence[Piece]) -> bool:
     if 0 in shape:
         return True
     divided = [axis for axis, extent in enumerate(shape) if any(box[axis] != (0, extent) for box in boxes)]
-    if len(boxes) << len(divided) > MAX_PIECE_CORNERS:
-        raise FormatError("a tensor is in too many pieces", kind="header-malformed", hint="save it as fewer shards")
+    if len(divided) > MAX_DIVIDED_AXES:
+        hint = "save it with fewer dimensions to the mesh"
+        raise FormatError(f"a tensor is divided along {len(divided)} axes", kind="header-malformed", hint=hint)
     whole = tuple((0, extent) for extent in shape)
     corners: Counter[tuple[int, ...]] = Counter()
     for box, weight in [*((box, 1) for box in boxes), (whole, -1)]:
