@@ -8,8 +8,11 @@ import threading
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lamella.core.parallel import TASKS_AHEAD, ordered_map
+from lamella.core.limits import STRIPE_NBYTES
+from lamella.core.parallel import MANY, TASKS_AHEAD, bundled, bundled_map, ordered_map
 from tests.store.workers import no_worker_stays
 
 
@@ -140,3 +143,41 @@ def test_an_iterator_may_be_closed_by_one_of_its_own_threads(threads):
     given.set()
     assert no_worker_stays()
     assert list(results) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_small_is_done_together_by_the_thread_that_asks(threads):
+    def work(cost: int) -> tuple[int, int]:
+        return cost, threading.get_ident()
+
+    costs = [STRIPE_NBYTES, *[1] * 100, STRIPE_NBYTES, 2 * STRIPE_NBYTES]
+    done = list(bundled_map(work, costs, lambda cost: cost, threads))
+    assert [cost for cost, _ in done] == costs
+    assert {thread for _, thread in done[1 : 1 + MANY]} == {threading.get_ident()}
+    assert {thread == threading.get_ident() for cost, thread in done if cost > 1} == {threads == 1}
+    assert no_worker_stays()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_exception_of_a_small_task_comes_in_its_place(threads):
+    def work(number: int) -> int:
+        if number == 40:
+            raise RuntimeError("here")
+        return number
+
+    done = []
+    with pytest.raises(RuntimeError, match="here"):
+        for result in bundled_map(work, range(100), lambda _: 0, threads):
+            done.append(result)
+    assert done == list(range(len(done)))
+    assert len(done) <= 40
+    assert no_worker_stays()
+
+
+@given(st.lists(st.integers(0, 30)), st.integers(1, 20))
+def test_bundles_hold_everything_in_order_and_none_is_larger_than_it_has_to_be(costs, enough):
+    bundles = list(bundled(costs, lambda cost: cost, enough))
+    assert [cost for bundle in bundles for cost in bundle] == costs
+    for bundle in bundles:
+        assert sum(bundle[:-1]) < enough
+        assert len(bundle) == 1 or max(bundle) < enough

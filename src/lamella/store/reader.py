@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,8 +11,7 @@ from blake3 import blake3
 from lamella.core.buffers import Buffer
 from lamella.core.errors import IntegrityError
 from lamella.core.ids import ObjectId
-from lamella.core.limits import OBJECT_COST_NBYTES, STRIPE_NBYTES
-from lamella.core.parallel import bundled, ordered_map
+from lamella.core.parallel import bundled_map
 from lamella.store.chain import Chain, Link
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import Entry, PackReader
@@ -37,8 +35,10 @@ class _Task:
     last: int
 
     @property
-    def cost_nbytes(self) -> int:
-        return OBJECT_COST_NBYTES + (self.last - self.first) * self.chain.head.chunk_nbytes
+    def nbytes(self) -> int:
+        """The decoded bytes."""
+        head = self.chain.head
+        return min(self.last * head.chunk_nbytes, head.nbytes) - self.first * head.chunk_nbytes
 
 
 def stream_objects(store: ObjectStore, identities: Iterable[ObjectId]) -> Iterator[Piece]:
@@ -50,9 +50,9 @@ def stream_objects(store: ObjectStore, identities: Iterable[ObjectId]) -> Iterat
     """
     hasher, current = blake3(), 0
     chain: Chain | None = None
-    bundles = bundled(_tasks(store, identities), lambda task: task.cost_nbytes, STRIPE_NBYTES)
-    with closing(ordered_map(_decode, bundles, store.config.threads)) as decoded:
-        for task, piece in itertools.chain.from_iterable(decoded):
+    decoding = bundled_map(_decode, _tasks(store, identities), lambda task: task.nbytes, store.config.threads)
+    with closing(decoding) as decoded:
+        for task, piece in decoded:
             if chain is not None and task.number != current:
                 _verify(chain, hasher.digest())
                 hasher = blake3()
@@ -78,14 +78,13 @@ def _blame(chain: Chain) -> None:
 
 
 def _tasks(store: ObjectStore, identities: Iterable[ObjectId]) -> Iterator[_Task]:
-    for number, identity in enumerate(identities):
-        chain = store.open(identity)
+    for number, chain in enumerate(store.open_all(identities)):
         for first, last in chain.stripes():
             yield _Task(number, chain, first, last)
 
 
-def _decode(bundle: list[_Task]) -> list[tuple[_Task, Piece]]:
-    return [(task, Piece(task.number, task.first * task.chain.head.chunk_nbytes, _piece(task))) for task in bundle]
+def _decode(task: _Task) -> tuple[_Task, Piece]:
+    return task, Piece(task.number, task.first * task.chain.head.chunk_nbytes, _piece(task))
 
 
 def _piece(task: _Task) -> bytearray:

@@ -21,8 +21,8 @@ from lamella.codec.builtin import encode
 from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError, IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
-from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES, OBJECT_COST_NBYTES, STRIPE_NBYTES
-from lamella.core.parallel import bundled, ordered_map
+from lamella.core.limits import CHUNK_SHIFT, IO_NBYTES
+from lamella.core.parallel import bundled_map
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.store.bases import ALONE, Choice, choose
@@ -87,8 +87,10 @@ class _Stripe:
     last: int
 
     @property
-    def cost_nbytes(self) -> int:
-        return OBJECT_COST_NBYTES + (self.last - self.first) * self.plan.head.chunk_nbytes
+    def nbytes(self) -> int:
+        """The decoded bytes; none of a derived object."""
+        head = self.plan.head
+        return min(self.last * head.chunk_nbytes, head.nbytes) - self.first * head.chunk_nbytes if self.last else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,17 @@ def identify(sources: Sequence[Source], threads: int, progress: Progress = SILEN
     progress.start("hashing", sum(source.nbytes for source in sources))
     ending = Event()
     ids = []
-    with closing(ordered_map(partial(hash_source, ending=ending), sources, threads, ending)) as hashed:
+    hashing = bundled_map(partial(hash_source, ending=ending), sources, _nbytes, threads, ending)
+    with closing(hashing) as hashed:
         for source, identity in zip(sources, hashed, strict=True):
             ids.append(identity)
             progress.advance(source.nbytes)
     progress.finish()
     return ids
+
+
+def _nbytes(source: Source) -> int:
+    return source.nbytes
 
 
 def add_objects(
@@ -169,7 +176,8 @@ def _write_pack(
         for identity, source in missing.items()
     )
     # Closed at once where something fails: no task may read a source after that.
-    with PackWriter(store.packs) as pack, closing(ordered_map(partial(_plan, store), candidates, threads)) as plans:
+    planning = bundled_map(partial(_plan, store), candidates, lambda item: item[1].nbytes, threads)
+    with PackWriter(store.packs) as pack, closing(planning) as plans:
         encode_objects(pack, plans, threads, progress)
         for name, entry in carried:
             pack.copy(store.pack(name), entry)
@@ -185,8 +193,7 @@ def encode_objects(pack: PackWriter, plans: Iterable[Plan], threads: int, progre
     Raises ConflictError (file-changed) where bytes are not those of the id in their head, and IntegrityError where a
     base is damaged.
     """
-    with closing(ordered_map(_encode_bundle, _bundles(plans), threads)) as bundles:
-        encoded = itertools.chain.from_iterable(bundles)
+    with closing(bundled_map(_encode_stripe, _stripes(plans), lambda stripe: stripe.nbytes, threads)) as encoded:
         for plan, group in itertools.groupby(encoded, key=lambda stripe: stripe.plan):
             pack.add(plan.head, _checked_chunks(plan, group, progress))
 
@@ -199,6 +206,8 @@ def _bare_head(identity: ObjectId, source: Source) -> Head:
 
 def _candidates(store: ObjectStore, head: Head, source: Source, relatives: Relatives | None) -> list[Chain]:
     """Return the candidates that were named, and relatives where all of these have a sketch and none is close."""
+    if not source.candidates and not head.sketch:
+        return []
     named = _open(store, head.id, source.candidates)
     if relatives is None or any(_is_close(chain.head, head) for chain in named.values()):
         return list(named.values())
@@ -239,7 +248,7 @@ def _plan(store: ObjectStore, item: tuple[Head, Source, list[Chain]]) -> Plan:
         choice = choose(bare, source.layout, read_chunk, candidates)
     except IntegrityError:
         choice = ALONE
-    return Plan(with_base(bare, choice), source, choice.chain, choice.codec)
+    return Plan(bare if choice is ALONE else with_base(bare, choice), source, choice.chain, choice.codec)
 
 
 def with_base(head: Head, choice: Choice) -> Head:
@@ -250,18 +259,12 @@ def with_base(head: Head, choice: Choice) -> Head:
     return replace(head, base=base, depth=choice.depth, parameters=parameters, flags=flags)
 
 
-def _bundles(plans: Iterable[Plan]) -> Iterator[list[_Stripe]]:
-    """Cut the plans into stripes and bundle small ones, so that a task is worth its overhead."""
-    cut = (
-        _Stripe(plan, first, last)
-        for plan in plans
-        for first, last in stripes(0 if plan.head.flags & DERIVED else plan.head.chunks, plan.head.chunk_nbytes)
-    )
-    return bundled(cut, lambda stripe: stripe.cost_nbytes, STRIPE_NBYTES)
-
-
-def _encode_bundle(bundle: list[_Stripe]) -> list[_Encoded]:
-    return [_encode_stripe(stripe) for stripe in bundle]
+def _stripes(plans: Iterable[Plan]) -> Iterator[_Stripe]:
+    """Cut the plans into pieces that are worth a task each."""
+    for plan in plans:
+        chunks = 0 if plan.head.flags & DERIVED else plan.head.chunks
+        for first, last in stripes(chunks, plan.head.chunk_nbytes):
+            yield _Stripe(plan, first, last)
 
 
 def _encode_stripe(stripe: _Stripe) -> _Encoded:
