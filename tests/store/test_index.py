@@ -14,7 +14,7 @@ import pytest
 from lamella.core.errors import FormatError
 from lamella.core.ids import check, digest
 from lamella.store import index as indexing
-from lamella.store.index import SCHEMA_VERSION, Index
+from lamella.store.index import IDS_AT_ONCE, SCHEMA_VERSION, Index
 from lamella.store.objects import ObjectStore
 from lamella.store.pack import HEADER, MAGIC
 from lamella.store.writer import add_objects
@@ -52,6 +52,13 @@ def test_every_object_is_found_where_it_lies(index, samples):
     assert lists_everything(index, samples)
     assert index.find(digest(b"unknown")) == []
     assert index.pack_names() == {sample.name for sample in samples}
+
+
+def test_many_objects_are_found_as_each_is(index, samples):
+    ids = [entry.id for sample in samples for entry in sample.entries] + [digest(b"unknown")]
+    ids *= 1 + IDS_AT_ONCE // len(ids)
+    assert index.find_all(ids) == {identity: index.find(identity) for identity in ids}
+    assert index.find_all([]) == {}
 
 
 def test_a_second_process_sees_the_same(index, samples, directory):

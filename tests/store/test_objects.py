@@ -62,6 +62,24 @@ def test_an_object_is_read_whole_in_part_and_not_at_all(root):
         assert digest(b"nothing").hex() in caught.value.message
 
 
+def test_many_objects_are_opened_as_each_is(root):
+    with ObjectStore(root / STORE, QUIET) as store:
+        wanted = [TUNED, SINGLE, BASE, TUNED, WIDE]
+        chains = store.open_all(map(digest, wanted))
+        assert [chain.read() for chain in chains] == wanted
+        with pytest.raises(NotFoundError):
+            list(store.open_all([digest(BASE), digest(b"nothing")]))
+
+
+def test_many_objects_of_which_packs_vanish_meanwhile_are_opened(root):
+    with ObjectStore(root / STORE, QUIET) as store:
+        chains = store.open_all(map(digest, [BASE, TUNED, SINGLE, WIDE]))
+        assert next(chains).read() == BASE
+        merge(root)
+        store._open_packs.clear()
+        assert [chain.read() for chain in chains] == [TUNED, SINGLE, WIDE]
+
+
 def test_what_another_process_added_is_found(root):
     with ObjectStore(root / STORE, QUIET) as store:
         add(root, source(b"later", 1))

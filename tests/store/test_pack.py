@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 from pathlib import Path
@@ -165,10 +164,10 @@ def test_an_entry_that_reaches_out_of_its_pack_or_names_no_head_is_refused_unrea
     pack, first = PackReader(tmp_path / sample.name), sample.entries[0]
     monkeypatch.setattr(os, "pread", None)
     lies = {
-        "long": dataclasses.replace(first, head_nbytes=packs.MAX_HEAD_NBYTES + 1),
-        "short": dataclasses.replace(first, head_nbytes=0),
-        "behind": dataclasses.replace(first, offset=pack.nbytes - 10),
-        "payload": dataclasses.replace(first, payload_nbytes=pack.nbytes),
+        "long": first._replace(head_nbytes=packs.MAX_HEAD_NBYTES + 1),
+        "short": first._replace(head_nbytes=0),
+        "behind": first._replace(offset=pack.nbytes - 10),
+        "payload": first._replace(payload_nbytes=pack.nbytes),
     }
     with pytest.raises(IntegrityError) as caught:
         pack.head(lies[change])

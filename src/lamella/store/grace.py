@@ -39,7 +39,6 @@ def keep(store: ObjectStore, identities: Iterable[ObjectId]) -> Found:
     The index is not taken at its word: an object is absent unless the heads of a whole chain are sound and its records
     lie within their packs. The caller holds the lock, which keeps packs from going, and has called `refresh` since.
     """
-    search = store.search()
     found = Found(set(), [])
     needed: dict[str, list[Entry]] = {}
 
@@ -47,9 +46,9 @@ def keep(store: ObjectStore, identities: Iterable[ObjectId]) -> Found:
     def is_young(name: str) -> bool:
         return time.time() - store.modified(name) < store.config.grace_seconds / 2
 
-    for identity in identities:
+    for identity, chains in store.chains(identities):
         best = None
-        for link, *_ in search.chains(identity):
+        for link, *_ in chains:
             best = best or link
             if is_young(link.pack.name):
                 break

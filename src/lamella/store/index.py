@@ -34,7 +34,9 @@ BUSY_SECONDS = 30
 _IN_MEMORY = ":memory:"
 _SKETCHES_A_ROW = 4096
 _PACKS_AT_ONCE = 64
-_IDS_AT_ONCE = 500
+IDS_AT_ONCE = 500
+"""Objects that one query asks for."""
+
 _SCHEMA = """
 CREATE TABLE packs (
     number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, nbytes INTEGER NOT NULL, damaged INTEGER NOT NULL,
@@ -50,9 +52,9 @@ CREATE TABLE sketches (
 );
 """
 _FIND = """
-SELECT name, CAST(offset AS INTEGER), CAST(payload AS INTEGER), CAST(head AS INTEGER), CAST(depth AS INTEGER),
-    CAST(verification AS BLOB)
-FROM objects JOIN packs ON pack = number WHERE id = ? ORDER BY depth, damaged, name, offset
+SELECT name, CAST(id AS BLOB), CAST(offset AS INTEGER), CAST(payload AS INTEGER), CAST(head AS INTEGER),
+    CAST(depth AS INTEGER), CAST(verification AS BLOB)
+FROM objects JOIN packs ON pack = number WHERE id IN ({}) ORDER BY depth, damaged, name, offset
 """
 """The casts keep a flipped bit in the database from giving a value of another type."""
 _NOT_THE_FILES_FAULT = {
@@ -222,13 +224,25 @@ class Index:
 
         The shallowest copy comes first, and of those one in a pack with a sound frame.
         """
-        return [(name, Entry(identity, *row)) for name, *row in self._rows(_FIND, identity) if _is_name(name)]
+        return self.find_all([identity])[identity]
+
+    def find_all(self, identities: Sequence[ObjectId]) -> dict[ObjectId, list[tuple[str, Entry]]]:
+        """Return for each of many objects what `find` does."""
+        found: dict[ObjectId, list[tuple[str, Entry]]] = {identity: [] for identity in identities}
+        different = list(found)
+        for start in range(0, len(different), IDS_AT_ONCE):
+            asked = different[start : start + IDS_AT_ONCE]
+            for name, *row in self._rows(_FIND.format(", ".join("?" * len(asked))), *asked):
+                if _is_name(name):
+                    entry = Entry(*row)
+                    found[entry.id].append((name, entry))
+        return found
 
     def known(self, identities: Sequence[ObjectId]) -> set[ObjectId]:
         """Return those of many objects that lie anywhere."""
         found: set[ObjectId] = set()
-        for start in range(0, len(identities), _IDS_AT_ONCE):
-            asked = identities[start : start + _IDS_AT_ONCE]
+        for start in range(0, len(identities), IDS_AT_ONCE):
+            asked = identities[start : start + IDS_AT_ONCE]
             marks = ", ".join("?" * len(asked))
             query = f"SELECT DISTINCT CAST(id AS BLOB) FROM objects JOIN packs ON pack = number WHERE id IN ({marks})"
             found.update(ObjectId(identity) for (identity,) in self._rows(query, *asked))
@@ -316,7 +330,7 @@ def _sketches_in(pack: PackReader) -> Iterator[tuple[int, int, bytes, bytes]]:
 
 
 def _is_name(name: object) -> bool:
-    return isinstance(name, str) and not {"/", "\0"} & set(name)
+    return isinstance(name, str) and "/" not in name and "\0" not in name
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:

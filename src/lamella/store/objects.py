@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from lamella.core import fsio, locks
@@ -17,9 +18,9 @@ from lamella.core.config import DEFAULT, StoreConfig
 from lamella.core.errors import BackendError, IntegrityError, NotFoundError
 from lamella.core.ids import ObjectId
 from lamella.store.chain import Chain, Link
-from lamella.store.copies import Search, missing
-from lamella.store.index import Index
-from lamella.store.pack import PackReader, PackWriter
+from lamella.store.copies import Links, Search, missing
+from lamella.store.index import IDS_AT_ONCE, Index
+from lamella.store.pack import Entry, PackReader, PackWriter
 
 MAX_OPEN_PACKS = 64
 """Packs kept open between reads, beside those that a chain holds: systems allow a process 256 files or more."""
@@ -123,11 +124,21 @@ class ObjectStore:
 
     def search(self) -> Search:
         """Return a search among the copies that the index knows."""
-        return Search(self._copies)
+        return Search(lambda identity: self._links(self.index.find(identity)))
 
-    def _copies(self, identity: ObjectId) -> Iterator[Link | IntegrityError]:
-        """Yield the copies of an object, the best first, or what is wrong with their heads."""
-        for name, entry in self.index.find(identity):
+    def chains(self, identities: Iterable[ObjectId]) -> Iterator[tuple[ObjectId, Iterator[Links]]]:
+        """Yield each object with the chains that a search finds for it; the index is asked for many objects at once."""
+        found: dict[ObjectId, list[tuple[str, Entry]]] = {}
+        search = Search(lambda identity: self._links(found.get(identity) or self.index.find(identity)))
+        waiting = iter(identities)
+        while asked := list(islice(waiting, IDS_AT_ONCE)):
+            found = self.index.find_all(asked)
+            for identity in asked:
+                yield identity, search.chains(identity) if found[identity] else iter(())
+
+    def _links(self, places: Iterable[tuple[str, Entry]]) -> Iterator[Link | IntegrityError]:
+        """Yield the copies of an object, or what is wrong with their heads."""
+        for name, entry in places:
             try:
                 pack = self.pack(name)
                 yield Link(pack.head(entry), pack, entry)
@@ -154,6 +165,12 @@ class ObjectStore:
             if look_again is not None:
                 look_again()
         raise search.fault or missing(identity)
+
+    def open_all(self, identities: Iterable[ObjectId]) -> Iterator[Chain]:
+        """Yield many objects as `open` does, in order."""
+        for identity, chains in self.chains(identities):
+            links = next(chains, None)
+            yield self.open(identity) if links is None else Chain(links)
 
     def _rebuild_once(self) -> None:
         if not self._rebuilt:

@@ -7,14 +7,13 @@ tables: `docs/spec/pack.md`.
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import struct
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
@@ -35,8 +34,7 @@ HEADER_CHECK_NBYTES = 4
 ENTRY_CHECK_NBYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """Where a record lies in its pack. `check` repeats the start of the head's checksum."""
 
     id: ObjectId
@@ -228,7 +226,7 @@ class PackWriter:
             self._append(payload)
         if len(rows) != count:
             raise ValueError(f"{len(rows)} chunks given for an object of {count}")
-        done = dataclasses.replace(head, payload_nbytes=offset, rows=tuple(rows))
+        done = head.finished(tuple(rows), offset)
         self._write_head(done, start)
         return done
 
@@ -257,7 +255,7 @@ class PackWriter:
             data = source.read_at(position, min(IO_NBYTES, end - position))
             self._append(data)
             position += len(data)
-        self._enter(dataclasses.replace(entry, offset=start))
+        self._enter(entry._replace(offset=start))
 
     def publish(self, modified: float | None = None) -> str:
         """Finish the pack and return its name; bytes and name are durable when this returns.

@@ -44,6 +44,9 @@ class ChunkRow(NamedTuple):
     check: bytes
 
 
+NO_ROW = ChunkRow(0, 0, 0, b"")
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Everything about a stored object except its payload.
@@ -98,6 +101,13 @@ class Head:
     def size_class(self) -> int:
         """What objects have in common whose sketches can be compared."""
         return size_class(self.nbytes, self.item_nbytes)
+
+    def finished(self, rows: tuple[ChunkRow, ...], payload_nbytes: int) -> Head:
+        """Return the head with its rows, made in one go: `dataclasses.replace` looks at every field."""
+        return Head(
+            self.id, self.base, self.depth, self.item_nbytes, self.chunk_shift, self.nbytes, payload_nbytes, rows,
+            self.parameters, self.flags, self.sketch,
+        )  # fmt: skip
 
     def serves(self, chunk: int, above: Head) -> bool:
         """Say whether this base has a chunk numbered `chunk` that the same chunk of `above` can lean on."""
@@ -157,7 +167,7 @@ def is_head_length(nbytes: int) -> bool:
 
 def head_nbytes_at(data: Buffer) -> int:
     """Return the head length that the first bytes of a record state; raise IntegrityError where they cannot be one."""
-    if len(data) < HEAD_LENGTH_END or bytes(data[: len(MAGIC)]) != MAGIC:
+    if len(data) < HEAD_LENGTH_END or data[: len(MAGIC)] != MAGIC:
         raise damaged("no record starts here")
     nbytes = int.from_bytes(data[len(MAGIC) : HEAD_LENGTH_END], "little")
     if not is_head_length(nbytes):
@@ -191,27 +201,27 @@ def unpack_head(data: Buffer) -> Head:
     rows_end = FIXED.size + ROW.size * chunks
     parameters_end = rows_end + parameters
     rows = _unpack_rows(view[FIXED.size : rows_end])
-    if sum(row.nbytes for row in rows) != payload_nbytes:
+    last = rows[-1] if rows else NO_ROW
+    if last.offset + last.nbytes != payload_nbytes:
         raise damaged("its chunk table does not add up")
     head = Head(
         ObjectId(identity), ObjectId(base) if base != NO_BASE else None, depth, item_nbytes, chunk_shift, nbytes,
         payload_nbytes, rows, bytes(view[rows_end:parameters_end]), flags & ~SKETCHED,
         bytes(view[parameters_end:-HEAD_CHECK_NBYTES]),
     )  # fmt: skip
-    if max((row.nbytes for row in rows), default=0) > head.chunk_nbytes or (
-        rows and rows[-1].nbytes > head.decoded_nbytes(chunks - 1)
-    ):
+    longest = max([row.nbytes for row in rows], default=0)
+    if longest > head.chunk_nbytes or (rows and last.nbytes > head.decoded_nbytes(chunks - 1)):
         raise damaged("a payload is longer than its chunk")
-    _check_derived(head)
+    if derived:
+        _check_derived(head)
     return head
 
 
 def _check_derived(head: Head) -> None:
-    recipe = head.recipe
-    if recipe is not None:
-        check_recipe(recipe, head.nbytes, head.item_nbytes)
-        if (head.depth > 0) != bool(recipe.sources):
-            raise damaged("its head contradicts itself")
+    recipe = unpack_recipe(head.parameters)
+    check_recipe(recipe, head.nbytes, head.item_nbytes)
+    if (head.depth > 0) != bool(recipe.sources):
+        raise damaged("its head contradicts itself")
 
 
 def _unpack_rows(table: memoryview) -> tuple[ChunkRow, ...]:
