@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from blake3 import blake3
 
-from lamella.core.dtypes import dtype_named
+from lamella.core.dtypes import DType, dtype_named
 from lamella.core.errors import ConflictError, FormatError
 from lamella.core.ids import ObjectId, from_hex
 from lamella.core.limits import (
@@ -263,7 +263,7 @@ def _parse_object(lines: list[str], index: int) -> ObjectId:
 def _spec(lines: list[str], index: int) -> tuple[str, TensorSpec]:
     """Return what stands behind the shape, and the tensor."""
     line = lines[index]
-    mark = next((mark for mark in (PART, VIEW) if line.endswith(mark)), "")
+    mark = PART if line.endswith(PART) else VIEW if line.endswith(VIEW) else ""
     line = line.removesuffix(mark)
     try:
         return mark, _parse_short_spec(line) if len(line) <= _SHORT_LINE_LENGTH else _parse_spec(line)
@@ -294,11 +294,16 @@ def _parse_spec(line: str) -> TensorSpec:
         name = parsed
     elif not _BARE_NAME.match(name):
         raise ValueError("the name has to be quoted")
-    extents = _parse_shape(shape)
-    spec = TensorSpec(name, dtype_named(dtype), extents)
-    if spec.nbytes > MAX_TENSOR_NBYTES:
+    return TensorSpec(name, *_parse_type(dtype, shape))
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _parse_type(dtype: str, shape: str) -> tuple[DType, tuple[int, ...]]:
+    """Return a dtype and a shape, and remember them: few are different in a model."""
+    element, extents = dtype_named(dtype), _parse_shape(shape)
+    if element.nbytes(extents) > MAX_TENSOR_NBYTES:
         raise ValueError("the tensor is impossibly large")
-    return spec
+    return element, extents
 
 
 def _parse_shape(text: str) -> tuple[int, ...]:
