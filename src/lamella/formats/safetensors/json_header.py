@@ -52,9 +52,9 @@ _SIZES = rb"\[(?:%b|%b(?:,%b){0,%d})\]" % (_INDENT, _SIZE, _SIZE, MAX_DIMENSIONS
 _COLON = _BLANK + rb":" + _BLANK
 
 _ENTRY = re.compile(_BLANK + rb"(" + _STRING + rb")" + _COLON + rb"\{")
-_FIELD = re.compile(
-    _BLANK + rb'"(dtype|shape|data_offsets)"' + _COLON + rb'("[^"\\\x00-\x1f]{0,64}+"|' + _SIZES + rb")"
-)
+_FIELD_TEXT = _BLANK + rb'"(dtype|shape|data_offsets)"' + _COLON + rb'("[^"\\\x00-\x1f]{0,64}+"|' + _SIZES + rb")"
+_FIELD = re.compile(_FIELD_TEXT)
+_FIELDS = re.compile((_BLANK + rb",").join([_FIELD_TEXT] * 3) + _BLANK + rb"\}")
 _PAIR = re.compile(_BLANK + rb"(" + _STRING + rb")" + _COLON + rb"(" + _STRING + rb")")
 _SEPARATOR = re.compile(_BLANK + rb"([,}])")
 _CLOSE = re.compile(_BLANK + rb"\}")
@@ -152,13 +152,7 @@ class _Header:
         return self._text[start + 1 : start + MAX_METADATA_NBYTES].decode(errors="ignore") + "..."
 
     def _tensor(self, name: str) -> TensorSpan:
-        fields: dict[bytes, bytes] = {}
-        for field in self._members(_FIELD):
-            if field[1] in fields:
-                raise _duplicate(field[1].decode())
-            fields[field[1]] = field[2]
-        if len(fields) < 3:
-            raise self._malformed(f"tensor {shown(name)} lacks a dtype, a shape or data_offsets")
+        fields = self._fields(name)
         dtype = _DTYPES.get(fields[b"dtype"])
         if dtype is None:
             raise FormatError(
@@ -172,6 +166,21 @@ class _Header:
         if len(offsets) != 2 or 8 * (offsets[1] - offsets[0]) != nbits:
             raise self._malformed(f"data_offsets of tensor {shown(name)} do not span its {nbits} bits")
         return TensorSpan(TensorSpec(name, dtype, shape), self._data_start + offsets[0])
+
+    def _fields(self, name: str) -> dict[bytes, bytes]:
+        """Return the three fields of a tensor, all matched at once; where they cannot be, one by one to say why."""
+        if match := _FIELDS.match(self._text, self._at):
+            found = match.groups()
+            fields = dict(zip(found[::2], found[1::2], strict=True))
+            if len(fields) == 3:
+                self._at = match.end()
+                return fields
+        fields = {}
+        for field in self._members(_FIELD):
+            if field[1] in fields:
+                raise _duplicate(field[1].decode())
+            fields[field[1]] = field[2]
+        raise self._malformed(f"tensor {shown(name)} lacks a dtype, a shape or data_offsets")
 
     def _shape(self, text: bytes) -> tuple[int, ...]:
         """Return a shape, one value for all tensors that have it written alike."""
