@@ -15,6 +15,7 @@ from lamella.core.dtypes import dtype_named
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_SKELETON_NBYTES, OPAQUE_AVERAGE_NBYTES
 from lamella.core.tensors import TensorSpec
+from lamella.formats import builtin
 from lamella.formats.base import Beside, Layout, TensorSpan
 from lamella.formats.builtin import FORMATS
 from lamella.formats.file import BytesFile
@@ -143,3 +144,30 @@ def test_a_file_that_shrinks_under_every_format_is_an_error():
 def test_any_bytes_have_a_layout(data):
     layout, _ = read_layout(BytesFile(data))
     assert layout.nbytes == len(data)
+
+
+class Peeking(Claimant):
+    """A format with one tensor of four bytes behind the first four, that reads where it is told."""
+
+    def __init__(self, offset, nbytes):
+        super().__init__(Layout("claimant", 12, (TensorSpan(TensorSpec("a", dtype_named("u8"), (4,)), 4),)))
+        self.reads = 0
+        self._where = offset, nbytes
+
+    def layout(self, file):
+        self.reads += 1
+        file.read_at(*self._where)
+        return super().layout(file)
+
+
+@pytest.mark.parametrize(
+    ("where", "reads"), [((0, 4), 1), ((8, 4), 1), ((5, 0), 1), ((0, 5), 2), ((7, 1), 2), ((0, 12), 2)]
+)
+def test_only_a_reader_that_looks_into_tensors_reads_again(where, reads, monkeypatch):
+    peeking = Peeking(*where)
+    monkeypatch.setattr(builtin, "FORMATS", (peeking,))
+    layout, error = read_layout(BytesFile(bytes(12)))
+    assert peeking.reads == reads
+    assert (layout.format, error and error.kind) == (
+        ("claimant", None) if reads == 1 else ("opaque", "header-malformed")
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
@@ -106,6 +107,42 @@ def _reader(container: str) -> Format | None:
     from lamella.formats import builtin
 
     return next((one for one in builtin.FORMATS if one.name == container), None)
+
+
+class WatchedFile:
+    """A file that remembers what was read of it."""
+
+    def __init__(self, file: RandomAccess) -> None:
+        self._file = file
+        self._starts, self._stops = array("Q"), array("Q")
+
+    @property
+    def nbytes(self) -> int:
+        """The length of the file."""
+        return self._file.nbytes
+
+    def read_at(self, offset: int, nbytes: int) -> Buffer:
+        """Return exactly `nbytes` bytes, as the file does."""
+        data = self._file.read_at(offset, nbytes)
+        if self._stops and self._stops[-1] == offset:
+            self._stops[-1] += nbytes
+        elif nbytes:
+            self._starts.append(offset)
+            self._stops.append(offset + nbytes)
+        return data
+
+    def was_read_in(self, spans: Iterable[TensorSpan]) -> bool:
+        """Say whether a byte of a tensor was read, where `spans` are in file order and do not overlap; parts are none.
+
+        Where none was, a reader finds the same in a hollow file.
+        """
+        tensors = [(span.offset, span.offset + span.spec.nbytes) for span in spans if not span.part]
+        ends = [end for _, end in tensors]
+        for start, stop in zip(self._starts, self._stops, strict=True):
+            number = bisect_right(ends, start)
+            if number < len(tensors) and tensors[number][0] < stop:
+                return True
+        return False
 
 
 def reads_again(file: RandomAccess, layout: Layout) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from lamella.core.errors import FormatError
 from lamella.core.limits import OPAQUE_AVERAGE_NBYTES
 from lamella.formats.base import Beside, DescribedFormat, Format, Layout, RandomAccess, TensorSpan
-from lamella.formats.hollow import reads_again
+from lamella.formats.hollow import WatchedFile, reads_again
 from lamella.formats.opaque import OpaqueFormat
 from lamella.formats.skeleton import check_size
 
@@ -53,12 +53,13 @@ def read_claimed(
     layouts = (one.layout(file, beside) for one in known if beside is not None)
     found = next((layout for layout in layouts if layout is not None), None)
     reader = claimed_by(file, formats) if found is None else None
+    watched = WatchedFile(file)
     if reader is not None:
-        found = reader.layout(file)
+        found = reader.layout(watched)
     if found is not None:
         found = _with_parts(file, found)
         check_size(found)
-        if not found.sealed and not reads_again(file, found):
+        if not found.sealed and watched.was_read_in(found.tensors) and not reads_again(file, found):
             raise FormatError(
                 "what the file says depends on what its tensors hold",
                 kind="header-malformed",
