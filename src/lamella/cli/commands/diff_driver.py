@@ -12,8 +12,8 @@ from lamella.cli import changes_text, render
 from lamella.cli.session import open_repository
 from lamella.core.errors import LamellaError
 from lamella.ops.diff import diff_models
-from lamella.repo.model_file import look_at
-from lamella.repo.model_files import Model, joined
+from lamella.repo.disk_model_file import look_at
+from lamella.repo.joined_model import Model, joined
 from lamella.repo.repository import Repository
 
 _VERSIONS = 6

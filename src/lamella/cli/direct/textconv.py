@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lamella.cli.faults import printable
 from lamella.core.errors import FormatError, UsageError
 from lamella.core.fsio import translated
 from lamella.core.limits import MAX_MANIFEST_NBYTES
+from lamella.core.text import printable
 from lamella.repo.manifest import OPAQUE, Manifest, describe, is_manifest, parse_manifest
 
 _SHOWN_DIGITS = 16
