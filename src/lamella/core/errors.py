@@ -126,6 +126,8 @@ _declare(
     "index-format",
     "protocol",
     "settings-malformed",
+    "graph-malformed",
+    "graph-version",
 )
 _declare(
     BackendError,
