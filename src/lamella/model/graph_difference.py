@@ -9,7 +9,10 @@ ADDED, REMOVED, CHANGED, MOVED, RENAMED, REWIRED = "added", "removed", "changed"
 
 @dataclass(frozen=True, slots=True)
 class AttributeChange:
-    """One attribute of a node, its operator ("op") or its output shape ("shape"); a missing side did not have it."""
+    """One attribute of a node, its operator ("op"), the roles of its tensors ("parameters") or its output ("shape").
+
+    A missing side did not have it.
+    """
 
     name: str
     before: str | None
@@ -21,7 +24,8 @@ class NodeChange:
     """One node that is not as it was. `whats` are words from above, the weightiest first, ADDED and REMOVED alone.
 
     `before` and `after` are names, None on the side that lacks the node. CHANGED goes with `attributes`, REWIRED with
-    the inputs of both sides, those of before under the names that the nodes have now.
+    the inputs of both sides, those of before under the names that the nodes have now. An added or removed node has the
+    inputs of its side.
     """
 
     before: str | None
@@ -45,7 +49,10 @@ class PortChange:
 
 @dataclass(frozen=True, slots=True)
 class GraphDifference:
-    """Two graphs put beside each other: of so many nodes so many were matched, and what changed."""
+    """Two graphs put beside each other: of so many nodes so many were matched, and what changed.
+
+    A node of which `nodes` says nothing is the one of its name on the other side, as it was.
+    """
 
     nodes_before: int
     nodes_after: int
@@ -58,3 +65,7 @@ class GraphDifference:
         """The structural distance 1 - 2 * matched / (nodes before + nodes after), from 0, the same, to 1."""
         total = self.nodes_before + self.nodes_after
         return 1 - 2 * self.matched / total if total else 0.0
+
+    def count(self, what: str) -> int:
+        """Return how many nodes are said to be so; a node that moved and changed counts for both."""
+        return sum(what in change.whats for change in self.nodes)
