@@ -15,8 +15,10 @@ import click
 
 import lamella
 import lamella.jax
+import lamella.keras
 import lamella.torch
 from lamella.cli.group import SECTIONS, cli
+from lamella.core.graphs import Graph, Node, Port
 from lamella.ops.add import AddedFile, AddReport
 from lamella.ops.changes import FileChange, MetadataChange, TensorChange
 from lamella.ops.commit import CommitReport
@@ -41,8 +43,8 @@ wrong, [variables](environment.md) change how things look.
 
 PYTHON_INTRODUCTION = """\
 `import lamella` gives `lamella.load`, which opens a model, and `lamella.Repo`, one object for a repository; what its
-methods return are frozen dataclasses. `lamella.torch` and `lamella.jax` know the frameworks. Errors are those of
-[the list](errors.md), and `lamella.core.errors` has their classes.
+methods return are frozen dataclasses. `lamella.torch`, `lamella.jax` and `lamella.keras` know the frameworks. Errors
+are those of [the list](errors.md), and `lamella.core.errors` has their classes.
 
     import lamella
 
@@ -51,11 +53,15 @@ methods return are frozen dataclasses. `lamella.torch` and `lamella.jax` know th
 
 CLASSES: tuple[type, ...] = (
     lamella.Repo, Snapshot, AddReport, AddedFile, CommitReport, LogEntry, FileChange, TensorChange, MetadataChange,
-    Repackaged, StatusReport, DiffReport, LoadedModel, ExportReport, ExportedFile, Loss,
+    Repackaged, StatusReport, DiffReport, LoadedModel, ExportReport, ExportedFile, Loss, Graph, Node, Port,
 )  # fmt: skip
 """What a user meets, in the order of the page."""
 
-FUNCTIONS: dict[str, ModuleType] = {"lamella.torch": lamella.torch, "lamella.jax": lamella.jax}
+FUNCTIONS: dict[str, ModuleType] = {
+    "lamella.torch": lamella.torch,
+    "lamella.jax": lamella.jax,
+    "lamella.keras": lamella.keras,
+}
 """The modules for frameworks, of which every function is listed."""
 
 LONGEST_LINE = 120

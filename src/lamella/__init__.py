@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamella.integrations import jax as jax
+    from lamella.integrations import keras as keras
     from lamella.integrations import torch as torch
     from lamella.ops.load import load as load
     from lamella.ops.repository import Repo as Repo
 
 __version__ = "0.1.0"
-__all__ = ["Repo", "__version__", "jax", "load", "torch"]
+__all__ = ["Repo", "__version__", "jax", "keras", "load", "torch"]
 
 _HOMES = {"Repo": "lamella.ops.repository", "load": "lamella.ops.load"}
 
@@ -22,6 +23,6 @@ def __getattr__(name: str) -> Any:
 
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name in ("jax", "torch"):
+    if name in ("jax", "keras", "torch"):
         return import_module(f"lamella.{name}")
     raise AttributeError(f"module 'lamella' has no attribute {name!r}")

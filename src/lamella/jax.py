@@ -6,3 +6,4 @@ from lamella.integrations.jax import load as load
 from lamella.integrations.jax import load_tree as load_tree
 from lamella.integrations.jax import save as save
 from lamella.integrations.jax import to_jax as to_jax
+from lamella.integrations.jax_graph import capture as capture

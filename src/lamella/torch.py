@@ -6,3 +6,4 @@ from lamella.integrations.torch import load as load
 from lamella.integrations.torch import load_state_dict as load_state_dict
 from lamella.integrations.torch import save as save
 from lamella.integrations.torch import to_torch as to_torch
+from lamella.integrations.torch_graph import capture as capture

@@ -43,7 +43,7 @@ def from_jax(tree: Any) -> dict[str, numpy.ndarray[Any, Any]]:
     import numpy
 
     found: dict[str, numpy.ndarray[Any, Any]] = {}
-    for name, leaf in _leaves(tree):
+    for name, leaf in named_leaves(tree):
         if name in found:
             hint = "rename a key that has a dot in it"
             raise UsageError(f"two arrays of the tree would be called {name!r}", kind="bad-argument", hint=hint)
@@ -51,7 +51,8 @@ def from_jax(tree: Any) -> dict[str, numpy.ndarray[Any, Any]]:
     return found
 
 
-def _leaves(tree: Any) -> list[tuple[str, Any]]:
+def named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    """Return the leaves of a tree with their paths, joined with dots."""
     paths, _ = framework("jax").tree_util.tree_flatten_with_path(tree)
     return [(".".join(map(_key, path)), leaf) for path, leaf in paths]
 
@@ -103,7 +104,7 @@ def load_tree(like: Any, source: str | Path, *, repo: Repo | str | Path = ".") -
     Raises UsageError (bad-argument) where names or shapes differ.
     """
     jax = framework("jax")
-    leaves = _leaves(like)
+    leaves = named_leaves(like)
     with load_model(source, repo=repo) as tensors:
         wanted = {name for name, _ in leaves}
         for name in sorted(wanted ^ set(tensors)):

@@ -35,7 +35,7 @@ def with_keras_names(blocks: Blocks, tree: Tree, config: Mapping[str, Any]) -> l
     empty where there is none. Raises FormatError (too-many-tensors) where the names take too much memory.
     """
     specs = {tensor.spec.name: tensor.spec for tensor in tree.tensors}
-    names = _positional(specs, tree.labels, config)
+    names = positional_names(specs, tree.labels, config)
     for path in specs:
         if path not in names and (name := _listed(path, tree.weighted)) is not None:
             names[path] = name
@@ -72,10 +72,13 @@ def _listed(path: str, weighted: set[str]) -> str | None:
     return name[at:] if at >= 0 else f"{layer}/{name}"
 
 
-def _positional(
+def positional_names(
     specs: Mapping[str, TensorSpec], labels: Mapping[str, str], config: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Return the names of the variables that lie under numbers, by path."""
+    """Return the names of the variables that lie under numbers, by path.
+
+    `specs` are all by path, `labels` what the attribute `name` of groups says, and `config` is that of the model.
+    """
     found: dict[str, list[tuple[int, TensorSpec]]] = {}
     for path, spec in specs.items():
         if (match := _PLACE.fullmatch(path)) is not None:
