@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
+#include "choice.hpp"
 #include "elements.hpp"
 
 namespace lamella {
@@ -43,11 +45,20 @@ struct Run {
     const Element* element;
 };
 
-void measure(Run before, Run after, std::size_t count, double epsilon, Rows rows, Measured& result) noexcept;
-void survey(Run run, std::size_t count, Surveyed& result) noexcept;
-// Write `count` values to `out`, which has any alignment.
-void decode(Run run, std::size_t count, MutableBytes out) noexcept;
-// Add to one of kBins for each value.
-void count_values(Run run, std::size_t count, std::span<std::uint64_t> counts) noexcept;
+// Built once for each instruction set. `decode` writes `count` doubles to where they have any alignment, and
+// `count_values` adds to one of kBins for each value.
+struct MeasurePasses {
+    std::string_view name;
+    void (*measure)(Run before, Run after, std::size_t count, double epsilon, Rows rows, Measured& result) noexcept;
+    void (*survey)(Run run, std::size_t count, Surveyed& result) noexcept;
+    void (*decode)(Run run, std::size_t count, MutableBytes out) noexcept;
+    void (*count_values)(Run run, std::size_t count, std::span<std::uint64_t> counts) noexcept;
+};
+
+extern const MeasurePasses kMeasureBaseline;
+extern const MeasurePasses kMeasureAvx2;
+extern const MeasurePasses kMeasureAvx512;
+
+extern Choice<MeasurePasses> measure_choice;
 
 }  // namespace lamella

@@ -69,7 +69,7 @@ nb::tuple measure_buffers(nb::handle before, std::string_view dtype_before, nb::
         require(asked.sums.size() == touched, "the sums of rows must be those of the rows that the run touches");
     }
     Measured found;
-    released(one.size() + other.size(), [&] { measure(from, to, count, epsilon, asked, found); });
+    released(one.size() + other.size(), [&] { measure_choice.passes().measure(from, to, count, epsilon, asked, found); });
     return as_tuple(count, found, coarser(*from.element, *to.element) != nullptr);
 }
 
@@ -77,7 +77,7 @@ nb::tuple survey_buffer(nb::handle data, std::string_view dtype, std::size_t cou
     const Borrowed lent(data, "the data");
     const Run run = run_of(lent, element_of(dtype), count);
     Surveyed found;
-    released(lent.size(), [&] { survey(run, count, found); });
+    released(lent.size(), [&] { measure_choice.passes().survey(run, count, found); });
     return nb::make_tuple(count, found.nan, found.infinite, found.zeros, found.subnormal, found.minimum, found.maximum,
                           found.total, found.squares);
 }
@@ -87,7 +87,7 @@ void decode_buffer(nb::handle data, std::string_view dtype, std::size_t count, n
     const Run run = run_of(lent, element_of(dtype), count);
     const Borrowed to(out, "out", PyBUF_WRITABLE);
     require(to.size() / sizeof(double) == count && to.size() % sizeof(double) == 0, "out must be `count` doubles");
-    released(lent.size(), [&] { decode(run, count, to.mutable_bytes()); });
+    released(lent.size(), [&] { measure_choice.passes().decode(run, count, to.mutable_bytes()); });
 }
 
 void count_buffer(nb::handle data, std::string_view dtype, std::size_t count, nb::handle counts) {
@@ -96,8 +96,16 @@ void count_buffer(nb::handle data, std::string_view dtype, std::size_t count, nb
     const Borrowed to(counts, "the counts", PyBUF_WRITABLE);
     require(to.size() == kBins * sizeof(std::uint64_t), "the counts must be 65,536 numbers of 8 bytes");
     const std::span<std::uint64_t> bins = numbers_of<std::uint64_t>(to);
-    released(lent.size(), [&] { count_values(run, count, bins); });
+    released(lent.size(), [&] { measure_choice.passes().count_values(run, count, bins); });
 }
+
+nb::list instruction_sets() {
+    nb::list names;
+    for (const std::string_view name : measure_choice.names()) names.append(nb::str(name.data(), name.size()));
+    return names;
+}
+
+void use(std::string_view name) { require(measure_choice.use(name), "this machine has no such instruction set"); }
 
 }  // namespace
 
@@ -109,4 +117,6 @@ NB_MODULE(_native, module) {
     module.def("survey", &survey_buffer, "data"_a, "dtype"_a, "count"_a);
     module.def("decode", &decode_buffer, "data"_a, "dtype"_a, "count"_a, "out"_a);
     module.def("count_values", &count_buffer, "data"_a, "dtype"_a, "count"_a, "counts"_a);
+    module.def("instruction_sets", &instruction_sets);
+    module.def("use_instruction_set", &use, "name"_a);
 }

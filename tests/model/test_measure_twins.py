@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -182,6 +184,48 @@ def test_a_value_is_rounded_to_the_place_that_its_own_dtype_gives_it(dtype):
     halves = (ordered[1:] + ordered[:-1]) / 2
     rounded = measure_reference.ordinals(halves, UNITS[dtype])
     assert np.array_equal(rounded, np.where(kept[1:] % 2 == 0, kept[1:], kept[:-1]))
+
+
+@contextmanager
+def using(instruction_set: str) -> Iterator[None]:
+    _native.use_instruction_set(instruction_set)
+    try:
+        yield
+    finally:
+        _native.use_instruction_set(_native.instruction_sets()[0])
+
+
+def said_of(pair: tuple[bytes, str, bytes, str, int]) -> list[bytes]:
+    """Return all that the kernels say, to the last bit; of NaNs only that they are."""
+    before, one, _, _, count = pair
+    rows, out, counts = np.zeros((count + 9) // 10), np.zeros(count), np.zeros(1 << 16, np.uint64)
+    found = _native.measure(*pair, 1e-3, rows, 10, 0), _native.survey(before, one, count)
+    _native.decode(before, one, count, out)
+    _native.count_values(before, one, count, counts)
+    out[np.isnan(out)] = np.nan
+    return [repr(found).encode(), rows.tobytes(), out.tobytes(), counts.tobytes()]
+
+
+@given(pair=pairs())
+def test_every_instruction_set_says_the_same_to_the_last_bit(pair):
+    said = []
+    for name in _native.instruction_sets():
+        with using(name):
+            said.append(said_of(pair))
+    assert all(one == said[0] for one in said)
+
+
+@given(pair=pairs())
+def test_the_slowest_instruction_set_measures_as_the_reference_does(pair):
+    with using("baseline"):
+        found = _native.measure(*pair, 0.0)
+    expected = measure_reference.measure(*pair, 0.0)
+    assert [*found[:5], found[LARGEST_SUM], *found[11:]] == [*expected[:5], expected[LARGEST_SUM], *expected[11:]]
+
+
+def test_an_unknown_instruction_set_is_refused():
+    with pytest.raises(ValueError, match="instruction set"):
+        _native.use_instruction_set("abacus")
 
 
 TWINS = pytest.mark.parametrize("twin", [_native, measure_reference], ids=["native", "reference"])

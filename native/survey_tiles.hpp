@@ -1,4 +1,8 @@
+// How one run is surveyed, read and counted, tile by tile. Internal to what includes it.
+#pragma once
+
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -57,9 +61,7 @@ void add_values(const double* values, std::size_t padded, double normal, Surveye
     result.squares += squares.sum();
 }
 
-}  // namespace
-
-void survey(Run run, std::size_t count, Surveyed& result) noexcept {
+void survey_tiles(Run run, std::size_t count, Surveyed& result) noexcept {
     const Element& element = *run.element;
     const double normal = element.mantissa < 0 ? 0 : std::ldexp(1.0, element.exponent);
     alignas(64) Doubles values;
@@ -81,7 +83,7 @@ void survey(Run run, std::size_t count, Surveyed& result) noexcept {
     }
 }
 
-void decode(Run run, std::size_t count, MutableBytes out) noexcept {
+void decode_tiles(Run run, std::size_t count, MutableBytes out) noexcept {
     alignas(64) Doubles values;
     for (std::size_t first = 0; first < count; first += kTile) {
         const std::size_t taken = std::min(kTile, count - first);
@@ -90,7 +92,7 @@ void decode(Run run, std::size_t count, MutableBytes out) noexcept {
     }
 }
 
-void count_values(Run run, std::size_t count, std::span<std::uint64_t> counts) noexcept {
+void count_tiles(Run run, std::size_t count, std::span<std::uint64_t> counts) noexcept {
     alignas(64) Doubles values;
     for (std::size_t first = 0; first < count; first += kTile) {
         const std::size_t taken = std::min(kTile, count - first);
@@ -102,4 +104,5 @@ void count_values(Run run, std::size_t count, std::span<std::uint64_t> counts) n
     }
 }
 
+}  // namespace
 }  // namespace lamella
