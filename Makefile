@@ -20,6 +20,7 @@ FUZZ          := build/fuzz
 SANITIZED     := $(CXX) -std=c++20 -O1 -g -Inative -fsanitize=address,undefined -fno-sanitize-recover=all
 HAS_X86       := $(filter x86_64 amd64,$(shell uname -m))
 CODECS        := rans fit instructions delta delta_fit alone
+MEASURES      := elements measure
 PASSES        := Baseline $(if $(HAS_X86),Avx2 Avx512)
 FLAGS_Avx2    := -mavx2 -mbmi2
 FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd \
@@ -50,8 +51,9 @@ test-programs: $(VENV)/installed $(VENV)/test.txt $(VENV)/programs.txt ## instal
 fuzz-formats: $(VENV)/installed $(VENV)/fuzz.txt ## fuzz every reader of formats (ARGS='--seconds 60')
 	$(BIN)/python scripts/fuzz_formats.py $(ARGS)
 
-fuzz-native: $(FUZZ)/fuzz_codecs ## fuzz the compiled delta, with sanitizers (ARGS='SEED ROUNDS')
+fuzz-native: $(FUZZ)/fuzz_codecs $(FUZZ)/fuzz_measure ## fuzz the compiled kernels, with sanitizers (ARGS='SEED ROUNDS')
 	$(FUZZ)/fuzz_codecs $(or $(ARGS),1 10000)
+	$(FUZZ)/fuzz_measure $(or $(ARGS),1 10000)
 
 lint: $(VENV)/installed $(VENV)/lint.txt ## check style, types and layers
 	$(BIN)/ruff check
@@ -111,10 +113,20 @@ $(FUZZ)/passes_%.o: $(NATIVE)
 	@mkdir -p $(@D)
 	@$(SANITIZED) $(FLAGS_$*) -DLAMELLA_PASSES=kPasses$* -DLAMELLA_INSTRUCTIONS='"$*"' -c native/passes.cpp -o $@
 
+$(FUZZ)/measure_%.o: $(NATIVE)
+	@echo "compiling what measures with sanitizers ($*)"
+	@mkdir -p $(@D)
+	@$(SANITIZED) -ffp-contract=off $(FLAGS_$*) -DLAMELLA_PASSES=kMeasure$* -DLAMELLA_INSTRUCTIONS='"$*"' \
+		-c native/measure_passes.cpp -o $@
+
 $(FUZZ)/fuzz_codecs: native/tests/fuzz_codecs.cpp $(PASSES:%=$(FUZZ)/passes_%.o)
 	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(CODECS:%=native/%.cpp) $^ -o $@
 
+$(FUZZ)/fuzz_measure: native/tests/fuzz_measure.cpp $(PASSES:%=$(FUZZ)/measure_%.o)
+	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(MEASURES:%=native/%.cpp) $^ -o $@
+
 # Some seconds of fuzzing, once for every change of the kernels.
-$(FUZZ)/passed: $(FUZZ)/fuzz_codecs
-	@$< 1 1000
+$(FUZZ)/passed: $(FUZZ)/fuzz_codecs $(FUZZ)/fuzz_measure
+	@$(FUZZ)/fuzz_codecs 1 1000
+	@$(FUZZ)/fuzz_measure 1 1000
 	@touch $@

@@ -196,7 +196,8 @@ void compare_values(const Tile& tile, const Element& units, Distances& distances
     const Ruler ruler(units);
     for (std::size_t i = 0; i < tile.count; ++i) {
         const std::int64_t a = ruler.ordinal(tile.before[i]), b = ruler.ordinal(tile.after[i]);
-        distances[i] = static_cast<std::uint64_t>(a < b ? b - a : a - b);
+        const std::uint64_t forward = static_cast<std::uint64_t>(b) - static_cast<std::uint64_t>(a);
+        distances[i] = a < b ? forward : 0 - forward;
     }
 }
 
