@@ -23,7 +23,7 @@ from lamella.model.graph_difference import (
     PortChange,
 )
 from tests.model.graphs import graphs
-from tests.model.networks import Network, blocks, renamed, tensors_of, transformer, with_ops
+from tests.model.toy_graphs import Network, blocks, renamed, tensors_of, transformer, with_ops
 
 TWELVE = transformer(blocks(12))
 
