@@ -29,7 +29,7 @@ FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512d
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-frameworks test-programs fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives docs clean
+.PHONY: help setup demo test test-frameworks test-programs test-browser fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ test-frameworks: $(VENV)/installed $(VENV)/test.txt $(VENV)/frameworks.txt ## in
 
 test-programs: $(VENV)/installed $(VENV)/test.txt $(VENV)/programs.txt ## install DVC and MLflow, and test with them and Git LFS
 	$(BIN)/python -m pytest -o filterwarnings=default tests/programs $(ARGS)
+
+test-browser: $(VENV)/installed $(VENV)/test.txt ## test the web pages in Chromium, which has to be installed
+	$(BIN)/python -m pytest -o filterwarnings=default tests/browser $(ARGS)
 
 fuzz-formats: $(VENV)/installed $(VENV)/fuzz.txt ## fuzz every reader of formats (ARGS='--seconds 60')
 	$(BIN)/python scripts/fuzz_formats.py $(ARGS)

@@ -11,7 +11,7 @@ from tests.arch import tree
 from tests.arch.source import ROOT
 
 PYTHON_FILES = [path for path in tree.project_files() if path.suffix == ".py"]
-SOURCES = [path for path in tree.project_files() if path.suffix in (".py", ".cpp", ".hpp", ".h")]
+SOURCES = [path for path in tree.project_files() if path.suffix in (".py", ".cpp", ".hpp", ".h", ".js")]
 TEST_FILES = [path for path in PYTHON_FILES if path.is_relative_to(ROOT / "tests")]
 
 
@@ -45,11 +45,18 @@ def test_tests_may_be_longer_than_sources() -> None:
 
 def test_every_folder_of_tests_is_run() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    named = {*project["tool"]["pytest"]["ini_options"]["testpaths"], "tests/frameworks", "tests/programs"}
+    named = {
+        *project["tool"]["pytest"]["ini_options"]["testpaths"],
+        "tests/frameworks",
+        "tests/programs",
+        "tests/browser",
+    }
     folders = {path.parent.relative_to(ROOT).as_posix() for path in TEST_FILES if path.name.startswith("test_")}
     assert folders <= named
     targets = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert all(f"pytest -o filterwarnings=default tests/{apart}" in targets for apart in ("frameworks", "programs"))
+    assert all(
+        f"pytest -o filterwarnings=default tests/{apart}" in targets for apart in ("frameworks", "programs", "browser")
+    )
 
 
 def test_every_test_is_collected() -> None:

@@ -68,7 +68,7 @@ def _sides(comparison: ModelComparison) -> Markup:
         ("before", comparison.format_before, comparison.parameters_before, comparison.model_id_before),
         ("after", comparison.format_after, comparison.parameters_after, comparison.model_id_after),
     ]
-    return element(
+    table = element(
         "table",
         element("caption", "The two models", class_="unseen"),
         _head("", "format", "parameters", "model id", right=(2,)),
@@ -80,13 +80,14 @@ def _sides(comparison: ModelComparison) -> Markup:
                     element("th", side, scope="row"),
                     element("td", shown(container)),
                     element("td", count(parameters), class_="n"),
-                    element("td", element("code", shown(model_id[:16]), title=shown(model_id))),
+                    element("td", element("code", shown(model_id[:12]), title=shown(model_id))),
                 )
                 for side, container, parameters, model_id in rows
             ),
         ),
         class_="sides",
     )
+    return element("div", table, class_="wide")
 
 
 def _question(label: str, answer: str, more: Markup | None) -> Markup:

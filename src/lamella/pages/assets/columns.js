@@ -86,7 +86,7 @@ function groupOf(group, open) {
 function found(query) {
   const rows = GRAPH.groups.flatMap((group) => {
     const whole = matches(query, group.name);
-    const holds = (node) => node && (matches(query, node[0]) || matches(query, node[1]));
+    const holds = (node) => Array.isArray(node) && (matches(query, node[0]) || matches(query, node[1]));
     return group.rows.filter((row) => typeof row !== "number" && (whole || holds(row[1]) || holds(row[2])));
   });
   byId("nodes").textContent = `${rows.length.toLocaleString("en")} lines found`;

@@ -139,7 +139,9 @@ function reveal(index) {
   choose("node", String(index));
   render();
   tell();
-  leaves[index].button.scrollIntoView({ block: "center", inline: "center" });
+  const [box, field] = [leaves[index].button, canvas].map((part) => part.getBoundingClientRect());
+  canvas.scrollTop += box.top - field.top - (field.height - box.height) / 2;
+  canvas.scrollLeft += box.left - field.left - (field.width - box.width) / 2;
 }
 
 function light() {
