@@ -31,9 +31,9 @@ class Browser:
         assert not said, "\n".join(said)
         return Parsed(re.sub(r"^<!doctype html>", "", done.stdout, flags=re.IGNORECASE))
 
-    def after(self, page: str, script: str) -> Parsed:
+    def after(self, page: str, script: str, *, scheme: str = LIGHT) -> Parsed:
         """Return what became of the page after a test's own script ran in it, which the page's policy would forbid."""
-        return self.dump(_with(page, script))
+        return self.dump(_with(page, script), scheme=scheme)
 
     def narrow(self, page: str, script: str, width: int) -> dict[str, str]:
         """Return the ``data-`` attributes that a script gave to ``parent.document.body``, in a frame of this width.

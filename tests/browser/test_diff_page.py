@@ -166,6 +166,42 @@ def test_pictures_in_light_and_dark_wide_and_narrow(browser):
     assert len(set(pictures.values())) == 4
 
 
+CONTRAST = """
+  const field = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const light = (colour) => {
+    field.fillStyle = colour;
+    field.fillRect(0, 0, 1, 1);
+    const parts = [...field.getImageData(0, 0, 1, 1).data].slice(0, 3).map((part) => part / 255);
+    const [red, green, blue] = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const contrast = (part) => {
+    const { color, backgroundColor } = getComputedStyle(part);
+    const [low, high] = [light(color), light(backgroundColor)].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const shades = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((step) => {
+    const cell = document.querySelector(".heat button");
+    cell.parentElement.className = `s${step}`;
+    return contrast(cell);
+  });
+  const pairs = ["ink", "soft", "accent", "other"].flatMap((ink) => ["paper", "wash"].map((paper) => {
+    document.body.style = `color: var(--${ink}); background: var(--${paper})`;
+    return contrast(document.body);
+  }));
+  document.body.dataset.contrast = JSON.stringify([...shades, ...pairs]);
+"""
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_every_text_can_be_read_on_its_ground(browser, scheme):
+    """The least contrast of text is 4.5 (W3C, Web Content Accessibility Guidelines 2.2, 1.4.3)."""
+    body = browser.after(whole(), CONTRAST, scheme=scheme).all("body")[0]
+    contrasts = json.loads(body["data-contrast"])
+    assert len(contrasts) == 9 + 8
+    assert min(contrasts) >= 4.5
+
+
 def graph() -> str:
     return graph_page(believable.graph(12), "model.onnx")
 
