@@ -75,6 +75,15 @@ def test_globs_and_parts_of_names_are_found(browser):
         assert said == (f"{found} of 216 tensors" if found < 216 else "216 tensors"), query
 
 
+def test_a_page_within_another_page_keeps_working(browser):
+    script = """
+      document.getElementById("q").value = "h.1.*";
+      document.getElementById("q").dispatchEvent(new Event("input"));
+      parent.document.body.dataset.said = document.getElementById("found").textContent;
+    """
+    assert browser.narrow(whole(), script, 800)["data-said"] == "16 of 216 tensors"
+
+
 def test_a_cell_of_the_map_leads_to_its_tensors(browser):
     page = browser.after(whole(), 'document.querySelector(".heat td:nth-child(3) button").click()')
     assert "2 of 216 tensors" in page.visible

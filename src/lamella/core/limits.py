@@ -96,6 +96,21 @@ MAX_INFLATED_PICKLE_NBYTES = 4 * MIB
 MAX_METADATA_CHANGES = 2000
 """Values of one file, beside its tensors, that are reported as changed."""
 
+MAX_PAGE_TEXT = 240
+"""Characters of one name or value on a web page; names in use stay below 150."""
+
+MAX_PAGE_ROWS = 5_000
+"""Tensors in the table of a web page, and lines of its graphs: some 200 bytes each, 2 MB together."""
+
+MAX_PAGE_DETAILS = 400
+"""Tensors of which a web page draws histograms and spectra, the most changed ones: some 2 KiB each."""
+
+MAX_PAGE_LIST = 200
+"""Changes of the interface, or of metadata, that a web page lists one by one."""
+
+MAX_PAGE_NODES = 10_000
+"""Nodes of the graph that a web page draws, some 200 bytes each; the largest models have some thousand."""
+
 LEAST_PART_NBYTES = 64 * KIB
 """Bytes of a file that no tensor has and views point at become an object of their own from here on."""
 

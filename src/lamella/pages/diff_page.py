@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lamella.core.graphs import Graph
 from lamella.ops.comparison import ModelComparison
+from lamella.pages.diff_bars import most_changed
 from lamella.pages.diff_graph import graph_rows
 from lamella.pages.diff_map import map_section
-from lamella.pages.diff_summary import most_changed, summary
+from lamella.pages.diff_summary import summary
 from lamella.pages.diff_tables import graph_section, notes, tensor_section
 from lamella.pages.frame import framed
 from lamella.pages.markup import shown

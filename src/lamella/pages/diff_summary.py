@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from heapq import nlargest
 
 from lamella.core.limits import MAX_PAGE_LIST
 from lamella.model.graph_difference import ADDED, CHANGED, MOVED, REMOVED, RENAMED, REWIRED
 from lamella.ops.changes import MetadataChange
 from lamella.ops.comparison import ModelComparison, Total
 from lamella.pages import states
+from lamella.pages.diff_bars import bar, moved_most
 from lamella.pages.markup import Markup, broken, element, joined, shown
 from lamella.pages.numbers import NONE, count, counted, figure, percent
-from lamella.pages.tensor_rows import change
 
-_BARS = 12
 _OPENED = 8
 """Rows of a table that is open from the start."""
 
@@ -25,7 +23,7 @@ def summary(comparison: ModelComparison) -> Markup:
     questions = [
         ("Interface", *_interface(comparison)),
         ("Structure", _structure(comparison), None),
-        ("Weights", _weights(comparison), None),
+        ("Weights", f"{_weights(comparison)}{_furthest(comparison)}", None),
         ("Training", *_metadata(comparison.training, "value")),
         ("Data", _data(comparison.total), None),
         ("Other metadata", *_metadata(comparison.other, "entry", "entries")),
@@ -143,6 +141,11 @@ def _weights(comparison: ModelComparison) -> str:
     return ", ".join(parts)
 
 
+def _furthest(comparison: ModelComparison) -> str:
+    top = moved_most(comparison, 1)
+    return f"; furthest {shown(top[0][0])}, by {percent(top[0][1])}" if top else ""
+
+
 def _alone(comparison: ModelComparison) -> tuple[tuple[int, str], ...]:
     return (len(comparison.alignment.added), "added"), (len(comparison.alignment.removed), "removed")
 
@@ -206,34 +209,3 @@ def _total(total: Total) -> Markup:
         class_="total",
         aria_label="Total distance",
     )
-
-
-def bar(share: float) -> Markup:
-    """Return a share of 1 as a bar on a track of the width there is."""
-    track = element("rect", class_="track", width="100%", height="100%")
-    filled = element("rect", class_="filled", width=f"{100 * min(1.0, max(0.0, share)):.2f}%", height="100%")
-    return element("svg", track, filled, class_="gauge", aria_hidden="true")
-
-
-def most_changed(comparison: ModelComparison) -> Markup | None:
-    """Return the tensors that moved furthest, relative to what they were, as bars to one scale."""
-    moved = [difference for difference in comparison.tensors if difference.measures and difference.measures.relative]
-    top = nlargest(_BARS, moved, key=lambda difference: change(difference)[1:])
-    if not top:
-        return None
-    shares = [(difference.measures.relative or 0.0) if difference.measures else 0.0 for difference in top]
-    rows = [
-        element(
-            "tr",
-            element(
-                "th",
-                element("a", broken(difference.after.name), href="#tensors", data_q=shown(difference.after.name)),
-                scope="row",
-            ),
-            element("td", bar(share / (max(shares) or 1.0))),
-            element("td", percent(share), class_="n"),
-        )
-        for difference, share in zip(top, shares, strict=True)
-    ]
-    told = "Relative change, ‖b − a‖ over ‖a‖, of the tensors that moved furthest; bars begin at zero."
-    return joined([element("p", told, class_="small"), element("table", element("tbody", *rows), class_="bars")])

@@ -4,6 +4,7 @@ const GRAPH = DATA.graph;
 const SIGNS = ["+", "−", "~", "↕", "→", "⤳"];
 const LONGEST_RUN = 4;
 const MOST_OPEN = 4;
+const FEW_LINES = 40;
 const RENAMED = 1 << GRAPH?.marks.indexOf("renamed");
 
 function marksOf(bits) {
@@ -99,7 +100,8 @@ function show() {
   const only = chosen.has("only");
   byId("only").setAttribute("aria-pressed", only);
   const groups = GRAPH.groups.filter((group) => !only || group.counts.some(Boolean));
-  const open = new Set(groups.filter(telling).slice(0, MOST_OPEN));
+  const few = groups.reduce((sum, group) => sum + group.rows.length, 0) <= FEW_LINES;
+  const open = new Set(few ? groups : groups.filter(telling).slice(0, MOST_OPEN));
   const parts = query ? found(query) : groups.map((group) => groupOf(group, open.has(group)));
   const heads = make("div", { class: "pair heads" }, ...GRAPH.sides.map((name) => make("div", {}, ...broken(name))));
   byId("columns").replaceChildren(heads, ...parts);

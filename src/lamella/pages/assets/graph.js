@@ -6,6 +6,7 @@ const canvas = byId("canvas");
 const USERS = NODES.map(() => []);
 NODES.forEach((node, index) => node[INPUTS].forEach((from) => USERS[from].push(index)));
 const { root, leaves } = canvas ? grow(DATA.tree, NODES) : { root: null, leaves: [] };
+const MOST_UNFOLDED = 24;
 let zoom = 1;
 
 const short = (text) => (text.length > 34 ? `${text.slice(0, 16)}…${text.slice(-17)}` : text);
@@ -217,9 +218,22 @@ if (canvas) {
   }
   const fold = (group) => group.children.filter((child) => child.children).forEach((child) => ((child.open = false), fold(child)));
   for (const path of chosen.getAll("open")) openPath(root, path);
+  unfold();
   seek();
   if (chosen.has("node") && NODES[Number(chosen.get("node"))]) reveal(Number(chosen.get("node")));
   else render();
+}
+
+/** Open modules that are not repeated, from the top, as long as the picture stays small. */
+function unfold() {
+  const waiting = [root];
+  for (let boxes = 0; waiting.length; ) {
+    const group = waiting.shift();
+    if (boxes + group.children.length > MOST_UNFOLDED) continue;
+    boxes += group.children.length;
+    group.open = true;
+    waiting.push(...group.children.filter((child) => child.children && child.times === 1));
+  }
 }
 
 function openPath(group, path) {

@@ -33,7 +33,7 @@ const chosen = new URLSearchParams(location.hash.includes("=") ? location.hash.s
 function choose(name, value) {
   if (value) chosen.set(name, value);
   else chosen.delete(name);
-  history.replaceState(null, "", `#${chosen}`);
+  history.replaceState(null, "", `${location.href.split("#")[0]}#${chosen}`);
 }
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
