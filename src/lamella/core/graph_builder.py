@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from struct import pack
 from typing import Any
 
 from lamella.core.errors import FormatError
@@ -20,6 +21,7 @@ _MAX_NAME_LENGTH = 512
 _MAX_TEXT_LENGTH = 1024
 _SHOWN_LENGTH = 256
 _DIGITS = 16
+_LARGEST_FLOAT = 3.4028235e38
 
 
 def attribute_text(value: Any) -> str:
@@ -34,6 +36,16 @@ def attribute_text(value: Any) -> str:
         except RecursionError:
             return "nested too deep to be shown"
     return _cut(value if value.isprintable() else json.dumps(value))
+
+
+def float_text(value: float) -> str:
+    """Return the shortest decimal number that is `value`, a float of 32 bits, again."""
+    data = pack("<f", value)
+    for digits in range(6, 9):
+        short = float(f"{value:.{digits}g}")
+        if abs(short) <= _LARGEST_FLOAT and pack("<f", short) == data:
+            return json.dumps(short)
+    return json.dumps(float(f"{value:.9g}"))
 
 
 def _cut(text: str) -> str:

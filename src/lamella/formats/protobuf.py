@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from blake3 import blake3
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
-from lamella.core.limits import MAX_PROTOBUF_FIELDS
+from lamella.core.limits import IO_NBYTES, MAX_PROTOBUF_FIELDS
 from lamella.formats.base import RandomAccess
 from lamella.formats.file import BytesFile
 
@@ -129,10 +131,15 @@ class WireReader:
         first, end = field.start - self._start, field.stop - self._start
         return self._data[first:end] if first >= 0 and end <= len(self._data) and end - first <= most else None
 
-    def pieces(self, field: Field, nbytes: int) -> Iterator[Buffer]:
-        """Yield the payload of a field of any wire type as it lies in the file, `nbytes` bytes at once."""
-        for start in range(field.start, field.stop, nbytes):
-            yield self._file.read_at(start, min(nbytes, field.stop - start))
+    def digest_text(self, fields: Iterable[Field]) -> str:
+        """Return how long the payloads of fields are together, and the first 16 digits of their BLAKE3 digest."""
+        made = blake3()
+        nbytes = 0
+        for field in fields:
+            nbytes += field.stop - field.start
+            for start in range(field.start, field.stop, IO_NBYTES):
+                made.update(self._file.read_at(start, min(IO_NBYTES, field.stop - start)))
+        return f"{nbytes} bytes blake3:{made.hexdigest()[:16]}"
 
     def text(self, field: Field, most: int) -> str:
         """Return the payload of a field, which is UTF-8 of at most `most` bytes."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterable
 
-from blake3 import blake3
-
-from lamella.core.graph_builder import attribute_text
+from lamella.core.graph_builder import attribute_text, float_text
 from lamella.core.graphs import Extent
-from lamella.core.limits import IO_NBYTES, MAX_DIMENSIONS
+from lamella.core.limits import MAX_DIMENSIONS
 from lamella.formats.onnx.metadata import dtype_text, type_text
 from lamella.formats.protobuf import FIXED32, VARINT, Field, WireReader, signed
 
 _SHOWN_NBYTES = 4096
 """Longer attributes are shown as their digest: their length is not bounded."""
 
-_LARGEST = 3.4028235e38
-_DIGITS = 16
 _EXTENT_NBYTES = 256
 _ELEMENTS = frozenset({4, 5, 6, 7, 9, 10, 11})
 _VARINTS = frozenset({5, 7, 11})
@@ -74,22 +69,22 @@ def read_attribute(reader: WireReader, fields: Iterable[Field]) -> str:
 
 def _single(reader: WireReader, field: Field) -> str:
     if field.wire == FIXED32:
-        return _float_text(reader.encoded(field, 4))
+        return float_text(struct.unpack("<f", reader.encoded(field, 4))[0])
     if field.wire == VARINT:
         return str(signed(field.value))
     if field.stop - field.start > _SHOWN_NBYTES:
-        return digest_text(reader, [field])
+        return reader.digest_text([field])
     data = reader.payload(field, _SHOWN_NBYTES)
     try:
         return attribute_text(data.decode())
     except UnicodeDecodeError:
-        return digest_text(reader, [field])
+        return reader.digest_text([field])
 
 
 def _several(reader: WireReader, number: int, fields: list[Field]) -> str:
     """Return a list as JSON writes it, or the digest of a long one."""
     if sum(field.stop - field.start + 1 for field in fields) > _SHOWN_NBYTES:
-        return digest_text(reader, fields)
+        return reader.digest_text(fields)
     if number == 9:
         return attribute_text([reader.shown(field, _SHOWN_NBYTES) for field in fields])
     texts: list[str] = []
@@ -98,18 +93,8 @@ def _several(reader: WireReader, number: int, fields: list[Field]) -> str:
             texts += map(str, reader.numbers(field, _SHOWN_NBYTES))
         else:
             data = reader.encoded(field, _SHOWN_NBYTES)
-            texts += [_float_text(data[at : at + 4]) for at in range(0, len(data) // 4 * 4, 4)]
+            texts += [float_text(value) for (value,) in struct.iter_unpack("<f", data[: len(data) // 4 * 4])]
     return attribute_text(f"[{', '.join(texts)}]")
-
-
-def _float_text(data: bytes) -> str:
-    """Return the shortest decimal number that is this float of 32 bits."""
-    value: float = struct.unpack("<f", data)[0]
-    for digits in range(6, 9):
-        short = float(f"{value:.{digits}g}")
-        if abs(short) <= _LARGEST and struct.pack("<f", short) == data:
-            return json.dumps(short)
-    return json.dumps(float(f"{value:.9g}"))
 
 
 def read_elements(reader: WireReader, tensor: Field) -> str:
@@ -125,15 +110,4 @@ def read_elements(reader: WireReader, tensor: Field) -> str:
     kind = f"{dtype_text(parts.get(2))}[{','.join(map(str, dims))}]"
     if len(held) == 1 and held[0].number in _VARINTS and held[0].stop - held[0].start <= _EXTENT_NBYTES:
         return f"{kind} {reader.numbers(held[0], _EXTENT_NBYTES)}"
-    return f"{kind} {digest_text(reader, held)}"
-
-
-def digest_text(reader: WireReader, fields: Iterable[Field]) -> str:
-    """Return the length of the payloads of fields, which may be any, and the start of their BLAKE3 digest."""
-    made = blake3()
-    nbytes = 0
-    for field in fields:
-        nbytes += field.stop - field.start
-        for piece in reader.pieces(field, IO_NBYTES):
-            made.update(piece)
-    return f"{nbytes} bytes blake3:{made.hexdigest()[:_DIGITS]}"
+    return f"{kind} {reader.digest_text(held)}"

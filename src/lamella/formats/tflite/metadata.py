@@ -37,7 +37,7 @@ def _entries(model: Table) -> Iterator[tuple[str, str]]:
     for table in model.tables(6):
         _, nbytes = buffers[table.number(1, "I")].run(0) or (0, 0)
         yield f"metadata.{table.shown(0, _KEY_NBYTES)}", f"{nbytes} bytes"
-    codes = [_operator(table) for table in islice(model.tables(1), _CODES)]
+    codes = [operator_name(table) for table in islice(model.tables(1), _CODES)]
     counts: Counter[str] = Counter()
     for number, graph in enumerate(model.tables(2)):
         if number == 0:
@@ -49,7 +49,8 @@ def _entries(model: Table) -> Iterator[tuple[str, str]]:
         yield f"nodes.{name}", str(counts[name])
 
 
-def _operator(table: Table) -> str:
+def operator_name(table: Table) -> str:
+    """Return what an OperatorCode stands for."""
     code = max(table.number(3, "i"), table.number(0, "b"))
     name = OPERATORS[code] if 0 <= code < len(OPERATORS) else str(code)
     return f"{name}.{table.shown(1, _KEY_NBYTES)}" if name == "CUSTOM" else name

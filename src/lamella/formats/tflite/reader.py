@@ -8,12 +8,14 @@ from operator import mul
 
 from lamella.core.dtypes import DType
 from lamella.core.errors import FormatError
+from lamella.core.graphs import Graph
 from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess, TensorSpan
 from lamella.formats.names import TensorNames
 from lamella.formats.tflite.flatbuffer import FlatBuffer, Table, malformed
+from lamella.formats.tflite.graph import model_graph
 from lamella.formats.tflite.metadata import model_metadata
 from lamella.formats.tflite.types import DTYPE_OF_TYPE
 
@@ -35,7 +37,7 @@ class TfliteFormat:
     def layout(self, file: RandomAccess) -> Layout:
         """Return where the tensors lie; raise FormatError where the file is no such model."""
         buffer = FlatBuffer(file)
-        layout = arrange(self.name, file.nbytes, _tensors(buffer))
+        layout = arrange(self.name, file.nbytes, [span for _, span in _tensors(buffer)])
         buffer.check_apart(layout.tensors)
         return layout
 
@@ -43,9 +45,18 @@ class TfliteFormat:
         """Return version, description, signatures, inputs and outputs, and how often each operator occurs."""
         return model_metadata(FlatBuffer(file))
 
+    def graph(self, file: RandomAccess) -> Graph:
+        """Return the operators of all subgraphs, those of the second and later ones under prefixed names."""
+        buffer = FlatBuffer(file)
+        tensors = list(_tensors(buffer))
+        graph = model_graph(buffer, {place: span.spec.name for place, span in tensors})
+        # Options in the middle of a tensor could not be read where only its length is at hand.
+        buffer.check_apart(arrange(self.name, file.nbytes, [span for _, span in tensors]).tensors)
+        return graph
 
-def _tensors(buffer: FlatBuffer) -> Iterator[TensorSpan]:
-    """Yield the tensors that have a buffer, subgraph by subgraph."""
+
+def _tensors(buffer: FlatBuffer) -> Iterator[tuple[tuple[int, int], TensorSpan]]:
+    """Yield the tensors that have a buffer with the numbers of subgraph and tensor, subgraph by subgraph."""
     model = buffer.root()
     buffers = model.tables(4)
     names = TensorNames()
@@ -61,7 +72,7 @@ def _tensors(buffer: FlatBuffer) -> Iterator[TensorSpan]:
             hidden = dtype is None or (dtype.bits < 8 and which in used) or tensor.target(6) is not None
             if nbytes and dtype is not None and not hidden:
                 name = prefix + (tensor.text(3, MAX_NAME_NBYTES) or f"tensor{index}")
-                yield TensorSpan(_spec(names, name, dtype, tensor, nbytes), offset)
+                yield (number, index), TensorSpan(_spec(names, name, dtype, tensor, nbytes), offset)
                 used.add(which)
 
 
