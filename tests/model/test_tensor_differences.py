@@ -207,6 +207,12 @@ def test_units_of_the_last_place_are_rounding_in_one_dtype():
     assert (step.rounding_only, step.change_point) == (False, True)
 
 
+def test_a_unit_of_a_tiny_float_is_no_rounding():
+    before, after = (raw("f8_e4m3", (4,), bytes(codes)) for codes in ([8, 9, 10, 11], [8, 9, 11, 11]))
+    found = only(before, after)
+    assert (found.measures.ulp_max, found.rounding_only, found.change_point) == (1, False, True)
+
+
 def test_what_became_infinite_is_a_change_point():
     a, b = np.ones(4, "f4"), np.array([1, 1, np.inf, 1], "f4")
     found = only(source(w=a), source(w=b))

@@ -86,15 +86,16 @@ class TensorDifference:
     def rounding_only(self) -> bool:
         """Whether values changed, but only as rounding changes them.
 
-        Of one dtype: no element by more than one unit of the last place. A step of training has about the same size for
-        all elements, many units of those that are near 0, while rounding moves them by one; only where all elements
-        have about one magnitude, as in a layer norm, may a small step look like rounding. Of two dtypes: the finer
-        values, rounded to the coarser dtype, to nearest and ties to even, are exactly those of the other side.
+        Of one dtype, of 16 bits or more: no element by more than one unit of the last place. A step of training has
+        about the same size for all elements, many units of those that are near 0, while rounding moves them by one;
+        only where all elements have about one magnitude, as in a layer norm, may a small step look like rounding. Of
+        two dtypes: the finer values, rounded to the coarser dtype, to nearest and ties to even, are exactly those of
+        the other side.
         """
         found = self.measures
         if found is None or not found.changed or found.special or not found.ulps:
             return False
-        return found.ulp_max <= (0 if self.recast else 1)
+        return found.ulp_max == 0 if self.recast else found.ulp_max <= 1 and self.after.dtype.bits >= 16
 
     @property
     def recast(self) -> bool:

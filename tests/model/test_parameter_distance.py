@@ -1,0 +1,25 @@
+"""The distance of the parameters of two models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lamella.model.parameter_distance import parameter_distance
+from lamella.model.tensor_differences import tensor_differences
+from tests.model.sources import by_name, raw, source
+
+
+def test_tensors_count_by_their_elements_and_relative_change():
+    before = source(a=np.ones(300, "f4"), b=np.ones(100, "f4"), c=np.zeros(50, "f4"), d=np.ones(550, "f4"))
+    after = source(a=np.ones(300, "f4"), b=np.full(100, 1.5, "f4"), c=np.ones(50, "f4"), d=np.full(550, 9, "f4"))
+    pairs = by_name("a", "b", "c", "d")
+    found = list(tensor_differences(before, after, pairs, same=pairs[:1]))
+    assert parameter_distance(found) == pytest.approx((0 * 300 + 0.5 * 100 + 50 + 550) / 1000)
+    assert parameter_distance(found[:1]) == 0.0
+
+
+def test_what_could_not_be_measured_is_left_out():
+    blocks = raw("q4_0", (32,), bytes(18))
+    assert parameter_distance(tensor_differences(blocks, blocks, by_name("w"))) is None
+    assert parameter_distance([]) is None
