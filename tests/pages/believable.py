@@ -120,7 +120,7 @@ def difference(
         rows=tuple(rows) if matrix else (),
         row_points=3 * shape[0] // 4,
         row_count=shape[0],
-        spectrum=Spectrum(tuple(relative * exp(-n / 6) for n in range(32)), 14.2, 16, exact=False) if matrix else None,
+        spectrum=Spectrum(tuple(relative * exp(-n / 6) for n in range(32)), 14.2, 16, 16, exact=False) if matrix else None,
         histogram=histogram(relative / 20) if matrix else None,
     )
 
