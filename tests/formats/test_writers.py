@@ -15,6 +15,7 @@ import pytest
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import UsageError
+from lamella.core.numpy_dtypes import numpy_dtype
 from lamella.core.tensors import TensorSpec
 from lamella.formats import write_zip
 from lamella.formats.base import Layout, TensorSpan
@@ -27,7 +28,6 @@ from lamella.formats.write_into import TemplateWriter
 from lamella.formats.write_zip import Member
 from lamella.formats.writer import Writer
 from lamella.formats.writers import WRITERS, writer_for
-from lamella.repo.arrays import numpy_dtype
 from lamella.testing.models import model, spec, values
 
 SHAPES = ((), (3,), (2, 5), (0, 4), (2, 3, 4, 2), (1,) * 7)

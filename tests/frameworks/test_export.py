@@ -13,8 +13,8 @@ import safetensors.torch
 import torch
 
 import lamella.torch
+from lamella.core.numpy_dtypes import array_dtypes, numpy_dtype
 from lamella.ops.load import load
-from lamella.repo.arrays import array_dtypes, numpy_dtype
 from lamella.testing.models import model, spec, values
 from tests.e2e.workbench import Workbench
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import UsageError
-from lamella.repo.arrays import numpy_dtype
+from lamella.core.numpy_dtypes import numpy_dtype
 from lamella.repo.cast import FLOATS, Loss, cast, check_cast
 from lamella.testing.models import spec
 

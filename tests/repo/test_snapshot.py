@@ -13,8 +13,9 @@ import pytest
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import ConflictError, IntegrityError, UsageError
 from lamella.core.ids import ObjectId
+from lamella.core.numpy_dtypes import numpy_dtype
 from lamella.formats.file import BytesFile
-from lamella.repo.arrays import numpy_dtype, spec_of
+from lamella.repo.arrays import spec_of
 from lamella.repo.checkin import check_in
 from lamella.repo.snapshot import Snapshot
 from lamella.store.objects import ObjectStore

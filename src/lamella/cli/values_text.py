@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lamella.core.errors import UsageError
 from lamella.core.limits import MAX_LISTED_ELEMENTS
+from lamella.core.numpy_dtypes import is_array, numpy_dtype
 from lamella.ops.cat import Selected
-from lamella.repo.arrays import is_array, numpy_dtype, to_array
+from lamella.repo.arrays import to_array
 
 if TYPE_CHECKING:
     import numpy

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from lamella.core.graph_builder import GraphBuilder, attribute_text
 from lamella.core.graphs import OPERATORS, Graph, Node
 from lamella.core.ids import digest
+from lamella.core.numpy_dtypes import array_dtypes
 from lamella.integrations.framework import framework
 from lamella.integrations.jax import named_leaves
-from lamella.repo.arrays import array_dtypes
 
 _CALLS = {
     "jit": "jaxpr",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamella.core.dtypes import DTYPES
 from lamella.core.errors import UsageError
+from lamella.core.numpy_dtypes import array_dtypes, numpy_dtype
 from lamella.core.tensors import TensorSpec
 from lamella.integrations.framework import framework
 from lamella.integrations.writing import commit_arrays, save_arrays
@@ -18,7 +19,7 @@ from lamella.ops.commit import CommitReport
 from lamella.ops.export_values import ExportReport
 from lamella.ops.load import load as load_model
 from lamella.ops.repository import Repo
-from lamella.repo.arrays import array_dtypes, numpy_dtype, spec_of, to_array
+from lamella.repo.arrays import spec_of, to_array
 
 if TYPE_CHECKING:
     import numpy

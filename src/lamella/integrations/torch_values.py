@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from lamella.core.graph_builder import attribute_text
 from lamella.core.graphs import Extent
 from lamella.core.ids import digest
+from lamella.core.numpy_dtypes import array_dtypes
 from lamella.integrations.framework import framework
-from lamella.repo.arrays import array_dtypes
 
 _DIGITS = 16
 

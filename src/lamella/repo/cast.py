@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lamella.core.buffers import Buffer
 from lamella.core.dtypes import DType
 from lamella.core.errors import UsageError
+from lamella.core.numpy_dtypes import numpy_dtype
 from lamella.core.tensors import TensorSpec
-from lamella.repo.arrays import numpy_dtype
 
 if TYPE_CHECKING:
     import numpy

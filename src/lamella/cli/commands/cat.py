@@ -61,7 +61,7 @@ def _npy_header(found: Selected) -> bytes:
     """Return what stands before the values in a NumPy file; a float that NumPy has not becomes plain bytes there."""
     from numpy.lib.format import write_array_header_1_0
 
-    from lamella.repo.arrays import numpy_dtype
+    from lamella.core.numpy_dtypes import numpy_dtype
 
     dtype = numpy_dtype(found.spec.dtype.name)
     header = io.BytesIO()
