@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CONTENT, NAME, BLOCK, WEIGHTS, RESIZED, ORDER = "content", "name", "block", "weights", "resized", "order"
-"""Reasons of a pair: the same bytes and nothing else has them; the same name and similar weights; a member of a block
-of repeated layers that became another; similar weights alone; alike where their shapes overlap; or nothing but the
-place in the graph, where neither has weights."""
+"""Reasons of a pair: the same bytes and nothing else has them; the same name and similar weights, or, with little
+confidence, the name alone; a member of a block of repeated layers that became another; similar weights alone; alike
+where their shapes overlap, or but for rows that were dropped; or nothing but the order."""
+
+LEAST_SURE = 0.3
+"""With less confidence than this, nothing speaks for a pair but its name, or its place in a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,9 @@ class Pair:
 class LayerPair:
     """A layer of the model before and what it became. A layer is the module whose tensors these are.
 
-    `moved` says that layers around it went past it, or it past them: the shortest list of layers is called moved that
-    leaves all others in their order.
+    Reason and confidence are those of its largest tensor. `moved` says that its block went past other blocks, or that
+    it went to another block than the layers beside it: the shortest list of blocks is called moved that leaves all
+    others in their order. Only numbers in names are an order; where a file lists its tensors means nothing.
     """
 
     before: str
