@@ -14,6 +14,7 @@ from lamella.repo.filling import sweep
 from lamella.repo.manifest import PREFIX, Manifest, mentioned_objects, parse_for_git
 from lamella.repo.reachability import reachable_with_prefix
 from lamella.repo.repository import Repository
+from lamella.repo.sketches import SketchCache
 from lamella.repo.worktree import model_entries
 from lamella.store.gc import Collected, collect
 
@@ -32,6 +33,7 @@ def gc(
     collected = collect(store, lambda: reachable_objects(repository), dry_run=dry_run, progress=progress)
     if dry_run:
         return collected
+    SketchCache(store.directory).drop(store.missing)
     swept = sum(fsio.sweep(path) for name in ("info", "hooks") if (path := repository.git.common_dir / name).is_dir())
     if repository.git.worktree is not None:
         swept += sweep(repository, model_entries(repository))

@@ -21,6 +21,7 @@ from lamella.formats.sniff import is_described, read_layout
 from lamella.formats.strided import read_view
 from lamella.repo.manifest import OPAQUE, Manifest, Row
 from lamella.repo.relatives import family_of, needs_family
+from lamella.repo.sketches import EAGER_NBYTES, keep_sketches
 from lamella.store.objects import ObjectStore
 from lamella.store.writer import Added, Source, add_objects, identify
 
@@ -63,7 +64,11 @@ def check_in(
             for source, span in zip(sources[first:], layout.tensors, strict=True)
         ]
     ids, added = add_objects(store, [*sources, *_view_sources(file, layout)], progress)
-    return CheckedIn(_manifest(file, layout, ids[: len(sources)]), added, warning, layout.foreign)
+    manifest = _manifest(file, layout, ids[: len(sources)])
+    if added.nbytes >= EAGER_NBYTES and layout.format != OPAQUE:
+        objects = (row.object for row in manifest.rows)
+        keep_sketches(store.directory, file, zip(layout.tensors, objects, strict=True))
+    return CheckedIn(manifest, added, warning, layout.foreign)
 
 
 def identify_file(
