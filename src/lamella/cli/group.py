@@ -14,7 +14,7 @@ from lamella.core.errors import UsageError
 
 SECTIONS = {
     "Start": ("init", "track", "untrack", "uninstall", "migrate", "import", "doctor", "version"),
-    "Work": ("add", "commit", "status", "diff", "log", "show", "ls-files"),
+    "Work": ("add", "commit", "status", "diff", "align", "log", "show", "ls-files"),
     "Look": ("ls", "cat", "id", "export"),
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
     "Care": ("fsck", "gc"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -13,12 +14,13 @@ import click
 
 from lamella.cli import render
 from lamella.cli.bars import progress_for
-from lamella.core.errors import NotFoundError
+from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.progress import Progress
 from lamella.repo.repository import Repository
 
 if TYPE_CHECKING:
     from lamella.repo.joined_model import Model
+    from lamella.repo.sketches import SketchCache
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
@@ -37,6 +39,16 @@ def opened(name: str) -> AbstractContextManager[Model]:
     from lamella.repo.targets import opened_model
 
     return opened_model(name, Path.cwd(), dict(os.environ))
+
+
+def known_sketches() -> SketchCache | None:
+    """Return the sketches that are kept beside the store of the repository around the current directory, if any."""
+    from lamella.repo.sketches import SketchCache
+
+    with contextlib.suppress(UsageError), open_repository() as repository:
+        if repository.store_directory.is_dir():
+            return SketchCache(repository.store_directory)
+    return None
 
 
 def warn_where_not_set_up(repository: Repository) -> None:
