@@ -9,8 +9,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from lamella.core.dtypes import DTYPES
 from lamella.core.graphs import NAMES, OPERATORS, Graph, Node, Port
-from lamella.model.graph_diff import graph_difference
+from lamella.core.tensors import TensorSpec
+from lamella.model.alignment import CONTENT, Pair
+from lamella.model.graph_diff import graph_difference, telling_tensors
 from lamella.model.graph_difference import (
     ADDED,
     CHANGED,
@@ -222,6 +225,19 @@ def test_two_graphs_with_nothing_in_common_share_nothing():
     empty = Graph(NAMES, "names", (), (), ())
     assert graph_difference(TWELVE, empty).distance == 1
     assert graph_difference(empty, empty).distance == 0
+
+
+def test_tensors_that_many_others_equal_tell_nothing():
+    shapes = {
+        "w": ("f32", (4, 4)),
+        "scale": ("f32", ()),
+        "one": ("f32", (1, 1)),
+        "axes": ("i64", (4,)),
+        "q": ("i8", (64,)),
+    }
+    specs = {name: TensorSpec(name, DTYPES[dtype], shape) for name, (dtype, shape) in shapes.items()}
+    pairs = [Pair(name, f"new.{name}", CONTENT, 1.0) for name in specs]
+    assert telling_tensors(pairs, specs.__getitem__) == {"w": "new.w", "q": "new.q"}
 
 
 def test_circles_are_matched():

@@ -22,7 +22,9 @@ def spec(name: str, *shape: int) -> TensorSpec:
     [
         ("h.0.attn.weight", "h.0.attn", "weight"),
         ("params/Dense_0/kernel", "params/Dense_0", "kernel"),
-        ("a.b/c.d/kernel:0", "a.b/c.d", "kernel:0"),
+        ("a.b/c.d/kernel:0", "a.b/c.d", "kernel"),
+        ("layers/dense/vars/0", "layers/dense", "0"),
+        ("/vars/0", "/vars", "0"),
         ("w", "w", "w"),
         (".w", ".w", ".w"),
         ("", "", ""),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import prod
 
 from lamella.core.graphs import Extent, Graph, Node, Port
+from lamella.core.tensors import TensorSpec
+from lamella.model.alignment import Pair
 from lamella.model.graph_difference import (
     ADDED,
     CHANGED,
@@ -17,6 +20,8 @@ from lamella.model.graph_difference import (
     GraphDifference,
     NodeChange,
     PortChange,
+    port_text,
+    shape_text,
 )
 from lamella.model.graph_match import FREE, GraphMatch, match_graphs
 from lamella.model.graph_names import natural
@@ -24,10 +29,11 @@ from lamella.model.sequences import increasing
 from lamella.model.wiring import Wiring
 
 _NUMBER = re.compile(r"\d+")
+_FEWEST_INTEGERS = 64
 
 
 def graph_difference(before: Graph, after: Graph, tensors: Mapping[str, str] | None = None) -> GraphDifference:
-    """Return what became of the nodes of a graph; `tensors` and the time that it takes are those of `match_graphs`.
+    """Return what became of the nodes of a graph; `tensors`, as `telling_tensors` gives, are those of `match_graphs`.
 
     Changes are in the order of `after`, a removed node behind the one that came before it. Lengths of open axes are the
     same where one name stands for another throughout; what one side does not know is no change.
@@ -67,14 +73,17 @@ class _Extents:
         return before == after or (first and second)
 
 
-def shape_text(shape: tuple[Extent, ...] | None) -> str | None:
-    """Return a shape as it is printed, None where it is not known."""
-    return None if shape is None else f"[{','.join('?' if extent is None else str(extent) for extent in shape)}]"
+def telling_tensors(pairs: Iterable[Pair], spec: Callable[[str], TensorSpec]) -> dict[str, str]:
+    """Return which tensor became which, for `graph_difference`, less what tells nothing about the nodes that take it.
+
+    That are scalars and short lists of integers, such as shapes: many are equal. `spec` is that of a tensor before.
+    """
+    return {pair.before: pair.after for pair in pairs if _tells(spec(pair.before))}
 
 
-def port_text(port: Port) -> str:
-    """Return type and shape of an input or output as they are printed, "?" for what is not known."""
-    return f"{port.dtype or '?'} {shape_text(port.shape) or '?'}"
+def _tells(spec: TensorSpec) -> bool:
+    elements = prod(spec.shape)
+    return elements > 1 and (not spec.dtype.name.startswith(("i", "u")) or elements >= _FEWEST_INTEGERS)
 
 
 def _interface(side: str, before: tuple[Port, ...], after: tuple[Port, ...], extents: _Extents) -> Iterator[PortChange]:

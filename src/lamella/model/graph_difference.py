@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lamella.core.graphs import Extent, Port
+
 ADDED, REMOVED, CHANGED, MOVED, RENAMED, REWIRED = "added", "removed", "changed", "moved", "renamed", "rewired"
 
 
@@ -69,3 +71,13 @@ class GraphDifference:
     def count(self, what: str) -> int:
         """Return how many nodes are said to be so; a node that moved and changed counts for both."""
         return sum(what in change.whats for change in self.nodes)
+
+
+def shape_text(shape: tuple[Extent, ...] | None) -> str | None:
+    """Return a shape as it is printed, None where it is not known."""
+    return None if shape is None else f"[{','.join('?' if extent is None else str(extent) for extent in shape)}]"
+
+
+def port_text(port: Port) -> str:
+    """Return type and shape of an input or output as they are printed, "?" for what is not known."""
+    return f"{port.dtype or '?'} {shape_text(port.shape) or '?'}"

@@ -11,8 +11,11 @@ from lamella.core.tensors import TensorSpec
 _ADAPTERS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "parametrizations")
 """Modules that are made for a tensor of the module around them, as PEFT and PyTorch's parametrizations do."""
 
-_CHECKPOINT = "/.ATTRIBUTES/VARIABLE_VALUE"
-"""What TensorFlow's object checkpoints write behind the name of every variable."""
+_WRAPPERS = ("/.ATTRIBUTES/VARIABLE_VALUE", ":0")
+"""What TensorFlow writes behind the name of every variable."""
+
+_HOLDER = "/vars"
+"""The list in which Keras keeps the variables that are a layer's own."""
 
 _RUNNING = frozenset({"running_var", "moving_variance"})
 _QUANTIZED = frozenset({"qweight", "weight_packed"})
@@ -26,7 +29,9 @@ def owner_of(name: str) -> tuple[str, str]:
     Names are cut at their slashes where they have some, else at their dots, as ``h.0.attn.weight`` is the ``weight`` of
     ``h.0.attn``, and ``q.lora_A.weight`` the ``lora_A.weight`` of ``q``.
     """
-    bare = name.removesuffix(_CHECKPOINT)
+    bare = name
+    for wrapper in _WRAPPERS:
+        bare = bare.removesuffix(wrapper)
     separator = "/" if "/" in bare else "."
     module, found, role = bare.rpartition(separator)
     if not found or not module:
@@ -35,7 +40,7 @@ def owner_of(name: str) -> tuple[str, str]:
         before, found, behind = f"{separator}{module}{separator}".partition(f"{separator}{word}{separator}")
         if found and before:
             return before[len(separator) :], f"{word}{separator}{behind}{role}"
-    return module, role
+    return module.removesuffix(_HOLDER) or module, role
 
 
 def parent_of(module: str) -> str:
