@@ -8,19 +8,20 @@ from math import prod
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamella.ops.folded_tree import Branch
 from lamella.ops.ls import ListedTensor
-from lamella.ops.tensor_tree import Branch, tensor_tree
+from lamella.ops.tensor_tree import tensor_tree
 
 
 def tensor(name: str, *shape: int, dtype: str = "f32", file: str = "m") -> ListedTensor:
     return ListedTensor(name, dtype, shape, prod(shape), 4 * prod(shape), file)
 
 
-def drawn(branches: tuple[Branch, ...], level: int = 0) -> list[str]:
+def drawn(branches: tuple[Branch[ListedTensor], ...], level: int = 0) -> list[str]:
     """Return a tree as lines of label, how often it is there and how many tensors it is."""
     lines = []
     for branch in branches:
-        lines.append(f"{'  ' * level}{branch.label} {branch.times}x{branch.tensors}")
+        lines.append(f"{'  ' * level}{branch.label} {branch.times}x{branch.count}")
         lines += drawn(branch.branches, level + 1)
     return lines
 
@@ -79,7 +80,7 @@ def test_slashes_separate_before_dots_and_a_path_before_a_name_stays_whole():
 def test_odd_names_are_branches_like_others():
     names = ["", ".", "..", "a..b", "0", "00", "1", "\u0661", "9" * 30, "." * 500, "x/", "/"]
     branches = tensor_tree([tensor(name, 1) for name in names])
-    assert sum(branch.times * branch.tensors for branch in branches) == len(names)
+    assert sum(branch.times * branch.count for branch in branches) == len(names)
 
 
 part = st.sampled_from(["a", "b", "0", "1", "2", "10", "x1", ""])
@@ -89,16 +90,16 @@ part = st.sampled_from(["a", "b", "0", "1", "2", "10", "x1", ""])
 def test_totals_are_those_of_the_tensors(names, fold):
     tensors = [tensor(name, len(name) % 3 + 1) for name in names]
 
-    def check(branch: Branch) -> None:
-        if branch.tensor is None:
-            for field in ("tensors", "elements", "nbytes"):
+    def check(branch: Branch[ListedTensor]) -> None:
+        if branch.leaf is None:
+            for field in ("count", "elements", "nbytes"):
                 assert getattr(branch, field) == sum(one.times * getattr(one, field) for one in branch.branches)
             for one in branch.branches:
                 check(one)
 
     branches = tensor_tree(tensors, fold=fold)
     assert sum(one.times * one.elements for one in branches) == sum(one.elements for one in tensors)
-    assert sum(one.times * one.tensors for one in branches) == len(tensors)
+    assert sum(one.times * one.count for one in branches) == len(tensors)
     for branch in branches:
         check(branch)
 
@@ -108,6 +109,6 @@ def test_fifty_thousand_tensors_take_no_time():
         tensor(f"l.{layer}.e.{expert}.w{number}", 4)
         for layer in range(100) for expert in range(250) for number in (1, 2)
     ]  # fmt: skip
-    began = time.perf_counter()
+    began = time.process_time()
     assert drawn(tensor_tree(tensors)) == ["l.[0-99].e.[0-249].w[1-2] 50000x1"]
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lamella.cli import render
-from lamella.ops.tensor_tree import Branch
+from lamella.ops.folded_tree import Branch
+from lamella.ops.ls import ListedTensor
 
 
-def tree_rows(branches: Iterable[Branch], depth: int | None, level: int = 0, times: int = 1) -> Iterator[list[str]]:
+def tree_rows(
+    branches: Iterable[Branch[ListedTensor]], depth: int | None, level: int = 0, times: int = 1
+) -> Iterator[list[str]]:
     """Yield name, dtype, shape, elements and size of every branch down to `depth` levels.
 
     What is folded counts as often as it is there, so that the rows below a branch add up to it.
     """
     for branch in branches:
         many = times * branch.times
-        tensor = branch.tensor
+        tensor = branch.leaf
         if tensor is None:
-            what = ["", render.counted(many * branch.tensors, "tensor")]
+            what = ["", render.counted(many * branch.count, "tensor")]
         else:
             what = [tensor.dtype, f"{f'{many} x ' if many > 1 else ''}{render.shape(tensor.shape)}"]
         totals = [render.short(many * branch.elements), render.size(many * branch.nbytes)]
