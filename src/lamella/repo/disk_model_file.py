@@ -13,13 +13,14 @@ from blake3 import blake3
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import BackendError, ConflictError, NotFoundError, UsageError
+from lamella.core.graphs import Graph
 from lamella.core.ids import ObjectId
 from lamella.core.limits import IO_NBYTES, MAX_MANIFEST_NBYTES
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import Beside, Layout, RandomAccess, TensorSpan, TensorView
 from lamella.formats.file import DescriptorFile
-from lamella.formats.hollow import metadata_of
+from lamella.formats.hollow import graph_of, metadata_of
 from lamella.formats.neighbours import FolderNeighbours
 from lamella.formats.sniff import read_claimed
 from lamella.formats.strided import contiguous, read_view
@@ -91,6 +92,10 @@ class DiskModelFile:
     def metadata(self) -> Mapping[str, str]:
         """Return what the file says beside its tensors."""
         return metadata_of(self.format, self._opened[0])
+
+    def graph(self) -> Graph | None:
+        """Return the computation graph that the file describes."""
+        return graph_of(self.format, self._opened[0])
 
     @cached_property
     def _opened(self) -> tuple[DescriptorFile, Beside]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from lamella.core.buffers import Buffer
+from lamella.core.graphs import Graph
 from lamella.core.ids import ObjectId
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import RandomAccess, TensorView
@@ -61,6 +62,13 @@ class ModelFile(TensorHolder, Protocol):
 
     def metadata(self) -> Mapping[str, str] | None:
         """Return what the file says beside its tensors, None where that is not at hand."""
+        ...
+
+    def graph(self) -> Graph | None:
+        """Return the computation graph that the file describes, None where it describes none or that is not at hand.
+
+        Raises FormatError where it describes one that is larger than is read.
+        """
         ...
 
     def close(self) -> None:

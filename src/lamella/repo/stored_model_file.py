@@ -7,10 +7,11 @@ from functools import cached_property
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError, FormatError, IntegrityError, NotFoundError
+from lamella.core.graphs import Graph
 from lamella.core.ids import ObjectId
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import RandomAccess, TensorView
-from lamella.formats.hollow import metadata_of
+from lamella.formats.hollow import graph_of, metadata_of
 from lamella.repo.checkout import file_pieces, load_skeleton, stored_file
 from lamella.repo.manifest import OPAQUE, Manifest
 from lamella.repo.snapshot import Snapshot
@@ -64,6 +65,17 @@ class StoredModelFile:
     def metadata(self) -> Mapping[str, str] | None:
         """Return what the file says beside its tensors, None where the store does not have its skeleton."""
         return stored_metadata(self._store, self.manifest)
+
+    def graph(self) -> Graph | None:
+        """Return the computation graph that the file describes, None where the store does not have its skeleton."""
+        if self.format == OPAQUE:
+            return None
+        try:
+            store = self._store()
+            file = stored_file(store, self.manifest, load_skeleton(store, self.manifest), only_parts=True)
+        except (NotFoundError, ConflictError, FormatError, IntegrityError):
+            return None
+        return graph_of(self.format, file)
 
     def close(self) -> None:
         """Do nothing: the store is its owner's to close."""
