@@ -47,6 +47,9 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "files": {"path", "format", "tensors", "metadata"},
         "tensors": {"name", "dtype", "shape", "elements", "nbytes", "file"},
     },
+    "graph HEAD:model.safetensors": {
+        "": {"name", "graph", "absent", "unused", "unread", "missing", "elements", "nbytes"},
+    },
     "cat HEAD:model.safetensors layer.0.bias[0]": {"": {"name", "dtype", "shape", "values"}},
     "id model.safetensors HEAD:model.safetensors": {
         "": {"models"},

@@ -14,8 +14,8 @@ from lamella.core.errors import UsageError
 
 SECTIONS = {
     "Start": ("init", "track", "untrack", "uninstall", "migrate", "import", "doctor", "version"),
-    "Work": ("add", "commit", "status", "diff", "align", "log", "show", "ls-files"),
-    "Look": ("ls", "cat", "id", "export"),
+    "Work": ("add", "commit", "status", "diff", "log", "show", "ls-files"),
+    "Look": ("ls", "graph", "cat", "id", "align", "export"),
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
     "Care": ("fsck", "gc"),
     "Called by Git": ("filter-process", "diff-driver", "textconv", "hook"),

@@ -19,6 +19,7 @@ from lamella.core.progress import Progress
 from lamella.repo.repository import Repository
 
 if TYPE_CHECKING:
+    from lamella.core.graphs import Graph
     from lamella.repo.joined_model import Model
     from lamella.repo.sketches import SketchCache
 
@@ -49,6 +50,13 @@ def known_sketches() -> SketchCache | None:
         if repository.store_directory.is_dir():
             return SketchCache(repository.store_directory)
     return None
+
+
+def recorded(name: str) -> Graph | None:
+    """Return the computation graph recorded beside the model that a command line names."""
+    from lamella.repo.graphs import recorded_graph
+
+    return recorded_graph(name, Path.cwd(), dict(os.environ))
 
 
 def warn_where_not_set_up(repository: Repository) -> None:
