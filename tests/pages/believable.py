@@ -89,6 +89,12 @@ def measures(chance: random.Random, count: int, relative: float, *, ulp_max: int
     )
 
 
+def spectrum(relative: float) -> Spectrum:
+    """Return singular values that fall off quickly."""
+    values = tuple(relative * exp(-number / 6) for number in range(32))
+    return Spectrum(values, 14.2, 16, 16, exact=False)
+
+
 def histogram(shift: float) -> Histogram:
     edges = tuple(-0.1 + 0.2 * number / 60 for number in range(61))
     centres = [(left + right) / 2 for left, right in pairwise(edges)]
@@ -120,7 +126,7 @@ def difference(
         rows=tuple(rows) if matrix else (),
         row_points=3 * shape[0] // 4,
         row_count=shape[0],
-        spectrum=Spectrum(tuple(relative * exp(-n / 6) for n in range(32)), 14.2, 16, 16, exact=False) if matrix else None,
+        spectrum=spectrum(relative) if matrix else None,
         histogram=histogram(relative / 20) if matrix else None,
     )
 
