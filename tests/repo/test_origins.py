@@ -13,7 +13,7 @@ from lamella.core.tensors import TensorSpec
 from lamella.repo.commits import summaries
 from lamella.repo.git import Git
 from lamella.repo.manifest import Manifest, Row, write_manifest
-from lamella.repo.origins import newest_first, rows_by_name, trace
+from lamella.repo.origins import newest_first, trace
 from lamella.repo.repository import Repository
 from lamella.repo.versions import Manifests, list_versions
 
@@ -45,7 +45,7 @@ def origins(git: Git, path: str = "m.safetensors") -> dict[str, tuple[str, str]]
         versions = list_versions(git, "HEAD", path)
         manifests = Manifests(reader, versions)
         tip = next(iter(versions))
-        found = trace(versions, manifests, tip, rows_by_name(manifests[tip]))
+        found = trace(versions, manifests, tip, manifests.rows(tip))
         told = summaries(git, [origin.version.commit for origin in found.values()])
     return {name: (told[origin.version.commit].subject, origin.name) for name, origin in found.items()}
 
@@ -70,6 +70,12 @@ def test_a_renamed_tensor_is_followed_where_nothing_else_is_like_it(git_reposito
     commit("one", a=1, b=2, c=2)
     commit("two", new=1, other=2, another=2)
     assert origins(git_repository) == {"new": ("one", "a"), "other": ("two", "other"), "another": ("two", "another")}
+
+
+def test_tensors_that_took_each_other_s_names_are_followed(git_repository: Git, commit: Commit) -> None:
+    commit("one", a=1, b=2, c=3)
+    commit("two", a=2, b=1, c=4)
+    assert origins(git_repository) == {"a": ("one", "b"), "b": ("one", "a"), "c": ("two", "c")}
 
 
 def test_a_copy_of_a_tensor_that_stays_is_new(git_repository: Git, commit: Commit) -> None:

@@ -148,6 +148,9 @@ MAX_FOLDER_ENTRIES = 10_000
 MAX_FILE_RENAMES = 1_000
 """Names under which a file is followed back through history: each costs some processes of Git's."""
 
+MAX_KEPT_ROWS = 1_000_000
+"""Tensors of earlier versions that are held while a history is followed; each takes some hundred bytes."""
+
 MAX_SETTINGS_NBYTES = MIB
 """The settings of a project, which people write by hand."""
 

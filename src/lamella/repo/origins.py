@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from lamella.core.dtypes import DType
+from lamella.core.ids import ObjectId
 from lamella.repo.git import GitOid
-from lamella.repo.manifest import OPAQUE, Manifest, Row
+from lamella.repo.manifest import Row
 from lamella.repo.versions import Manifests, Version
 
 
@@ -20,34 +22,27 @@ class Origin:
     row: Row
 
 
-def rows_by_name(manifest: Manifest | None) -> Mapping[str, Row]:
-    """Return the tensors of a manifest; those of a file that is missing, or of no known format, are none."""
-    if manifest is None or manifest.format == OPAQUE:
-        return {}
-    return {row.spec.name: row for row in manifest.tensors}
-
-
 def trace(
     versions: Mapping[GitOid, Version], manifests: Manifests, tip: GitOid, names: Iterable[str]
 ) -> Mapping[str, Origin]:
     """Return for each tensor of the version `tip` the last version that changed it.
 
     A version passes a tensor on to the first of its parents that has the same bytes under the same name, or else under
-    one that is gone since then and that alone has them. So a tensor that was only renamed is not changed, and a merge
-    changed only what neither of its sides had.
+    another, where no two tensors have them. So a tensor that was only renamed is not changed, and a merge changed only
+    what neither of its sides had.
     """
     found: dict[str, Origin] = {}
     pending: dict[GitOid, dict[str, list[str]]] = {tip: {name: [name] for name in names}}
     for version in newest_first(versions, tip):
         wanted = pending.pop(version.commit, {})
-        rows = rows_by_name(manifests[version.commit]) if wanted else {}
-        for parent in version.parents if wanted else ():
-            earlier = rows_by_name(manifests[parent])
-            for name, before in _passed(wanted, rows, earlier).items():
+        if not wanted:
+            continue
+        rows = manifests.rows(version.commit)
+        for parent in version.parents:
+            for name, before in passed(wanted, rows, manifests.rows(parent)).items():
                 pending.setdefault(parent, {}).setdefault(before, []).extend(wanted.pop(name))
         for name, called in wanted.items():
             found.update((one, Origin(version, name, rows[name])) for one in called)
-        manifests.forget(version.commit)
         if not pending:
             break
     return found
@@ -77,28 +72,36 @@ def _reachable(versions: Mapping[GitOid, Version], tip: GitOid) -> Iterator[Vers
                 waiting.append(parent)
 
 
-def _passed(wanted: Iterable[str], rows: Mapping[str, Row], earlier: Mapping[str, Row]) -> dict[str, str]:
-    """Return those of `wanted` that `earlier` has as they are, with their names there."""
-    passed, other = {}, set()
+def passed(wanted: Iterable[str], rows: Mapping[str, Row], earlier: Mapping[str, Row]) -> dict[str, str]:
+    """Return those of `wanted` that an `earlier` version has as they are, with their names there.
+
+    That is the same name, or else the one that alone has the same bytes, where they stand once in `rows` too.
+    """
+    kept, other = {}, dict[Content, str]()
     for name in wanted:
-        if earlier.get(name) == rows[name]:
-            passed[name] = name
+        row = rows[name]
+        if earlier.get(name) == row:
+            kept[name] = name
         else:
-            other.add(name)
+            other[_content(row)] = name
     if other:
-        gone = _singles(row for name, row in earlier.items() if name not in rows)
-        new = _singles(row for name, row in rows.items() if name not in earlier) if gone else {}
-        passed |= {name: gone[key] for key, name in new.items() if key in gone and name in other}
-    return passed
+        before, after = (_singles(side.values(), other) for side in (earlier, rows))
+        kept |= {name: before[content] for content, name in after.items() if content in before}
+    return kept
 
 
-def _singles(rows: Iterable[Row]) -> dict[tuple[object, ...], str]:
-    """Return rows that nothing else is like, by what they are."""
-    found: dict[tuple[object, ...], str] = {}
-    several = set()
+Content = tuple[ObjectId, DType, tuple[int, ...]]
+
+
+def _content(row: Row) -> Content:
+    return row.object, row.spec.dtype, row.spec.shape
+
+
+def _singles(rows: Iterable[Row], looked_for: Collection[Content]) -> dict[Content, str]:
+    """Return by content the names of rows that hold what is looked for and that no other row holds."""
+    objects = {content[0] for content in looked_for}
+    found: dict[Content, list[str]] = {}
     for row in rows:
-        key = (row.spec.dtype.name, row.spec.shape, row.object)
-        if key in found:
-            several.add(key)
-        found[key] = row.spec.name
-    return {key: name for key, name in found.items() if key not in several}
+        if row.object in objects:
+            found.setdefault(_content(row), []).append(row.spec.name)
+    return {content: names[0] for content, names in found.items() if len(names) == 1 and content in looked_for}

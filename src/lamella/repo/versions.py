@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from lamella.core.errors import FormatError
-from lamella.core.limits import MAX_FILE_RENAMES
+from lamella.core.limits import MAX_FILE_RENAMES, MAX_KEPT_ROWS
 from lamella.repo.git import Git, GitOid
-from lamella.repo.manifest import Manifest
+from lamella.repo.manifest import OPAQUE, Manifest, Row
 from lamella.repo.objects import ObjectReader
 from lamella.repo.repository import manifest_at
 
@@ -91,23 +92,44 @@ def _origin(git: Git, version: Version) -> tuple[GitOid, str] | None:
 
 
 class Manifests:
-    """The manifests of versions, each read once if they are asked for from the newest on, and let go by `forget`."""
+    """The manifests of versions, as many kept as there is room for."""
 
     def __init__(self, reader: ObjectReader, versions: Mapping[GitOid, Version]) -> None:
         self._reader = reader
         self._versions = versions
-        self._kept: dict[GitOid, Manifest | None] = {}
+        self._kept: OrderedDict[GitOid, tuple[Manifest | None, Mapping[str, Row]]] = OrderedDict()
+        self._kept_rows = 0
 
     def __getitem__(self, commit: GitOid) -> Manifest | None:
         """Return the manifest of a version; None where the file is not there, or is none that this program reads."""
-        if commit not in self._kept:
-            try:
-                self._kept[commit] = manifest_at(self._reader, self._versions[commit].specification)
-            except FormatError:
-                # A history may hold what was edited by hand, or made by a later program; it is a version all the same.
-                self._kept[commit] = None
+        return self._find(commit)[0]
+
+    def rows(self, commit: GitOid) -> Mapping[str, Row]:
+        """Return the tensors of a version by name; a file that is missing, or of no known format, has none."""
+        return self._find(commit)[1]
+
+    def _find(self, commit: GitOid) -> tuple[Manifest | None, Mapping[str, Row]]:
+        if commit in self._kept:
+            self._kept.move_to_end(commit)
+            return self._kept[commit]
+        manifest = self._read(commit)
+        self._kept[commit] = manifest, rows_by_name(manifest)
+        self._kept_rows += len(self._kept[commit][1])
+        while self._kept_rows > MAX_KEPT_ROWS and len(self._kept) > 1:
+            _, (_, rows) = self._kept.popitem(last=False)
+            self._kept_rows -= len(rows)
         return self._kept[commit]
 
-    def forget(self, commit: GitOid) -> None:
-        """Let go of a version that will not be asked for again."""
-        self._kept.pop(commit, None)
+    def _read(self, commit: GitOid) -> Manifest | None:
+        try:
+            return manifest_at(self._reader, self._versions[commit].specification)
+        except FormatError:
+            # A history may hold what was edited by hand, or made by a later program; it is a version all the same.
+            return None
+
+
+def rows_by_name(manifest: Manifest | None) -> Mapping[str, Row]:
+    """Return the tensors of a manifest; those of a file that is missing, or of no known format, are none."""
+    if manifest is None or manifest.format == OPAQUE:
+        return {}
+    return {row.spec.name: row for row in manifest.tensors}
