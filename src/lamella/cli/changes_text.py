@@ -54,7 +54,8 @@ def summary(change: FileChange) -> str:
     return f"{', '.join(parts)} of {total}"
 
 
-def _show_metadata(changes: Sequence[MetadataChange]) -> None:
+def show_metadata(changes: Sequence[MetadataChange]) -> None:
+    """Print what changed beside the tensors, a line for each entry."""
     for one in changes[:_SHOWN_KEYS]:
         values = [_shown(value) for value in (one.before, one.after)]
         render.line(f"  metadata {one.key}: {' -> '.join(values)}", fg="cyan")
@@ -73,7 +74,7 @@ def show_file(change: FileChange, *, stat: bool) -> None:
     render.line(f"{change.path}: {summary(change)}", bold=True)
     if stat or change.what != "changed":
         return
-    _show_metadata(change.metadata)
+    show_metadata(change.metadata)
     for tensor in change.tensors:
         shape = f"[{', '.join(map(str, tensor.shape))}]"
         earlier = f", was {tensor.earlier}" if tensor.earlier else ""

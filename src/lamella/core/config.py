@@ -40,8 +40,8 @@ class DiffConfig:
 
     The weights say how much each part of a difference counts in the total; structure counts most. `epsilons` are pairs
     of a pattern of tensor names, `*` for any letters, and what a mean |b - a| has to exceed there to count as a change;
-    the last that fits holds, and where none does the dtype's own. Raises UsageError (bad-argument) for a number that is
-    negative or not finite, and for weights of which none is above zero.
+    the first that fits holds, and where none does the dtype's own. Raises UsageError (bad-argument) for a number that
+    is negative or not finite, and for weights of which none is above zero.
     """
 
     structure: float = 0.5
@@ -56,3 +56,6 @@ class DiffConfig:
         if not all(0 <= number < math.inf for number in numbers) or not any(weights):
             hint = "weights and epsilons are numbers from 0 on, and one weight is above 0"
             raise UsageError("the settings of diff are no weights and epsilons", kind="bad-argument", hint=hint)
+
+
+DEFAULT_DIFF = DiffConfig()

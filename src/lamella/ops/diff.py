@@ -65,7 +65,7 @@ def diff(
     before = revisions[0] if revisions else INDEX
     after = revisions[1] if len(revisions) == 2 else WORKTREE
     with repository.reader() as reader:
-        if any(_names_model(reader, revision) for revision in revisions):
+        if any(names_model(reader, revision) for revision in revisions):
             return _diff_models(repository, reader, revisions)
         files: list[FileChange] = []
         gone, new = dict[str, Manifest](), dict[str, Manifest]()
@@ -119,7 +119,7 @@ def _beside(manifest: Manifest) -> tuple[ObjectId | None, list[ObjectId]]:
     return manifest.skeleton, [row.object for row in manifest.rows if row.part]
 
 
-def _names_model(reader: ObjectReader, revision: str) -> bool:
+def names_model(reader: ObjectReader, revision: str) -> bool:
     """Say whether a specification names a file, or a folder in a revision."""
     found = reader.read(revision, prefix=PREFIX)
     return found is not None and (found.type == "blob" or _is_folder(found, revision))

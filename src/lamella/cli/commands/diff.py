@@ -2,48 +2,190 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from lamella.cli import changes_text, render
 from lamella.cli.revisions import split_arguments
-from lamella.cli.session import json_option, open_repository, opened, progress
-from lamella.ops.diff import diff, diff_models
+from lamella.cli.session import json_option, known_sketches, open_repository, opened, progress
+from lamella.core.errors import UsageError
+from lamella.core.fsio import write_file
+from lamella.ops.diff import DiffReport, diff, diff_models
+from lamella.repo.repository import Repository
+from lamella.repo.settings import diff_settings
+
+if TYPE_CHECKING:
+    from lamella.ops.compare import Comparing
+    from lamella.ops.comparisons import Compared
+
+
+def _epsilons(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    """Read ``E`` and ``GLOB=E``; globs go before the one that holds for all."""
+    rules = []
+    for value in values:
+        glob, equals, number = value.rpartition("=")
+        try:
+            epsilon = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{number!r} is no number") from None
+        if not epsilon >= 0:
+            raise click.BadParameter(f"{number} is below 0")
+        rules.append((glob if equals else "*", epsilon))
+    return tuple(sorted(rules, key=lambda rule: rule[0] == "*"))
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[A [B]] [-- PATHS]")
-@click.option("--stat", is_flag=True, help="One line for each file, none for the tensors.")
-@click.option("--exit-code", is_flag=True, help="Exit with 1 where something differs.")
+@click.option("--stat", is_flag=True, help="One line for each file, from ids alone; no weights are read.")
+@click.option("--all", "every", is_flag=True, help="Show every tensor and layer, not those that changed most.")
+@click.option("--layers", multiple=True, metavar="GLOB", help="Measure only tensors with such names.")
+@click.option(
+    "--epsilon", "epsilons", multiple=True, metavar="[GLOB=]E", callback=_epsilons, help="The mean change that counts."
+)
+@click.option("--spectrum", is_flag=True, help="Find the rank of each change, as of a low-rank update.")
+@click.option("--html", "page", type=click.Path(dir_okay=False), help="Write a page that shows it all.")
+@click.option(
+    "--exit-code", is_flag=True, help="Exit with 1 where something differs; with --epsilon, by more than that."
+)
 @click.option("--no-index", is_flag=True, help="Compare two models, each a file or a folder anywhere, or REV:PATH.")
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context, arguments: tuple[str, ...], stat: bool, exit_code: bool, no_index: bool, as_json: bool
-) -> int:
-    """Show which tensors differ between two revisions.
+def command(ctx: click.Context, /, arguments: tuple[str, ...], **options: Any) -> int:
+    """Show what changed between two versions of models: interface, structure, parameters, training.
 
     With one revision, compare it with the worktree; with none, compare the index with the worktree. `A..B` is the same
-    as `A B`, `A...B` compares B with what both come from. `REV:PATH REV:PATH` compares two models, files or folders.
-    Files that are no models are left to `git diff`.
+    as `A B`, `A...B` compares B with what both come from. Two models, files or folders, are compared with each other:
+    `REV:PATH REV:PATH`, or what is on disk, in a repository or not. Files that are no models are left to `git diff`.
+
+    D is the mean |b - a| of a tensor; "1-cos" is 0 where the direction is the same. `docs/guide/diff.md` explains.
     """
-    if no_index:
-        if len(arguments) != 2:
-            raise click.UsageError("--no-index compares two models")
-        with opened(arguments[0]) as before, opened(arguments[1]) as after:
-            report = diff_models(before, after)
+    if options["no_index"] and len(arguments) != 2:
+        raise click.UsageError("--no-index compares two models")
+    if options["no_index"] or _are_files(arguments):
+        report, found = _of_models(arguments, options)
     else:
         with open_repository() as repository:
             revisions, paths = split_arguments(repository, arguments, ctx)
-            report = diff(repository, revisions, paths, progress(quiet=as_json))
-    if as_json:
-        render.emit_json("diff", report)
-    else:
-        for text, file in changes_text.told(report.files, report.repackaged):
-            if file is None:
-                render.line(text, bold=True)
-            else:
-                changes_text.show_file(file, stat=stat)
-        render.incomplete((), report.missing)
-        if not report.files:
-            render.note(f"no model file differs between {report.before} and {report.after}")
-    return 1 if exit_code and report.files else 0
+            report = diff(repository, revisions, paths, progress(quiet=options["as_json"]))
+            found = _of_repository(repository, report, options)
+    _show(report, found, options)
+    return 1 if options["exit_code"] and _differs(report, found, options) else 0
+
+
+def _are_files(arguments: tuple[str, ...]) -> bool:
+    """Say whether two things on disk are named that are not both paths of the repository around, as `git diff` does."""
+    if len(arguments) != 2 or not all(os.path.exists(argument) for argument in arguments):
+        return False
+    try:
+        with open_repository() as repository:
+            known = repository.git.run("ls-files", "-z", "--", *map(os.path.abspath, arguments), check=False)
+            return known.count(b"\0") < len(arguments)
+    except UsageError:
+        return True
+
+
+def _of_models(arguments: tuple[str, ...], options: Mapping[str, Any]) -> tuple[DiffReport, Mapping[str, Compared]]:
+    with opened(arguments[0]) as before, opened(arguments[1]) as after:
+        report = diff_models(before, after)
+        if options["stat"] or not report.files or not (before.names or after.names):
+            return report, {}
+        from lamella.ops.comparisons import compared
+
+        how = _comparing(_project(), options)
+        found = compared(before, after, how, known_sketches(), progress(quiet=options["as_json"]))
+    return report, {report.files[0].path: found}
+
+
+def _of_repository(repository: Repository, report: DiffReport, options: Mapping[str, Any]) -> Mapping[str, Compared]:
+    if options["stat"] or not report.files:
+        return {}
+    from lamella.ops.comparisons import compare_changed
+
+    how = _comparing(repository.git.worktree, options)
+    return compare_changed(repository, report, how, progress(quiet=options["as_json"]))
+
+
+def _project() -> Path | None:
+    """Return the root of the worktree around the current directory, if there is one."""
+    try:
+        with open_repository() as repository:
+            return repository.git.worktree
+    except UsageError:
+        return None
+
+
+def _comparing(root: Path | None, options: Mapping[str, Any]) -> Comparing:
+    from lamella.ops.compare import Comparing
+
+    return Comparing(
+        config=diff_settings(root),
+        epsilons=options["epsilons"],
+        layers=options["layers"],
+        spectra=options["spectrum"],
+        histograms=options["page"] is not None,
+    )
+
+
+def _show(report: DiffReport, found: Mapping[str, Compared], options: Mapping[str, Any]) -> None:
+    if options["page"] is not None:
+        _write_page(options["page"], found)
+    if options["as_json"]:
+        render.emit_json("diff", {**_fields(report), "comparisons": _comparisons(found)})
+        return
+    for text, file in changes_text.told(report.files, report.repackaged):
+        compared = None if file is None else found.get(file.path)
+        if file is None:
+            render.line(text, bold=True)
+        elif compared is None or compared.comparison is None:
+            changes_text.show_file(file, stat=options["stat"])
+        else:
+            from lamella.cli.comparison_text import show_comparison
+
+            show_comparison(compared.comparison, every=options["every"])
+        if compared is not None and compared.unread:
+            render.warning(f"weights are not compared: {compared.unread}")
+    render.incomplete((), report.missing)
+    if not report.files:
+        render.note(f"no model file differs between {report.before} and {report.after}")
+
+
+def _fields(report: DiffReport) -> dict[str, Any]:
+    return {field.name: getattr(report, field.name) for field in fields(report)}
+
+
+def _comparisons(found: Mapping[str, Compared]) -> list[dict[str, Any]]:
+    from lamella.cli.comparison_json import comparison_fields
+
+    return [
+        {"path": path, "unread": one.unread, **(comparison_fields(one.comparison) if one.comparison else {})}
+        for path, one in found.items()
+    ]
+
+
+def _write_page(path: str, found: Mapping[str, Compared]) -> None:
+    told = [one.comparison for one in found.values() if one.comparison is not None]
+    if len(told) != 1:
+        hint = "name one model that changed, behind `--`"
+        raise UsageError(f"a page shows one comparison, and there are {len(told)}", kind="bad-argument", hint=hint)
+    from lamella.pages.diff_page import diff_page
+
+    write_file(Path(path), diff_page(told[0]).encode())
+    render.note(f"wrote {path}")
+
+
+def _differs(report: DiffReport, found: Mapping[str, Compared], options: Mapping[str, Any]) -> bool:
+    if not options["epsilons"] or len(found) < len(report.files):
+        return bool(report.files)
+    told = [one.comparison for one in found.values()]
+    return any(
+        one is None
+        or one.alignment.added
+        or one.alignment.removed
+        or any(tensor.change_point for tensor in one.tensors)
+        for one in told
+    )

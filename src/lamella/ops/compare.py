@@ -1,0 +1,111 @@
+"""Two models compared as a person asks: interface, structure, parameters, training, and one number for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import prod
+
+from lamella.core.config import DEFAULT, DEFAULT_DIFF, DiffConfig
+from lamella.core.errors import NotFoundError
+from lamella.core.progress import SILENT, Progress
+from lamella.model.align import align
+from lamella.model.alignment import Pair
+from lamella.model.epsilons import EpsilonRules
+from lamella.model.tensor_differences import Measuring, tensor_differences
+from lamella.ops.changes import compare_metadata
+from lamella.ops.comparison import ModelComparison
+from lamella.ops.interface import interface_changes
+from lamella.ops.total import total
+from lamella.ops.training import hyperparameter_distance, split_training
+from lamella.repo.loaded import LoadedModel
+from lamella.repo.model_files import Model
+from lamella.repo.sketches import SketchCache
+from lamella.repo.weights import ModelWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Comparing:
+    """How two models are compared.
+
+    `config` is the project's; `epsilons` stand before its own. Only tensors that match one of `layers` are measured,
+    all without any. `spectra` and `histograms` take time and are left out unless they are asked for.
+    """
+
+    config: DiffConfig = DEFAULT_DIFF
+    epsilons: tuple[tuple[str, float], ...] = ()
+    layers: tuple[str, ...] = ()
+    spectra: bool = False
+    histograms: bool = False
+    threads: int = DEFAULT.threads
+
+    @property
+    def measuring(self) -> Measuring:
+        """What is measured of each tensor."""
+        rules = EpsilonRules((*self.epsilons, *self.config.epsilons))
+        return Measuring(rules, histograms=self.histograms, spectra=self.spectra, threads=self.threads)
+
+
+def compare_models(
+    before: Model,
+    after: Model,
+    how: Comparing | None = None,
+    *,
+    data: float | None = None,
+    cache: SketchCache | None = None,
+    progress: Progress = SILENT,
+) -> ModelComparison:
+    """Return what changed between two models, wherever they are; both stay open until it returns.
+
+    `data` is how far their training data are apart, from 0 to 1, where somebody knows. Tensors with the same id are not
+    read. `cache` has sketches of tensors that were seen before, and gets those of others. Raises NotFoundError
+    (path-unknown) where a file of a model is missing, NotFoundError (tensor-unknown) for a pattern in `how.layers` that
+    nothing matches, and what reading raises.
+    """
+    how = how or Comparing()
+    _check_layers(how.layers, before, after)
+    sources = LoadedModel(before), LoadedModel(after)
+    alignment = align(ModelWeights(before, cache), ModelWeights(after, cache))
+    chosen = [pair for pair in alignment.pairs if _is_chosen(pair, how.layers)]
+    same = {pair for pair in chosen if _object(before, pair.before) == _object(after, pair.after)}
+    tensors = tuple(tensor_differences(*sources, chosen, same, how.measuring, progress))
+    said = sources[0].metadata(), sources[1].metadata()
+    training, other = split_training(compare_metadata(*said))
+    return ModelComparison(
+        before=before.path,
+        after=after.path,
+        format_before=sources[0].format,
+        format_after=sources[1].format,
+        model_id_before=sources[0].model_id,
+        model_id_after=sources[1].model_id,
+        parameters_before=_parameters(sources[0]),
+        parameters_after=_parameters(sources[1]),
+        interface=interface_changes(None, tensors, *said),
+        graph=None,
+        alignment=alignment,
+        tensors=tensors,
+        training=training,
+        other=other,
+        total=total(how.config, None, alignment, tensors, data, hyperparameter_distance(*said)),
+    )
+
+
+def _check_layers(layers: Sequence[str], *models: Model) -> None:
+    for pattern in layers:
+        if not any(fnmatchcase(name, pattern) for model in models for name in model.names):
+            hint = "`*` stands for any letters, dots too, as in '*.bias'"
+            raise NotFoundError(f"no side has a tensor like {pattern!r}", kind="tensor-unknown", hint=hint)
+
+
+def _is_chosen(pair: Pair, layers: Sequence[str]) -> bool:
+    return not layers or any(fnmatchcase(name, glob) for name in (pair.before, pair.after) for glob in layers)
+
+
+def _object(model: Model, name: str) -> object:
+    row = model.tensors[name][1]
+    return row.spec.dtype, row.spec.shape, row.object
+
+
+def _parameters(source: LoadedModel) -> int:
+    return sum(prod(spec.shape) for spec in source.specs())
