@@ -11,6 +11,12 @@ from lamella.core.errors import KINDS
 from lamella.testing.models import network
 
 TENSOR = {"name", "what", "dtype", "shape", "nbytes", "earlier"}
+MEASURES = {
+    *("count", "changed", "above", "finite", "both", "sum_absolute", "max_absolute", "dot"),
+    *("squares_before", "squares_after", "squares_difference", "nan_before", "nan_after"),
+    *("infinite_before", "infinite_after", "ulp_max", "ulps"),
+    *("mean_absolute", "relative", "cosine_distance", "norm_before", "norm_after", "norm_difference"),
+}
 CHANGE = {"path", "what", "format", "total", "tensors", "container", "rest", "metadata"}
 
 FIELDS: dict[str, dict[str, set[str]]] = {
@@ -30,9 +36,40 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "unstaged.tensors": TENSOR,
     },
     "diff HEAD~1 HEAD": {
-        "": {"before", "after", "files", "repackaged", "missing"},
+        "": {"before", "after", "files", "repackaged", "missing", "comparisons"},
         "files": CHANGE,
         "files.tensors": TENSOR,
+        "comparisons": {
+            *(
+                "path",
+                "unread",
+                "before",
+                "after",
+                "format_before",
+                "format_after",
+                "model_id_before",
+                "model_id_after",
+            ),
+            *("parameters_before", "parameters_after", "interface", "alignment", "graph", "tensors", "training"),
+            *("other", "total"),
+        },
+        "comparisons.tensors": {
+            *("name", "name_before", "dtype", "dtype_before", "shape", "shape_before", "reason", "confidence", "same"),
+            *("unread", "overlap", "epsilon", "change_point", "rounding_only", "measures", "rows", "row_points"),
+            *("row_count", "spectrum", "histogram"),
+        },
+    },
+    "blame HEAD:model.safetensors": {
+        "": {"revision", "path", "versions", "commits", "tensors"},
+        "commits": {"commit", "author", "email", "date", "subject"},
+        "tensors": {"name", "dtype", "shape", "nbytes", "commit", "what", "name_then", "sources"},
+    },
+    "blame HEAD:model.safetensors layer.1.weight": {
+        "tensors.sources": {"commit", "name", "measures"},
+    },
+    "history model.safetensors layer.1.weight": {
+        "": {"revision", "path", "name", "versions"},
+        "versions": {"commit", "path", "name", "dtype", "shape", "source", "measures", "norm"},
     },
     "log -n 1": {
         "": {"commit", "parents", "author", "email", "date", "refs", "message", "files", "repackaged"},
@@ -123,6 +160,14 @@ def test_a_report_is_one_object_with_a_known_set_of_fields(bench, call, command)
         found = rows(report, path)
         assert found
         assert all(set(row) == fields for row in found), path
+
+
+def test_what_was_measured_has_a_known_set_of_fields(bench, call):
+    found = json.loads(call("diff", "HEAD~1", "HEAD", "--json").out)["comparisons"][0]["tensors"]
+    measured = [tensor["measures"] for tensor in found if not tensor["same"]]
+    assert [set(one) for one in measured] == [MEASURES]
+    blamed = json.loads(call("blame", "HEAD:model.safetensors", "layer.1.weight", "--json").out)["tensors"]
+    assert blamed[0]["sources"][0]["measures"] == measured[0]
 
 
 def test_damage_is_reported_with_the_fields_that_name_it(bench, call):

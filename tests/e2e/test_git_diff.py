@@ -14,7 +14,7 @@ def test_git_diff_says_what_changed(bench):
     bench.write(MODEL, network(layer_1_bias=1))
     shown = bench.git("diff")
     assert shown.startswith(f"diff --lamella a/{MODEL} b/{MODEL}\n")
-    assert "1 changed of" in shown
+    assert "parameters  1 of 8 tensors moved" in shown
     assert "layer.1.bias" in shown
     bench.lamella("add", MODEL)
     assert bench.git("diff") == ""
@@ -28,7 +28,7 @@ def test_git_log_shows_a_line_for_each_tensor_that_changed(bench):
     tensors = [line for line in shown if "layer." in line and not line.startswith("@@")]
     assert [line[0] for line in tensors] == ["-", "+"]
     assert all("layer.1.bias f32 " in line for line in tensors)
-    assert "1 changed of" in bench.git("log", "-p", "-1", "--ext-diff", "--format=")
+    assert "1 of 8 tensors moved" in bench.git("log", "-p", "-1", "--ext-diff", "--format=")
 
 
 def test_a_file_on_one_side_is_named_with_what_it_is(bench):

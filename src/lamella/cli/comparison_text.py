@@ -38,7 +38,8 @@ def _heading(found: ModelComparison) -> None:
     container = found.format_after
     if found.format_before != found.format_after:
         container = f"{found.format_before} -> {found.format_after}"
-    render.line(f"{found.before} -> {found.after}: {container}", bold=True)
+    names = found.after if found.before == found.after else f"{found.before} -> {found.after}"
+    render.line(f"{names}: {container}", bold=True)
     render.line(f"difference  {total_line(found.total)}")
 
 

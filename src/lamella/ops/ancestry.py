@@ -12,12 +12,12 @@ from lamella.model.alignment import NAME, Pair
 from lamella.model.measures import Measures
 from lamella.model.tensor_differences import tensor_differences
 from lamella.repo.git import GitOid
+from lamella.repo.joined_model import joined
 from lamella.repo.manifest import Row
-from lamella.repo.model_file import StoredModelFile
-from lamella.repo.model_files import joined
 from lamella.repo.repository import Repository
 from lamella.repo.sketches import SketchCache
 from lamella.repo.snapshot import Snapshot
+from lamella.repo.stored_model_file import StoredModelFile
 from lamella.repo.versions import Manifests, Version
 from lamella.repo.weights import ModelWeights
 

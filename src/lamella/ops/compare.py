@@ -19,8 +19,8 @@ from lamella.ops.comparison import ModelComparison
 from lamella.ops.interface import interface_changes
 from lamella.ops.total import total
 from lamella.ops.training import hyperparameter_distance, split_training
+from lamella.repo.joined_model import Model
 from lamella.repo.loaded import LoadedModel
-from lamella.repo.model_files import Model
 from lamella.repo.sketches import SketchCache
 from lamella.repo.weights import ModelWeights
 
@@ -103,7 +103,7 @@ def _is_chosen(pair: Pair, layers: Sequence[str]) -> bool:
 
 
 def _object(model: Model, name: str) -> object:
-    row = model.tensors[name][1]
+    row = model.rows[name]
     return row.spec.dtype, row.spec.shape, row.object
 
 

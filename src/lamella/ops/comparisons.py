@@ -11,8 +11,9 @@ from lamella.core.progress import SILENT, Progress
 from lamella.ops.compare import Comparing, compare_models
 from lamella.ops.comparison import ModelComparison
 from lamella.ops.diff import INDEX, WORKTREE, DiffReport, names_model
+from lamella.repo.joined_model import Model
 from lamella.repo.manifest import OPAQUE
-from lamella.repo.model_files import Model, model_at, model_on_disk
+from lamella.repo.model_files import model_at, model_on_disk
 from lamella.repo.repository import Repository
 from lamella.repo.sketches import SketchCache
 from lamella.repo.targets import relative_to_root

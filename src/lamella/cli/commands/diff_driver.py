@@ -9,12 +9,17 @@ from pathlib import Path
 import click
 
 from lamella.cli import changes_text, render
+from lamella.cli.comparison_text import show_comparison
 from lamella.cli.session import open_repository
 from lamella.core.errors import LamellaError
+from lamella.ops.compare import Comparing
+from lamella.ops.comparisons import Compared, compared
 from lamella.ops.diff import diff_models
 from lamella.repo.disk_model_file import look_at
 from lamella.repo.joined_model import Model, joined
 from lamella.repo.repository import Repository
+from lamella.repo.settings import diff_settings
+from lamella.repo.sketches import SketchCache
 
 _VERSIONS = 6
 """What Git says of two versions: for each a file, an id and a mode."""
@@ -41,12 +46,24 @@ def command(path: str, versions: tuple[str, ...]) -> None:
                 render.line(_one_side(before, after))
                 return
             report = diff_models(before, after)
+            found = _compared(repository, before, after) if report.files else None
         except LamellaError as error:
             # Git would stop at this file; the others are still to be shown.
             render.line(f"cannot be compared: {error.message}{f'; {error.hint}' if error.hint else ''}")
             return
+    if found is not None and found.comparison is not None:
+        show_comparison(found.comparison)
+        return
     for file in report.files:
         changes_text.show_file(file, stat=False)
+
+
+def _compared(repository: Repository, before: Model, after: Model) -> Compared | None:
+    if not before.names or not after.names:
+        return None
+    how = Comparing(config=diff_settings(repository.git.worktree))
+    cache = SketchCache(repository.store_directory) if repository.store_directory.is_dir() else None
+    return compared(before, after, how, cache)
 
 
 def _opened(repository: Repository, closing: ExitStack, path: str, where: str) -> Model | None:

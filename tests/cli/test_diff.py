@@ -1,0 +1,130 @@
+"""What `lamella diff` prints of the weights, and when it exits with 1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lamella.core.dtypes import DTYPES
+from lamella.core.tensors import TensorSpec
+from lamella.formats.safetensors.header import build_header
+
+MODEL = "model.safetensors"
+
+
+def file(metadata=None, **arrays) -> bytes:
+    """Return a safetensors file of float32 arrays; an underscore in a name stands for a dot."""
+    named = {name.replace("_", "."): np.asarray(array, "<f4") for name, array in arrays.items()}
+    specs = [TensorSpec(name, DTYPES["f32"], array.shape) for name, array in named.items()]
+    return build_header(specs, metadata) + b"".join(array.tobytes() for array in named.values())
+
+
+@pytest.fixture
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder outside of any repository with two models."""
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    values = np.random.default_rng(0).normal(0, 1, (40, 8))
+    (folder / "a.safetensors").write_bytes(file({"lr": "1"}, wte_weight=values, norm_weight=[0.1, 0.2, 0.3, 0.4]))
+    grown = np.concatenate([values, values[:2]])
+    (folder / "b.safetensors").write_bytes(file({"lr": "2"}, wte_weight=grown, norm_weight=[0.1, 0.2, 0.5, 0.4]))
+    return folder
+
+
+def test_two_files_need_no_repository(call, pair):
+    ended = call("diff", "a.safetensors", "b.safetensors")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[0] == "a.safetensors -> b.safetensors: safetensors"
+    assert "  ! vocabulary wte.weight: 40 rows -> 42 rows" in lines
+    assert "  metadata lr: 1 -> 2" in lines
+    (norm,) = [line.split() for line in lines if line.startswith("  norm.weight")]
+    assert norm[1] == "0.05"
+
+
+def test_the_order_is_the_one_in_which_a_person_asks(call, pair):
+    out = call("diff", "a.safetensors", "b.safetensors").out
+    headings = [line.split()[0] for line in out.splitlines()[1:] if not line.startswith(" ")]
+    assert headings == ["difference", "interface", "parameters", "training"]
+
+
+def test_the_worked_example_has_a_mean_of_a_twentieth(call, pair):
+    found = json.loads(call("diff", "a.safetensors", "b.safetensors", "--layers", "norm.*", "--json").out)
+    (tensor,) = found["comparisons"][0]["tensors"]
+    assert tensor["measures"]["mean_absolute"] == pytest.approx(0.05, rel=1e-6)
+    assert tensor["measures"]["changed"] == 1
+
+
+def test_exit_code_with_an_epsilon_asks_whether_anything_moved_further(call, pair):
+    (pair / "c.safetensors").write_bytes((pair / "a.safetensors").read_bytes().replace(b'"1"', b'"3"'))
+    content = bytearray((pair / "a.safetensors").read_bytes())
+    content[-16:] = np.asarray([0.1, 0.2, 0.301, 0.4], "<f4").tobytes()
+    (pair / "d.safetensors").write_bytes(content)
+    asked = ("diff", "a.safetensors", "d.safetensors", "--exit-code")
+    assert call(*asked).code == 1
+    assert call(*asked, "--epsilon", "0.01").code == 0
+    assert call(*asked, "--epsilon", "0.0001").code == 1
+    assert call(*asked, "--epsilon", "1", "--epsilon", "norm.*=0.0001").code == 1
+    assert call("diff", "a.safetensors", "c.safetensors", "--exit-code", "--epsilon", "1").code == 0
+    assert call("diff", "a.safetensors", "a.safetensors", "--exit-code").code == 0
+
+
+@pytest.mark.parametrize("value", ["x", "a=", "-1", "a=nan"])
+def test_what_is_no_epsilon_is_refused(call, pair, value):
+    ended = call("diff", "a.safetensors", "b.safetensors", "--epsilon", value)
+    assert ended.code == 2
+    assert "--epsilon" in ended.err
+
+
+def test_a_pattern_that_nothing_matches_is_refused(call, pair):
+    ended = call("diff", "a.safetensors", "b.safetensors", "--layers", "absent.*")
+    assert (ended.code, ended.out) == (3, "")
+    assert "no side has a tensor like 'absent.*'" in ended.err
+
+
+def test_paths_of_the_repository_are_still_paths(call, bench):
+    bench.write("other.safetensors", bench.read(MODEL))
+    bench.git("add", "other.safetensors")
+    ended = call("diff", MODEL, "other.safetensors")
+    assert "no model file differs" in ended.err
+    assert "model.safetensors -> " in call("diff", "--no-index", f"HEAD~1:{MODEL}", MODEL).out
+
+
+def test_settings_of_the_project_hold(call, bench):
+    bench.write(
+        ".lamella/config.toml", b'[diff]\nweights = {parameters = 1, structure = 0}\n[diff.epsilon]\n"*" = 1e9\n'
+    )
+    out = call("diff", "HEAD~1", "HEAD", "--json").out
+    (comparison,) = json.loads(out)["comparisons"]
+    assert [part["weight"] for part in comparison["total"]["parts"]] == [0, 1, 0.1, 0.1]
+    assert {tensor["epsilon"] for tensor in comparison["tensors"]} == {1e9}
+
+
+def test_a_page_is_written_for_one_model(call, bench):
+    ended = call("diff", "HEAD~1", "HEAD", "--html", "out.html")
+    assert (ended.code, ended.err) == (0, "wrote out.html\n")
+    assert bench.read("out.html").startswith(b"<!doctype html>")
+    ended = call("diff", "HEAD", "HEAD", "--html", "none.html")
+    assert ended.code == 2
+    assert "a page shows one comparison, and there are 0" in ended.err
+
+
+def test_weights_that_are_not_here_leave_what_ids_say(call, bench):
+    for pack in (bench.root / ".git/lamella/packs").iterdir():
+        pack.unlink()
+    (bench.root / ".git/lamella/index.db").unlink()
+    ended = call("diff", "HEAD~1", "HEAD")
+    assert ended.code == 0
+    assert "1 changed of 8 tensors" in ended.out
+    assert "weights are not compared" in ended.err
+
+
+def test_stat_reads_no_weights(call, bench):
+    for pack in (bench.root / ".git/lamella/packs").iterdir():
+        pack.unlink()
+    ended = call("diff", "HEAD~1", "HEAD", "--stat")
+    assert (ended.out, ended.err) == (f"{MODEL}: 1 changed of 8 tensors\n", "")
