@@ -120,7 +120,7 @@ def test_weights_that_are_not_here_leave_what_ids_say(call, bench):
     ended = call("diff", "HEAD~1", "HEAD")
     assert ended.code == 0
     assert "1 changed of 8 tensors" in ended.out
-    assert "weights are not compared" in ended.err
+    assert "not compared: " in ended.err
 
 
 def test_stat_reads_no_weights(call, bench):

@@ -19,6 +19,8 @@ _SHOWN_NODES = 20
 _LEAST_NAME = 24
 _UNLIMITED = 1 << 16
 _INDENT = "  "
+_TOLD_BY_GRAPH = ("layer:", "nodes.")
+"""Metadata that says of the layers and operators of a file what its graph says better."""
 _HEADINGS = ("TENSOR", "D", "REL L2", "1-COS", "CHANGED", "MAX ULP", "")
 
 
@@ -28,7 +30,8 @@ def show_comparison(found: ModelComparison, *, every: bool = False) -> None:
     _interface(found)
     _structure(found, every=every)
     _parameters(found, every=every)
-    for title, changes in (("training", found.training), ("metadata", found.other)):
+    other = [one for one in found.other if found.graph is None or not one.key.startswith(_TOLD_BY_GRAPH)]
+    for title, changes in (("training", found.training), ("metadata", other)):
         if changes:
             render.line(title, bold=True)
             show_metadata(changes)
@@ -182,11 +185,16 @@ def _cells(one: TensorDifference) -> Iterator[str]:
         yield from ("-", "-", "-", "-", "-", one.unread)
         return
     yield f"{found.mean_absolute:.2g}"
-    yield "new" if found.relative is None else f"{100 * found.relative:.2g}%"
+    yield "new" if found.relative is None else percent(found.relative)
     yield "-" if found.cosine_distance is None else f"{found.cosine_distance:.1g}"
     yield f"{100 * found.changed / found.count:.0f}%" if found.count else "-"
     yield render.short(found.ulp_max) if found.ulps else "-"
     yield "; ".join(_remarks(one))
+
+
+def percent(share: float) -> str:
+    """Return a share in percent: two digits, or all of them before the point."""
+    return f"{100 * share:.2g}%" if share < 1 else f"{100 * share:,.0f}%"
 
 
 def _remarks(one: TensorDifference) -> Iterator[str]:

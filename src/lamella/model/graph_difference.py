@@ -64,9 +64,13 @@ class GraphDifference:
 
     @property
     def distance(self) -> float:
-        """The structural distance 1 - 2 * matched / (nodes before + nodes after), from 0, the same, to 1."""
+        """The structural distance 1 - 2 * matched / (nodes before + nodes after), from 0, the same, to 1.
+
+        A matched node that does something else, by its operator, its attributes or what feeds it, counts half.
+        """
         total = self.nodes_before + self.nodes_after
-        return 1 - 2 * self.matched / total if total else 0.0
+        other = sum(bool({CHANGED, REWIRED} & set(change.whats)) for change in self.nodes)
+        return 1 - (2 * self.matched - other) / total if total else 0.0
 
     def count(self, what: str) -> int:
         """Return how many nodes are said to be so; a node that moved and changed counts for both."""

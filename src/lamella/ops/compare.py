@@ -9,10 +9,13 @@ from math import prod
 
 from lamella.core.config import DEFAULT, DEFAULT_DIFF, DiffConfig
 from lamella.core.errors import NotFoundError
+from lamella.core.graphs import Graph
 from lamella.core.progress import SILENT, Progress
 from lamella.model.align import align
-from lamella.model.alignment import Pair
+from lamella.model.alignment import Alignment, Pair
 from lamella.model.epsilons import EpsilonRules
+from lamella.model.graph_diff import graph_difference, telling_tensors
+from lamella.model.graph_difference import GraphDifference
 from lamella.model.tensor_differences import Measuring, tensor_differences
 from lamella.ops.changes import compare_metadata
 from lamella.ops.comparison import ModelComparison
@@ -23,6 +26,9 @@ from lamella.repo.joined_model import Model
 from lamella.repo.loaded import LoadedModel
 from lamella.repo.sketches import SketchCache
 from lamella.repo.weights import ModelWeights
+
+Graphs = tuple[Graph | None, Graph | None]
+"""What two models compute, before and after; None where that is not known, or not in the words of the other side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +58,14 @@ def compare_models(
     after: Model,
     how: Comparing | None = None,
     *,
+    graphs: Graphs = (None, None),
     data: float | None = None,
     cache: SketchCache | None = None,
     progress: Progress = SILENT,
 ) -> ModelComparison:
     """Return what changed between two models, wherever they are; both stay open until it returns.
 
+    `graphs` are what they compute, where both sides say so in the same words; without them structure is told by names.
     `data` is how far their training data are apart, from 0 to 1, where somebody knows. Tensors with the same id are not
     read. `cache` has sketches of tensors that were seen before, and gets those of others. Raises NotFoundError
     (path-unknown) where a file of a model is missing, NotFoundError (tensor-unknown) for a pattern in `how.layers` that
@@ -67,6 +75,7 @@ def compare_models(
     _check_layers(how.layers, before, after)
     sources = LoadedModel(before), LoadedModel(after)
     alignment = align(ModelWeights(before, cache), ModelWeights(after, cache))
+    graph = _graph_difference(graphs, alignment, before)
     chosen = [pair for pair in alignment.pairs if _is_chosen(pair, how.layers)]
     same = {pair for pair in chosen if _object(before, pair.before) == _object(after, pair.after)}
     tensors = tuple(tensor_differences(*sources, chosen, same, how.measuring, progress))
@@ -81,14 +90,22 @@ def compare_models(
         model_id_after=sources[1].model_id,
         parameters_before=_parameters(sources[0]),
         parameters_after=_parameters(sources[1]),
-        interface=interface_changes(None, tensors, *said),
-        graph=None,
+        interface=interface_changes(graph, tensors, *said),
+        graph=graph,
         alignment=alignment,
         tensors=tensors,
         training=training,
         other=other,
-        total=total(how.config, None, alignment, tensors, data, hyperparameter_distance(*said)),
+        total=total(how.config, graph, alignment, tensors, data, hyperparameter_distance(*said)),
     )
+
+
+def _graph_difference(graphs: Graphs, alignment: Alignment, before: Model) -> GraphDifference | None:
+    """Return what became of the nodes, those that take tensors being told by what became of these."""
+    earlier, later = graphs
+    if earlier is None or later is None:
+        return None
+    return graph_difference(earlier, later, telling_tensors(alignment.pairs, before.spec))
 
 
 def _check_layers(layers: Sequence[str], *models: Model) -> None:

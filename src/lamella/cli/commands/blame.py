@@ -9,6 +9,7 @@ import click
 
 from lamella.cli import render
 from lamella.cli.comparison_json import measure_fields
+from lamella.cli.comparison_text import percent
 from lamella.cli.session import json_option, open_repository, progress
 from lamella.ops.blame import MERGED, BlamedTensor, BlameReport, blame
 from lamella.repo.commits import CommitSummary
@@ -64,9 +65,7 @@ def _row(one: BlamedTensor, commit: CommitSummary) -> tuple[str, ...]:
         commit.date[:_SHOWN_DATE],
         commit.author,
         " | ".join("-" if found is None else f"{found.mean_absolute:.2g}" for found in moved),
-        " | ".join(
-            "-" if found is None or found.relative is None else f"{100 * found.relative:.2g}%" for found in moved
-        ),
+        " | ".join("-" if found is None or found.relative is None else percent(found.relative) for found in moved),
         f"{what} of {len(moved)}" if one.what == MERGED else what,
         commit.subject,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import click
 
 from lamella.cli import changes_text, render
 from lamella.cli.revisions import split_arguments
-from lamella.cli.session import json_option, known_sketches, open_repository, opened, progress
+from lamella.cli.session import json_option, known_sketches, open_repository, opened, progress, recorded
 from lamella.core.errors import UsageError
 from lamella.core.fsio import write_file
 from lamella.ops.diff import DiffReport, diff, diff_models
@@ -97,7 +98,8 @@ def _of_models(arguments: tuple[str, ...], options: Mapping[str, Any]) -> tuple[
         from lamella.ops.comparisons import compared
 
         how = _comparing(_project(), options)
-        found = compared(before, after, how, known_sketches(), progress(quiet=options["as_json"]))
+        graphs = partial(recorded, arguments[0]), partial(recorded, arguments[1])
+        found = compared(before, after, how, graphs, known_sketches(), progress(quiet=options["as_json"]))
     return report, {report.files[0].path: found}
 
 
@@ -148,7 +150,7 @@ def _show(report: DiffReport, found: Mapping[str, Compared], options: Mapping[st
 
             show_comparison(compared.comparison, every=options["every"])
         if compared is not None and compared.unread:
-            render.warning(f"weights are not compared: {compared.unread}")
+            render.warning(f"not compared: {compared.unread}")
     render.incomplete((), report.missing)
     if not report.files:
         render.note(f"no model file differs between {report.before} and {report.after}")
@@ -168,13 +170,13 @@ def _comparisons(found: Mapping[str, Compared]) -> list[dict[str, Any]]:
 
 
 def _write_page(path: str, found: Mapping[str, Compared]) -> None:
-    told = [one.comparison for one in found.values() if one.comparison is not None]
+    told = [(one.comparison, one.graphs) for one in found.values() if one.comparison is not None]
     if len(told) != 1:
         hint = "name one model that changed, behind `--`"
         raise UsageError(f"a page shows one comparison, and there are {len(told)}", kind="bad-argument", hint=hint)
     from lamella.pages.diff_page import diff_page
 
-    write_file(Path(path), diff_page(told[0]).encode())
+    write_file(Path(path), diff_page(*told[0]).encode())
     render.note(f"wrote {path}")
 
 

@@ -63,7 +63,7 @@ def _compared(repository: Repository, before: Model, after: Model) -> Compared |
         return None
     how = Comparing(config=diff_settings(repository.git.worktree))
     cache = SketchCache(repository.store_directory) if repository.store_directory.is_dir() else None
-    return compared(before, after, how, cache)
+    return compared(before, after, how, cache=cache)
 
 
 def _opened(repository: Repository, closing: ExitStack, path: str, where: str) -> Model | None:

@@ -12,6 +12,7 @@ import click
 
 from lamella.cli import render
 from lamella.cli.comparison_json import measure_fields
+from lamella.cli.comparison_text import percent
 from lamella.cli.session import json_option, open_repository, progress
 from lamella.core.fsio import write_file
 from lamella.ops.history import HistoryReport, TensorVersion, history
@@ -66,7 +67,7 @@ def _row(one: TensorVersion) -> tuple[str, ...]:
         one.commit.commit[:_SHOWN_ID],
         one.commit.date[:_SHOWN_DATE],
         "new" if one.source is None else "-" if found is None else f"{found.mean_absolute:.2g}",
-        "-" if found is None or found.relative is None else f"{100 * found.relative:.2g}%",
+        "-" if found is None or found.relative is None else percent(found.relative),
         "-" if one.norm is None else f"{one.norm:.4g}",
         one.commit.author,
         one.commit.subject,
