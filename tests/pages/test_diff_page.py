@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lamella.core.limits import MAX_PAGE_DETAILS, MAX_PAGE_ROWS
 from lamella.model.alignment import Alignment
+from lamella.model.graph_difference import GraphDifference
 from lamella.ops.changes import MetadataChange
 from lamella.ops.comparison import InterfaceChange, ModelComparison, Total
 from lamella.pages.diff_page import diff_page
@@ -36,6 +37,19 @@ def test_a_page_answers_in_the_order_of_the_questions():
     assert "193 of 200 tensors moved; 16 were added." in page.visible
     assert "25.0% of all samples" in page.visible
     assert "0.0802" in page.visible
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "The interface and the graph changed."),
+        ({"interface": ()}, "The graph changed; the interface is as before."),
+        ({"interface": (), "graph": None}, "The interface is as before."),
+        ({"interface": (), "graph": GraphDifference(1, 1, 1, (), ())}, "The interface and the graph are as before."),
+    ],
+)
+def test_the_first_sentences_say_what_changed_at_all(changes, sentence):
+    assert sentence in Parsed(diff_page(replace(believable.comparison(), **changes))).visible
 
 
 def test_the_same_comparison_makes_the_same_page():

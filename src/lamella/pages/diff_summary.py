@@ -53,12 +53,13 @@ def _lede(comparison: ModelComparison) -> str:
     weights = "; ".join([f"{count(moved)} of {counted(len(comparison.tensors), 'tensor')} moved", *alone])
     graph = comparison.graph
     changes = {"interface": bool(comparison.interface), **({"graph": bool(graph.nodes)} if graph else {})}
-    told = [
-        f"The {' and the '.join(names)} {words}"
-        for changed, words in ((True, "changed"), (False, "as before"))
-        if (names := [name for name, what in changes.items() if what is changed])
-    ]
-    return f"{weights}. {'; '.join(told)}.".replace("; The", "; the")
+    told = []
+    for changed, words in ((True, "changed"), (False, "as before")):
+        names = [f"the {name}" for name, what in changes.items() if what is changed]
+        verb = "" if changed else "is " if len(names) == 1 else "are "
+        if names:
+            told.append(f"{' and '.join(names)} {verb}{words}")
+    return f"{weights}. {'; '.join(told).capitalize()}."
 
 
 def _sides(comparison: ModelComparison) -> Markup:
@@ -124,7 +125,7 @@ def _structure(comparison: ModelComparison) -> str:
         (renamed, "renamed"),
     )
     parts = [f"{counted(number, 'layer')} {what}" for number, what in figures if number]
-    return f"{', '.join(parts)}, as names tell" if parts else "the same layers, as names tell"
+    return f"{', '.join(parts)}; judging by names" if parts else "the same layers, judging by names"
 
 
 def _weights(comparison: ModelComparison) -> str:
@@ -152,7 +153,7 @@ def _alone(comparison: ModelComparison) -> tuple[tuple[int, str], ...]:
 
 def _metadata(changes: Sequence[MetadataChange], noun: str, plural: str = "") -> tuple[str, Markup | None]:
     if not changes:
-        return "nothing said differs", None
+        return "no difference recorded", None
     rows = [(change.key, change.before, change.after) for change in changes]
     verb = "differs" if len(changes) == 1 else "differ"
     return f"{counted(len(changes), noun, plural)} {verb}", _changes(rows)
