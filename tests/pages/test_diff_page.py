@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lamella.core.limits import MAX_PAGE_DETAILS, MAX_PAGE_ROWS
 from lamella.model.alignment import Alignment
-from lamella.model.graph_difference import GraphDifference
+from lamella.model.graph_difference import GraphDifference, NodeChange
 from lamella.ops.changes import MetadataChange
 from lamella.ops.comparison import InterfaceChange, ModelComparison, Total
 from lamella.pages.diff_page import diff_page
@@ -123,6 +123,17 @@ def test_a_page_of_many_tensors_is_bounded_and_keeps_what_changed_most():
     assert len(page.data["tensors"]["details"]) == MAX_PAGE_DETAILS
     assert "15,000 tensors that changed least are not in this page." in page.visible
     assert len(text) < 3_000_000
+
+
+def test_the_largest_page_is_bounded():
+    model = believable.comparison()
+    names = [f"{'transformer.' * 4}h.{n // 40}.{'module_' * 3}{n % 20}.{n}" for n in range(8000)]
+    moved = model.tensors[6]
+    tensors = tuple(replace(moved, after=replace(moved.after, name=name)) for name in names)
+    graphs = believable.graph(300), believable.graph(300, act="Tanh")
+    changes = tuple(NodeChange(node.name, node.name, node.op, ("changed",)) for node in graphs[1].nodes)
+    page = diff_page(replace(model, tensors=tensors, graph=GraphDifference(4504, 4504, 4504, (), changes)), graphs)
+    assert len(page) < 5_000_000
 
 
 def test_names_of_kilobytes_do_not_make_megabytes():

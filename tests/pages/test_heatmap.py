@@ -64,6 +64,13 @@ def test_thousands_of_modules_are_no_columns():
     assert len(found.others) + found.left_out == 3000
 
 
+def test_more_cells_than_can_be_looked_at_are_not_drawn():
+    names = [f"{stack}.{n}.m{m}.w" for stack in "abcdef" for n in range(90) for m in range(20)]
+    found = heat_map(with_names(*names))
+    assert sum(len(grid.rows) * len(grid.columns) for grid in found.grids) == 2 * 90 * 20
+    assert len(found.others) + found.left_out == 4 * 90 * 20
+
+
 def test_shades_rise_by_equal_ratios_over_four_decades_at_most():
     found = heat_map(believable.comparison())
     assert found.high / found.low <= 1e4 * 1.001

@@ -21,7 +21,7 @@ def diff_page(comparison: ModelComparison, graphs: tuple[Graph | None, Graph | N
     """Return a comparison as the text of one HTML page, which loads nothing and needs no network.
 
     `graphs` are those of before and after; without them the page shows of structure what the comparison says. A page
-    stays below some 4 MB however large the models are: it tells what of them it leaves out.
+    stays below some 5 MB however large the models are: it tells what of them it leaves out.
     """
     tensors, graph = tensor_rows(comparison), graph_rows(comparison, graphs)
     sections = [

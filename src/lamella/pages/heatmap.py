@@ -15,7 +15,7 @@ STEPS = 8
 """Shades of change, the last the strongest."""
 
 _MOST_SPAN = 1e4
-_MOST_GRIDS, _MOST_ROWS, _MOST_COLUMNS, _MOST_OTHERS = 4, 160, 24, 48
+_MOST_GRIDS, _MOST_COLUMNS, _MOST_CELLS, _MOST_OTHERS = 4, 24, 4000, 48
 
 
 @dataclass(slots=True)
@@ -153,8 +153,9 @@ def _grids(stacks: list[list[Row]]) -> tuple[list[Grid], list[Cell]]:
         kinds = list(dict.fromkeys(kind for row in rows for kind in row.cells))
         grid = next((grid for grid in grids if _alike(grid.columns, kinds)), None)
         columns = list(dict.fromkeys([*(grid.columns if grid else ()), *kinds]))
-        room = _MOST_ROWS - (len(grid.rows) if grid else 0)
-        if len(columns) > _MOST_COLUMNS or len(rows) > room or (grid is None and len(grids) == _MOST_GRIDS):
+        cells = len(columns) * len(rows) + sum(len(other.columns) * len(other.rows) for other in grids)
+        full = cells > _MOST_CELLS or (grid is None and len(grids) == _MOST_GRIDS)
+        if full or len(columns) > _MOST_COLUMNS:
             beyond += [cell for row in rows for cell in row.cells.values()]
         elif grid is None:
             grids.append(Grid(columns, list(rows)))
