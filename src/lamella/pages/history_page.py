@@ -102,16 +102,16 @@ def _picker(versions: Sequence[TensorVersion]) -> Markup:
 def _table(versions: Sequence[TensorVersion], earlier: int) -> Markup:
     heads = [
         element("th", label, scope="col", class_="n" if label in ("D", "norm") else None)
-        for label in ("version", "date", "author", "what", "D", "norm")
+        for label in ("version", "date", "D", "norm", "author", "what")
     ]
     rows = [
         element(
             "tr",
             element("th", shown(version.version), scope="row"),
             element("td", shown(version.date), class_="date"),
-            element("td", shown(version.author)),
-            element("td", shown(version.subject)),
             *(element("td", text, class_="n") for text in _numbers(version)),
+            element("td", shown(version.author)),
+            element("td", shown(version.subject), class_="what"),
         )
         for version in reversed(versions)
     ]
