@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 
 from lamella.core.errors import FormatError
+from lamella.core.graphs import Graph
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess, TensorSpan
 from lamella.formats.protobuf import RUN, VARINT, FileHead, WireReader
+from lamella.formats.tensorflow.graph import frozen_graph, saved_model_graph
 from lamella.formats.tensorflow.graph_metadata import graph_metadata, saved_model_metadata
 from lamella.formats.tensorflow.graph_tensors import GraphTensors
 
@@ -47,6 +49,10 @@ class SavedModelFormat:
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return versions, tags and signatures, and how often each operator occurs."""
         return saved_model_metadata(WireReader(file))
+
+    def graph(self, file: RandomAccess) -> Graph | None:
+        """Return what the serving signature runs, functions in the place of their calls; None without a signature."""
+        return saved_model_graph(WireReader(file))
 
 
 class FrozenGraphFormat:
@@ -90,3 +96,7 @@ class FrozenGraphFormat:
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return the version, and how often each operator occurs."""
         return graph_metadata(WireReader(file))
+
+    def graph(self, file: RandomAccess) -> Graph:
+        """Return the nodes that lead to those that no other takes."""
+        return frozen_graph(WireReader(file))
