@@ -227,3 +227,5 @@ MAX_GRAPH_PARTS = 1_000_000
 MAX_GRAPH_FILE_NBYTES = 128 * MIB
 MAX_GRAPH_LINE_NBYTES = 1 * MIB
 """The text of a computation graph, and of one node of it; a node of 10,000 inputs takes some 400 KiB."""
+MAX_GRAPH_PARTS = 2_000_000
+"""Names of values, attributes and shapes that are read of one computation graph; a node has some eight."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lamella.core.graph_builder import too_large
-from lamella.core.limits import MAX_GRAPH_PARTS, MAX_NAME_NBYTES
+from lamella.core.limits import MAX_GRAPH_NODES, MAX_GRAPH_PARTS, MAX_NAME_NBYTES
 from lamella.formats.onnx.values import UNKNOWN, Type, read_attribute, read_type
 from lamella.formats.protobuf import Field, WireReader
 
@@ -33,7 +33,7 @@ class Operation:
 
 
 class MessageReader:
-    """Reads messages one by one, MAX_GRAPH_PARTS of their fields and no more.
+    """Reads messages one by one, MAX_GRAPH_NODES nodes and MAX_GRAPH_PARTS fields, and no more.
 
     Every method raises FormatError: header-malformed; header-too-large; file-truncated.
     """
@@ -43,6 +43,7 @@ class MessageReader:
         self._attributes: dict[bytes, tuple[str, str]] = {}
         self._types: dict[bytes, Type] = {}
         self._left = MAX_GRAPH_PARTS
+        self._left_nodes = MAX_GRAPH_NODES
 
     def parts(self, message: Field) -> Iterator[Field]:
         """Yield the fields of a message that is kept in memory."""
@@ -73,6 +74,9 @@ class MessageReader:
 
     def operation(self, message: Field) -> Operation:
         """Return a NodeProto."""
+        self._left_nodes -= 1
+        if self._left_nodes < 0:
+            raise too_large()
         found = Operation()
         texts: dict[int, str] = {}
         for one in self.parts(message):

@@ -8,7 +8,7 @@ from struct import Struct
 
 from lamella.core.graph_builder import attribute_text, float_text, too_large
 from lamella.core.graphs import Extent
-from lamella.core.limits import MAX_DIMENSIONS, MAX_GRAPH_PARTS, MAX_METADATA_NBYTES, MAX_NAME_NBYTES
+from lamella.core.limits import MAX_DIMENSIONS, MAX_GRAPH_NODES, MAX_GRAPH_PARTS, MAX_METADATA_NBYTES, MAX_NAME_NBYTES
 from lamella.formats.protobuf import Field, WireReader, signed
 from lamella.formats.tensorflow.graph_tensors import DTYPE_OF_TYPE
 
@@ -62,6 +62,7 @@ class NodeReader:
         self._reader = reader
         self._tensors = tensors
         self._left = MAX_GRAPH_PARTS
+        self._left_nodes = MAX_GRAPH_NODES
 
     def parts(self, message: Field) -> Iterator[Field]:
         """Yield the fields of a message that is kept in memory."""
@@ -98,6 +99,9 @@ class NodeReader:
 
     def operation(self, message: Field) -> Operation:
         """Return a NodeDef."""
+        self._left_nodes -= 1
+        if self._left_nodes < 0:
+            raise too_large()
         found = Operation()
         for one in self.parts(message):
             if one.number == 1:
