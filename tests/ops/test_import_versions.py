@@ -14,6 +14,7 @@ from lamella.ops.import_folder import folder_versions, natural
 from lamella.ops.import_mlflow import is_mlflow, mlflow_versions
 from lamella.ops.import_versions import ImportReport, Version, import_versions
 from lamella.repo.git import Git
+from lamella.repo.model_files import model_at
 from lamella.testing.faults import power_cut, recorded
 from lamella.testing.models import network
 from tests.e2e.lfsbench import lfs_bench
@@ -106,6 +107,29 @@ def test_shards_and_mixed_folders_are_one_version(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no files"):
         folder_versions(tmp_path / "empty")
+
+
+SHARED = Path(__file__).parents[1] / "golden" / "formats" / "torch_distributed" / "shared"
+
+
+@pytest.mark.parametrize("steps", [("run",), ("runs/step-1", "runs/step-2")])
+def test_checkpoints_of_torch_distributed_come_with_what_describes_them(bench, tmp_path, steps):
+    for step in steps:
+        for file in SHARED.iterdir():
+            write(tmp_path / step / file.name, file.read_bytes())
+        # Two files of one process have names that differ in a number, as versions of a file do.
+        (tmp_path / step / "__1_0.distcp").rename(tmp_path / step / "__0_1.distcp")
+        renamed = (tmp_path / step / ".metadata").read_bytes().replace(b"__1_0.distcp", b"__0_1.distcp")
+        write(tmp_path / step / ".metadata", renamed)
+    source = tmp_path / steps[0].partition("/")[0]
+    run(bench, source, folder_versions(source))
+    assert len(bench.git("log", "--format=%s").splitlines()) == 2 + len(steps)
+    with bench.repository() as repository:
+        found = model_at(repository, "HEAD", "model")
+        assert {name: found.spec(name).shape for name in found.names} == {
+            "rows": (8, 5), "columns": (8, 5), "both": (3,)
+        }  # fmt: skip
+    assert_at_rest(bench)
 
 
 def test_names_are_sorted_as_people_count():

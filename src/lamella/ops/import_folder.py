@@ -16,23 +16,27 @@ _NUMBERED = re.compile(r"(.*?)[-_.]?([0-9]+)")
 _NUMBERED_FILE = re.compile(r"(.*?)[-_.]?([0-9]+)((?:\.[^.0-9][^.]*)+)")
 _SHARD = re.compile(r"-of-[0-9]+")
 
+_DESCRIBING = frozenset({".metadata", ".zarray", ".zattrs", ".zgroup"})
+"""Files that begin with a dot and belong to a model: checkpoints of torch.distributed and Zarr are nothing without."""
+
 
 def folder_versions(source: Path) -> list[Version]:
     """Return the versions in a folder, oldest first.
 
     Sub-folders that have one name and a number (`checkpoint-500`, `checkpoint-1000`) are versions in the order of the
     numbers, and files beside them the last one. Files that have one name and a number (`epoch-1.pt`, `epoch-2.pt`) are
-    versions of one file. Any other folder is one version. Links are passed over, and so is what begins with a dot.
+    versions of one file. Any other folder is one version. Links are passed over, and so is what begins with a dot, save
+    what describes other files.
     """
     with fsio.translated(source, reading=True):
         names = sorted(os.listdir(source), key=natural)
-    shown = [name for name in names if not name.startswith(".")]
+    shown = [name for name in names if not _is_hidden(name)]
     folders = [name for name in shown if _is_folder(source / name)]
     files = [name for name in shown if _is_file(source / name)]
     if _one_stem(_NUMBERED, folders):
         versions = [_version(source / name, name, tuple(files_below(source / name))) for name in folders]
         versions += [_version(source, source.resolve().name, tuple(files))] if files else []
-    elif not folders and len(files) > 1 and _one_stem(_NUMBERED_FILE, files):
+    elif not folders and len(files) > 1 and not _DESCRIBING & set(files) and _one_stem(_NUMBERED_FILE, files):
         versions = [_numbered_file(source, name) for name in files]
     else:
         versions = [_version(source, source.resolve().name, tuple(files_below(source)))]
@@ -71,6 +75,10 @@ def _version(root: Path, message: str, files: tuple[str, ...]) -> Version:
     return Version(message, seconds, root, files)
 
 
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") and name not in _DESCRIBING
+
+
 def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
@@ -85,7 +93,7 @@ def files_below(root: Path, within: str = "") -> Iterator[str]:
         names = sorted(os.listdir(root / within), key=natural)
     for name in names:
         path = f"{within}{name}"
-        if name.startswith("."):
+        if _is_hidden(name):
             continue
         if _is_folder(root / path):
             yield from files_below(root, f"{path}/")

@@ -30,7 +30,7 @@ from lamella.repo.worktree import open_file
 
 _SUFFIXES = (
     *(".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".hdf5", ".keras", ".onnx", ".gguf", ".ggml", ".npz"),
-    *(".npy", ".msgpack", ".tflite", ".pb", ".pkl", ".joblib", ".params", ".index"),
+    *(".npy", ".msgpack", ".tflite", ".pb", ".pkl", ".joblib", ".params", ".index", ".distcp"),
 )
 _LARGE_NBYTES = MIB
 """A file of this length is one that Git should not keep, whatever it is called."""
