@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 from contextlib import contextmanager
 
 import numpy
@@ -225,3 +226,25 @@ def test_metadata_that_is_none_is_refused_at_a_revision(bench, text):
             assert not one.names
     except LamellaError as error:
         assert error.kind in ("file-truncated", "header-malformed")
+
+
+def test_altered_metadata_gives_a_sound_model_or_is_refused(tmp_path, git_environment):
+    for name, content in SHARED.items():
+        (tmp_path / name).write_bytes(content)
+    choices = random.Random(1)
+    outcomes = set()
+    for _ in range(300):
+        altered = bytearray(SHARED[".metadata"])
+        for _ in range(choices.randint(1, 3)):
+            at = choices.randrange(len(altered))
+            altered[at : at + choices.randint(0, 2)] = choices.randbytes(choices.randint(0, 2))
+        (tmp_path / ".metadata").write_bytes(altered)
+        try:
+            with opened_model(".", tmp_path) as one:
+                loaded = LoadedModel(one)
+                assert all(len(loaded.read(name)) == one.spec(name).nbytes for name in loaded)
+                assert one.model_id()
+                outcomes.add("read")
+        except (FormatError, NotFoundError) as error:
+            outcomes.add(error.kind)
+    assert {"read", "path-unknown"} <= outcomes

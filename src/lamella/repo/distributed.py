@@ -63,7 +63,7 @@ def whole_tensors(path: str, listed: Mapping[str, Sequence[Item]], files: Mappin
     for name in sorted(listed):
         if name not in files:
             raise NotFoundError(
-                f"{METADATA} names {name[:80]!r}, which is no file of the checkpoint here",
+                f"{METADATA} names {name[:80]!r}, which is not here, or not as it says",
                 kind="path-unknown",
                 hint="copy all files of the checkpoint, or name its files one by one",
             )
