@@ -71,13 +71,10 @@ def cropped(pieces: Iterator[Buffer], spec: TensorSpec, box: tuple[int, ...]) ->
     import numpy
 
     nbytes = spec.dtype.bits // 8
-    slabs = list_of_axes(spec.shape, nbytes)
-    outer, rows, inner = slabs
+    outer, rows, inner = _slabs(spec.shape, nbytes)
+    per_index = list(lengths_of(spec.shape[len(outer)], rows))
     row_nbytes = prod(inner) * nbytes
-    extent = spec.shape[len(outer)]
-    per_index = [min(rows, extent - first) for first in range(0, extent, rows)]
-    lengths = (count * row_nbytes for _ in product(*map(range, outer)) for count in per_index)
-    found = cut(pieces, lengths)
+    found = cut(pieces, (count * row_nbytes for _ in product(*map(range, outer)) for count in per_index))
     within = tuple(slice(0, n) for n in box[len(outer) + 1 :])
     for index in product(*map(range, outer)):
         inside = all(place < n for place, n in zip(index, box, strict=False))
@@ -90,7 +87,7 @@ def cropped(pieces: Iterator[Buffer], spec: TensorSpec, box: tuple[int, ...]) ->
     next(found, None)
 
 
-def list_of_axes(shape: tuple[int, ...], nbytes: int) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+def _slabs(shape: tuple[int, ...], nbytes: int) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
     """Return the axes gone through index by index, how many rows of the next make a slab, and the axes of a row."""
     axis = 0
     while axis < len(shape) - 1 and prod(shape[axis + 1 :]) * nbytes > SLAB_NBYTES:
