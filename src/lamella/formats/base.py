@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from lamella.core.buffers import Buffer
@@ -21,6 +21,15 @@ class RandomAccess(Protocol):
 
     def read_at(self, offset: int, nbytes: int) -> Buffer:
         """Return exactly `nbytes` bytes; raise FormatError (file-truncated) where the file ends before them."""
+        ...
+
+
+@runtime_checkable
+class Partial(RandomAccess, Protocol):
+    """A file of which not every byte is at hand: to read others raises FormatError (file-truncated)."""
+
+    def read_ahead(self, offset: int, nbytes: int) -> Buffer:
+        """Return the bytes from `offset` on that are at hand, `nbytes` at most; none where the first is not."""
         ...
 
 
@@ -92,7 +101,8 @@ class Layout:
 
     The tensors of the model are the spans that are no parts and the `views`; no two have one name. `foreign` are names
     of code that the file would have its own framework run, for people to read. A file is `sealed` where its rest says
-    something of what its tensors hold, as checksums do: tensors of another version do not go with it.
+    something of what its tensors hold, as checksums do: tensors of another version do not go with it. It is `apart`
+    where its reader has made sure that nothing it went by lies in a tensor, whatever else it read ahead.
     """
 
     format: str
@@ -101,6 +111,7 @@ class Layout:
     views: tuple[TensorView, ...] = ()
     foreign: tuple[str, ...] = ()
     sealed: bool = False
+    apart: bool = field(default=False, compare=False)
 
 
 class Format(Protocol):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.core.fsio import translated
+from lamella.formats.base import Partial, RandomAccess
 
 
 class DescriptorFile:
@@ -54,6 +56,11 @@ class BytesFile:
         """Return exactly `nbytes` bytes; raise FormatError (file-truncated) where the file ends before them."""
         _check_range(offset, nbytes, self.nbytes)
         return self._data[offset : offset + nbytes]
+
+
+def reading_ahead(file: RandomAccess) -> Callable[[int, int], Buffer]:
+    """Return what reads a run of `file` as far as it is at hand, given its offset and its length."""
+    return file.read_ahead if isinstance(file, Partial) else file.read_at
 
 
 def _check_range(offset: int, nbytes: int, file_nbytes: int) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.core.graphs import Graph
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import Format, GraphFormat, Layout, RandomAccess, TensorSpan
+from lamella.formats.runs import Runs
 from lamella.formats.skeleton import Skeleton, build_skeleton
 
 ReadTensor = Callable[[int, int, int], Buffer]
@@ -64,6 +64,19 @@ class HollowFile:
             offset, number = until, number + 1
         return found[0] if len(found) == 1 else b"".join(found)
 
+    def read_ahead(self, offset: int, nbytes: int) -> Buffer:
+        """Return the bytes from `offset` on that are at hand, `nbytes` at most."""
+        stop = min(offset + nbytes, self._nbytes)
+        number = bisect_right(self._starts, offset) - 1
+        until = offset
+        while until < stop and self._has(self._pieces[number]):
+            number += 1
+            until = min(stop, self._starts[number]) if number < len(self._starts) else stop
+        return self.read_at(offset, until - offset)
+
+    def _has(self, piece: memoryview | int) -> bool:
+        return not isinstance(piece, int) or (self._read_tensor is not None and self._at_hand(piece))
+
     def _read(self, piece: memoryview | int, start: int, stop: int) -> Buffer:
         if not isinstance(piece, int):
             return piece[start:stop]
@@ -110,11 +123,11 @@ def _reader(container: str) -> Format | None:
 
 
 class WatchedFile:
-    """A file that remembers what was read of it."""
+    """A file that notes in `reads` what is read of it."""
 
     def __init__(self, file: RandomAccess) -> None:
         self._file = file
-        self._starts, self._stops = array("Q"), array("Q")
+        self.reads = Runs()
 
     @property
     def nbytes(self) -> int:
@@ -124,25 +137,8 @@ class WatchedFile:
     def read_at(self, offset: int, nbytes: int) -> Buffer:
         """Return exactly `nbytes` bytes, as the file does."""
         data = self._file.read_at(offset, nbytes)
-        if self._stops and self._stops[-1] == offset:
-            self._stops[-1] += nbytes
-        elif nbytes:
-            self._starts.append(offset)
-            self._stops.append(offset + nbytes)
+        self.reads.note(offset, offset + nbytes)
         return data
-
-    def was_read_in(self, spans: Iterable[TensorSpan]) -> bool:
-        """Say whether a byte of a tensor was read, where `spans` are in file order and do not overlap; parts are none.
-
-        Where none was, a reader finds the same in a hollow file.
-        """
-        tensors = [(span.offset, span.offset + span.spec.nbytes) for span in spans if not span.part]
-        ends = [end for _, end in tensors]
-        for start, stop in zip(self._starts, self._stops, strict=True):
-            number = bisect_right(ends, start)
-            if number < len(tensors) and tensors[number][0] < stop:
-                return True
-        return False
 
 
 def reads_again(file: RandomAccess, layout: Layout) -> bool:

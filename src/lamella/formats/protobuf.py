@@ -11,7 +11,8 @@ from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.core.limits import IO_NBYTES, MAX_PROTOBUF_FIELDS
 from lamella.formats.base import RandomAccess
-from lamella.formats.file import BytesFile
+from lamella.formats.file import BytesFile, reading_ahead
+from lamella.formats.runs import Runs
 
 VARINT, FIXED64, RUN, FIXED32 = 0, 1, 2, 5
 """The wire types that are read: a number, 8 bytes, a length and so many bytes, 4 bytes. Groups (3, 4) are refused."""
@@ -47,18 +48,21 @@ class WireReader:
 
     What is read are the headers of fields, in windows that grow where fields follow each other and are small behind a
     payload that was passed over. Bytes that are not at hand may lie in payloads only. A reader reads `most_fields`
-    fields, some million where nothing is said, and no more; `left` are those that it may still read.
+    fields, some million where nothing is said, and no more; `left` are those that it may still read, and `looked` is
+    what it went by.
 
     Every method raises FormatError: header-malformed; header-too-large for too many fields; file-truncated.
     """
 
     def __init__(self, file: RandomAccess, most_fields: int | None = None) -> None:
         self._file = file
+        self._read_ahead = reading_ahead(file)
         self._most = MAX_PROTOBUF_FIELDS if most_fields is None else most_fields
         self.left = self._most
         self._data = b""
         self._start = 0
         self._reload = 0
+        self.looked = Runs()
 
     @property
     def nbytes(self) -> int:
@@ -102,6 +106,7 @@ class WireReader:
                     kind="header-too-large",
                     hint="split the model into several files",
                 )
+            self.looked.note(at, first if wire == RUN else end)
             at = end
             yield _new_field(Field, (number, wire, value, first, end))
 
@@ -123,8 +128,10 @@ class WireReader:
 
     def encoded(self, field: Field, most: int) -> bytes:
         """Return the payload of a field of any wire type as it lies in the file, the first `most` bytes of it."""
+        nbytes = min(most, field.stop - field.start)
+        self.looked.note(field.start, field.start + nbytes)
         data = self.peek(field, most)
-        return bytes(self._file.read_at(field.start, min(most, field.stop - field.start))) if data is None else data
+        return bytes(self._file.read_at(field.start, nbytes)) if data is None else data
 
     def peek(self, field: Field, most: int) -> bytes | None:
         """Return a payload of at most `most` bytes that was read along with what lies before it, None of any other."""
@@ -177,27 +184,13 @@ class WireReader:
         follows = self._start < at <= self._start + len(self._data)
         size = 2 * len(self._data) if follows else 0
         size = min(max(size, _LEAST_WINDOW_NBYTES), _LARGEST_WINDOW_NBYTES, self._file.nbytes - at)
-        try:
-            self._data = bytes(self._file.read_at(at, size))
-            complete = at + size == self._file.nbytes
-        except FormatError:
-            self._data = self._at_hand(at, size)
-            complete = True
+        self._data = bytes(self._read_ahead(at, size))
         self._start = at
         self._reload = at + len(self._data)
-        if not complete:
+        if not self._data:
+            raise malformed(f"there is nothing at hand at byte {at}", kind="file-truncated")
+        if self._reload < self._file.nbytes and len(self._data) == size:
             self._reload -= _LONGEST_HEADER_NBYTES
-
-    def _at_hand(self, at: int, size: int) -> bytes:
-        """Return the bytes before the first one that cannot be read, of which there is one within `size`."""
-        data, lost = bytes(self._file.read_at(at, 1)), size
-        while lost - len(data) > 1:
-            middle = (len(data) + lost) // 2
-            try:
-                data = bytes(self._file.read_at(at, middle))
-            except FormatError:
-                lost = middle
-        return data
 
 
 class FileHead:
@@ -215,6 +208,10 @@ class FileHead:
     def read_at(self, offset: int, nbytes: int) -> Buffer:
         """Return exactly `nbytes` bytes; raise FormatError (file-truncated) for those that are not at hand."""
         return self._head.read_at(offset, nbytes)
+
+    def read_ahead(self, offset: int, nbytes: int) -> Buffer:
+        """Return the bytes from `offset` on that are at hand, `nbytes` at most."""
+        return self._head.read_at(offset, max(0, min(nbytes, self._head.nbytes - offset)))
 
 
 def signed(value: int) -> int:

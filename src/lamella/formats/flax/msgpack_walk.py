@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
 from lamella.formats.base import RandomAccess
+from lamella.formats.file import reading_ahead
 
 _WINDOW_NBYTES = 1024
 """What is read at once: the header of a tensor, or a number of small values."""
@@ -86,7 +87,7 @@ class Walker:
         self.stop = stop
         self.skipped_nbytes = 0
         self._file = file
-        self._ahead_nbytes = _WINDOW_NBYTES
+        self._read_ahead = reading_ahead(file)
         self._window = b""
         self._window_at = 0
 
@@ -132,14 +133,9 @@ class Walker:
         if nbytes > left:
             raise malformed(f"a value at byte {self.at} is cut", kind="file-truncated")
         self._window_at = self.at
-        if self._ahead_nbytes > nbytes:
-            try:
-                self._window = bytes(self._file.read_at(self.at, min(self._ahead_nbytes, left)))
-            except FormatError:  # of a file that is read again, what tensors hold is not at hand
-                self._ahead_nbytes = 0
-            else:
-                return
-        self._window = bytes(self._file.read_at(self.at, nbytes))
+        self._window = bytes(self._read_ahead(self.at, min(max(nbytes, _WINDOW_NBYTES), left)))
+        if len(self._window) < nbytes:  # of a file that is read again, what tensors hold is not at hand
+            self._window = bytes(self._file.read_at(self.at, nbytes))
 
     def skip(self, stop: int) -> None:
         """Pass over everything before byte `stop`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_METADATA_NBYTES, MIB
@@ -41,7 +42,9 @@ class FlaxMsgpackFormat:
 
     def layout(self, file: RandomAccess) -> Layout:
         """Return where the tensors lie; raise FormatError where the file is not such a tree."""
-        return arrange(self.name, file.nbytes, _tensors(Tree(file, file.nbytes)))
+        tree = Tree(file, file.nbytes)
+        layout = arrange(self.name, file.nbytes, _tensors(tree))
+        return replace(layout, apart=all(map(tree.has_passed_over, layout.tensors)))
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return the numbers and texts of the tree, by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -11,7 +13,7 @@ from typing import NamedTuple
 from lamella.core.dtypes import DType, dtype_named
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_DIMENSIONS, MAX_NAME_NBYTES, MAX_TENSOR_NBYTES, MIB
-from lamella.formats.base import RandomAccess
+from lamella.formats.base import RandomAccess, TensorSpan
 from lamella.formats.flax.msgpack_walk import Item, Kind, Walker, malformed
 
 _ARRAY, COMPLEX, _SCALAR = 1, 2, 3
@@ -84,6 +86,13 @@ class Tree:
         self.walker = Walker(file, 0, nbytes)
         self.has_array = False
         self._charged_nbytes = 0
+        self._starts, self._stops = array("Q"), array("Q")
+
+    def has_passed_over(self, span: TensorSpan) -> bool:
+        """Say whether the bytes of a span were passed over at once, as those of arrays are."""
+        number = bisect_right(self._starts, span.offset) - 1
+        end = span.offset + span.spec.nbytes
+        return end == span.offset or (number >= 0 and end <= self._stops[number])
 
     def leaves(self) -> Iterator[Leaf]:
         """Yield the leaves in file order; what is not read of one until the next is asked for is passed over."""
@@ -118,12 +127,12 @@ class Tree:
             key = self._key()
         level.done += 1
         item = self.walker.item()
-        array = None
+        found = None
         if item.kind is Kind.EXTENSION and item.code in (_ARRAY, _SCALAR):
-            array = self._array(item)
+            found = self._array(item)
         elif item.kind is Kind.MAP and item.length == 3:
-            array = self._chunked()
-        return Leaf(level.prefix, key, item, array)
+            found = self._chunked()
+        return Leaf(level.prefix, key, item, found)
 
     def _key(self) -> str:
         """Return the key of a pair: a text or, as Flax allows, a number."""
@@ -150,10 +159,13 @@ class Tree:
         data = walker.item()
         if data.kind is not Kind.BINARY or data.end != item.end:
             raise malformed(f"there are no elements at byte {data.offset}")
-        array = self._checked(Array(name, shape, ((data.offset, data.length),)))
+        found = self._checked(Array(name, shape, ((data.offset, data.length),)))
         self.has_array = True
+        if found.dtype in DTYPES and data.length:
+            self._starts.append(walker.at)
+            self._stops.append(data.end)
         walker.skip(data.end)
-        return array
+        return found
 
     def _shape(self, items: Iterable[Item]) -> tuple[int, ...]:
         shape = tuple(item.value if type(item.value) is int and item.kind is Kind.PLAIN else -1 for item in items)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, islice
 
 from lamella.core.graphs import Graph
@@ -41,7 +42,7 @@ class Hdf5Format:
         foreign = foreign_code(parse_config(tree.config.encode()))
         layout = arrange(self.name, file.nbytes, with_keras_names(blocks, tree, {}), foreign)
         blocks.check_apart(layout)
-        return layout
+        return replace(layout, apart=True)
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return the attributes of the root as `name`, those of other groups as `path@name`, and layers of Keras."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from lamella.core.errors import FormatError
 from lamella.core.graphs import Graph
@@ -55,9 +56,10 @@ class OnnxFormat:
 
     def layout(self, file: RandomAccess) -> Layout:
         """Return where the tensors lie; raise FormatError where the file is no such model."""
-        found = model_tensors(WireReader(file))
-        spans = [TensorSpan(one.spec, one.offset) for one in found if one.external is None]
-        return arrange(self.name, file.nbytes, spans)
+        reader = WireReader(file)
+        spans = [TensorSpan(one.spec, one.offset) for one in model_tensors(reader) if one.external is None]
+        layout = arrange(self.name, file.nbytes, spans)
+        return replace(layout, apart=reader.looked.are_apart(layout.tensors))
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return versions, producer, opsets, inputs and outputs, how often each operator occurs, and the like."""

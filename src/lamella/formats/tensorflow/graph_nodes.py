@@ -10,7 +10,7 @@ from lamella.core.graph_builder import attribute_text, float_text, too_large
 from lamella.core.graphs import Extent
 from lamella.core.limits import MAX_DIMENSIONS, MAX_GRAPH_NODES, MAX_GRAPH_PARTS, MAX_METADATA_NBYTES, MAX_NAME_NBYTES
 from lamella.formats.protobuf import Field, WireReader, signed
-from lamella.formats.tensorflow.graph_tensors import DTYPE_OF_TYPE
+from lamella.formats.tensorflow.types import DTYPE_OF_TYPE
 
 _STRING = 7
 _FLOAT = Struct("<f")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from lamella.core.errors import FormatError
 from lamella.core.graphs import Graph
+from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess, TensorSpan
 from lamella.formats.protobuf import RUN, VARINT, FileHead, WireReader
@@ -43,8 +45,8 @@ class SavedModelFormat:
 
     def layout(self, file: RandomAccess) -> Layout:
         """Return where the tensors lie; raise FormatError where the file is no such model."""
-        found = GraphTensors(WireReader(file)).of_saved_model()
-        return arrange(self.name, file.nbytes, [TensorSpan(spec, offset) for spec, offset in found])
+        reader = WireReader(file)
+        return _arranged(self.name, reader, GraphTensors(reader).of_saved_model())
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return versions, tags and signatures, and how often each operator occurs."""
@@ -90,8 +92,7 @@ class FrozenGraphFormat:
     def layout(self, file: RandomAccess) -> Layout:
         """Return where the tensors lie; raise FormatError where the file is no such graph."""
         reader = WireReader(file)
-        found = GraphTensors(reader).of_graph(reader.fields(0, reader.nbytes), "")
-        return arrange(self.name, file.nbytes, [TensorSpan(spec, offset) for spec, offset in found])
+        return _arranged(self.name, reader, GraphTensors(reader).of_graph(reader.fields(0, reader.nbytes), ""))
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return the version, and how often each operator occurs."""
@@ -100,3 +101,8 @@ class FrozenGraphFormat:
     def graph(self, file: RandomAccess) -> Graph:
         """Return the nodes that lead to those that no other takes."""
         return frozen_graph(WireReader(file))
+
+
+def _arranged(name: str, reader: WireReader, found: Iterable[tuple[TensorSpec, int]]) -> Layout:
+    layout = arrange(name, reader.nbytes, [TensorSpan(spec, offset) for spec, offset in found])
+    return replace(layout, apart=reader.looked.are_apart(layout.tensors))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from lamella.core.errors import FormatError
 from lamella.core.limits import KIB, MAX_PICKLE_NBYTES
 from lamella.formats.arrange import arrange
 from lamella.formats.base import Layout, RandomAccess
+from lamella.formats.runs import Runs
 from lamella.formats.torch.layout import element_nbytes, place
 from lamella.formats.torch.names import Found, find_tensors
 from lamella.formats.torch.pickle_end import end_of_pickle
@@ -41,7 +43,8 @@ class TorchLegacyFormat:
     def layout(self, file: RandomAccess) -> Layout:
         """Return where the tensors lie; raise FormatError where the file is no such file."""
         saved = _Saved(file)
-        return arrange(self.name, file.nbytes, place(saved.found.tensors, saved.locate), sorted(saved.foreign))
+        layout = arrange(self.name, file.nbytes, place(saved.found.tensors, saved.locate), sorted(saved.foreign))
+        return replace(layout, apart=saved.looked.are_apart(layout.tensors))
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return the plain values in the file, by the names that tensors there would have."""
@@ -49,7 +52,7 @@ class TorchLegacyFormat:
 
 
 class _Saved:
-    """A file, read up to its storages, which are measured."""
+    """A file, read up to its storages, which are measured; `looked` is what that went by."""
 
     found: Found
     foreign: frozenset[str]
@@ -57,6 +60,7 @@ class _Saved:
     def __init__(self, file: RandomAccess) -> None:
         self._file = file
         self._at = 0
+        self.looked = Runs()
         self._ranges: dict[str, tuple[int, int]] = {}
         if (self._pickle().value, self._pickle().value) != (_MAGIC, _PROTOCOL):
             raise malformed("its magic number or its protocol is another")
@@ -77,6 +81,7 @@ class _Saved:
             raise malformed("a storage is listed twice, or nothing refers to it")
         count = int.from_bytes(self._file.read_at(self._at, _COUNT_NBYTES), "little")
         start = self._at + _COUNT_NBYTES
+        self.looked.note(self._at, start)
         self._at = start + count * element_nbytes(dtypes[key])
         if self._at > self._file.nbytes:
             raise FormatError(
@@ -104,6 +109,7 @@ class _Saved:
             if nbytes == MAX_PICKLE_NBYTES:
                 raise malformed("it is too long", kind="header-too-large")
             nbytes = min(nbytes * _GROWTH, MAX_PICKLE_NBYTES)
+        self.looked.note(self._at, self._at + end)
         self._at += end
         return walk_pickle(data[:end])
 
