@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
-from lamella.core.fsio import translated
+from lamella.core.fsio import backend_error
 from lamella.formats.base import Partial, RandomAccess
 
 
@@ -32,12 +32,14 @@ class DescriptorFile:
     def read_at(self, offset: int, nbytes: int) -> Buffer:
         """Return exactly `nbytes` bytes; raise FormatError (file-truncated) or BackendError (io-failed)."""
         _check_range(offset, nbytes, self._nbytes)
-        with translated(self._path):
+        try:
             data = os.pread(self._fd, nbytes, offset)
             while len(data) < nbytes:
                 more = os.pread(self._fd, nbytes - len(data), offset + len(data))
                 _check_range(offset, nbytes, self._nbytes if more else offset + len(data))
                 data += more
+        except OSError as exc:
+            raise backend_error(exc, self._path) from exc
         return data
 
 

@@ -70,9 +70,12 @@ class Added:
     stored_nbytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """An object to be encoded: its head, which has no rows yet, its bytes, its base if any, and what suits it."""
+    """An object to be encoded: its head, which has no rows yet, its bytes, its base if any, and what suits it.
+
+    Each equals none but itself, which is quickly told.
+    """
 
     head: Head
     source: Source
