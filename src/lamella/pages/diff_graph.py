@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,6 +19,7 @@ from lamella.model.graph_difference import (
     GraphDifference,
     NodeChange,
 )
+from lamella.model.sequences import increasing
 from lamella.ops.comparison import ModelComparison
 from lamella.pages.markup import shown
 from lamella.pages.places import block
@@ -114,7 +114,8 @@ def _beside(difference: GraphDifference, before: Sequence[Node], after: Sequence
         name = change.before if change else None if node.name in changes_before else node.name
         if name in at_before:
             partner[index] = at_before[name]
-    shared = _ascending(list(partner.items()))
+    indexes = list(partner)
+    shared = {indexes[place] for place in increasing([partner[index] for index in indexes])}
     lines: list[_Line] = []
     left = 0
     came_from = set(partner.values())
@@ -132,24 +133,6 @@ def _beside(difference: GraphDifference, before: Sequence[Node], after: Sequence
 def _left_alone(nodes: Sequence[Node], changes: dict[str, NodeChange], pairs: set[int], start: int) -> list[_Line]:
     """Return the lines of nodes that stand on the left alone: they were removed, or went elsewhere."""
     return [_line(changes.get(node.name), node, None, moved=index in pairs) for index, node in enumerate(nodes, start)]
-
-
-def _ascending(pairs: Sequence[tuple[int, int]]) -> set[int]:
-    """Return the first halves of a longest run of pairs whose second halves ascend (Schensted 1961)."""
-    ends: list[int] = []
-    last: list[int] = []
-    previous: list[int] = []
-    for number, (_, value) in enumerate(pairs):
-        place = bisect_left(ends, value)
-        previous.append(last[place - 1] if place else -1)
-        ends[place : place + 1] = [value]
-        last[place : place + 1] = [number]
-    chosen: set[int] = set()
-    number = last[-1] if last else -1
-    while number >= 0:
-        chosen.add(pairs[number][0])
-        number = previous[number]
-    return chosen
 
 
 def _line(change: NodeChange | None, before: Node | None, after: Node | None, *, moved: bool = False) -> _Line:

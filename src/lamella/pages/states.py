@@ -14,8 +14,8 @@ CHANGED, SLIGHT, ROUNDING, SAME, UNREAD, ADDED, REMOVED = (
     "removed",
 )
 STATES = (CHANGED, SLIGHT, ROUNDING, SAME, UNREAD, ADDED, REMOVED)
-"""Every tensor is in one of these: its mean |b - a| exceeds epsilon; or does not; or no element is further from where
-it was than one unit in the last place; or all is as it was; or nothing can be measured; or one side lacks it."""
+"""Every tensor is in one of these: its mean |b - a| exceeds epsilon; or does not; or it was only
+rounded; or all is as it was; or nothing can be measured; or one side lacks it."""
 
 LABELS = ("changed", "within ε", "rounding only", "same", "not compared", "added", "removed")
 """What pages call the states, in their order."""
@@ -34,8 +34,7 @@ def state(difference: TensorDifference) -> str:
         return UNREAD
     if not found.changed:
         return SAME
-    settled = found.finite == found.count - found.both
-    if found.ulps and found.ulp_max <= 1 and settled:
+    if difference.rounding_only:
         return ROUNDING
     return CHANGED if difference.change_point else SLIGHT
 

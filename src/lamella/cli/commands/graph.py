@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from lamella.cli import render
 from lamella.cli.graph_text import graph_table
 from lamella.cli.session import json_option, opened, recorded
+from lamella.core.fsio import write_file
 from lamella.core.graphs import LAYERS, NAMES, OPERATORS
 from lamella.model.graph_difference import port_text
 from lamella.model.graph_text import write_graph
@@ -22,8 +24,9 @@ _SHOWN_NAMES = 4
 @click.argument("name", metavar="PATH|REV:PATH")
 @click.option("--depth", type=click.IntRange(min=1), help="Show at most this many levels of modules.")
 @click.option("--all", "unfolded", is_flag=True, help="Show every block, also those that are alike.")
+@click.option("--html", "page", type=click.Path(dir_okay=False), help="Draw the graph on a page.")
 @json_option
-def command(name: str, depth: int | None, unfolded: bool, as_json: bool) -> None:
+def command(name: str, depth: int | None, unfolded: bool, page: str | None, as_json: bool) -> None:
     """Show what a model computes, as a tree of its modules, with the tensors that each layer takes.
 
     The graph is the one recorded beside the model, `model.graph.json` of `model.safetensors`; else the one that the
@@ -32,6 +35,11 @@ def command(name: str, depth: int | None, unfolded: bool, as_json: bool) -> None
     """
     with opened(name) as model:
         report = graph(model, recorded(name))
+    if page is not None:
+        from lamella.pages.graph_page import graph_page
+
+        write_file(Path(page), graph_page(report.graph, report.name).encode())
+        render.note(f"wrote {page}")
     if as_json:
         text = json.loads(write_graph(report.graph))
         found = {"absent": report.absent, "unused": report.unused, "unread": report.unread, "missing": report.missing}
