@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from lamella.cli import render
 from lamella.cli.changes_text import show_metadata
 from lamella.model.difference import TensorDifference
-from lamella.model.graph_difference import GraphDifference, NodeChange
+from lamella.model.graph_difference import RENAMED, REWIRED, GraphDifference, NodeChange
 from lamella.ops.comparison import ModelComparison, Total
 
 _SHOWN_TENSORS = 20
 _SHOWN_LAYERS = 20
 _SHOWN_NODES = 20
+_SHOWN_ALIKE = 12
 _LEAST_NAME = 24
 _UNLIMITED = 1 << 16
 _INDENT = "  "
@@ -103,29 +104,55 @@ def _sure(confidence: float) -> str:
 
 
 def _nodes(graph: GraphDifference, *, every: bool) -> None:
-    told = [change for change in graph.nodes if change.whats != ("renamed",)]
-    renamed = len(graph.nodes) - len(told)
-    limit = len(told) if every else _SHOWN_NODES
-    for change in told[:limit]:
-        render.line(f"{_INDENT}{_node(change)}", fg="yellow")
-    if len(told) > limit:
-        summed = Counter(change.whats[0] for change in told[limit:])
+    """Print what became of nodes, those to which the same happened together; mere renaming is counted."""
+    told = [change for change in graph.nodes if change.whats != (RENAMED,)]
+    alike: dict[object, list[NodeChange]] = {}
+    for change in told:
+        alike.setdefault(change if REWIRED in change.whats else _happened(change), []).append(change)
+    groups = list(alike.values())
+    limit = len(groups) if every else _SHOWN_NODES
+    for group in groups[:limit]:
+        _show_nodes(group, every=every)
+    if len(groups) > limit:
+        summed = Counter(change.whats[0] for group in groups[limit:] for change in group)
         render.line(f"{_INDENT}... {', '.join(f'{count:,} {what}' for what, count in summed.items())} more nodes")
-    if renamed:
-        render.line(f"{_INDENT}{render.counted(renamed, 'node')} of the graph only renamed")
+    if len(graph.nodes) > len(told):
+        render.line(f"{_INDENT}{render.counted(len(graph.nodes) - len(told), 'node')} of the graph only renamed")
 
 
-def _node(change: NodeChange) -> str:
-    name = change.after if change.after is not None else change.before
-    if change.before is not None and change.after is not None and change.before != change.after:
-        name = f"{change.before} -> {change.after}"
+def _happened(change: NodeChange) -> tuple[object, ...]:
+    """Return what happened to a node, whatever it is called."""
+    return change.op, tuple(what for what in change.whats if what != RENAMED), change.attributes
+
+
+def _show_nodes(group: Sequence[NodeChange], *, every: bool) -> None:
+    first = group[0]
     details = [
         f"{one.name} {_cut(one.before or 'nothing', 30)} -> {_cut(one.after or 'nothing', 30)}"
-        for one in change.attributes
+        for one in first.attributes
     ]
-    if "rewired" in change.whats:
-        details.append(f"inputs {', '.join(change.inputs_before)} -> {', '.join(change.inputs_after)}")
-    return f"node {name} ({change.op}): {', '.join(change.whats)}{'; ' + '; '.join(details) if details else ''}"
+    if REWIRED in first.whats:
+        details.append(f"inputs {', '.join(first.inputs_before)} -> {', '.join(first.inputs_after)}")
+    what = f"{', '.join(_happened_words(first))}{': ' + ', '.join(details) if details else ''}"
+    if len(group) == 1:
+        render.line(f"{_INDENT}node {_node_name(first)} ({first.op}) {what}", fg="yellow")
+        return
+    render.line(f"{_INDENT}{len(group):,} nodes ({first.op}) {what}", fg="yellow")
+    shown = group if every else group[:_SHOWN_ALIKE]
+    for change in shown:
+        render.line(f"{_INDENT * 3}{_node_name(change)}")
+    if len(group) > len(shown):
+        render.line(f"{_INDENT * 3}... {len(group) - len(shown):,} more; --all shows them")
+
+
+def _happened_words(change: NodeChange) -> list[str]:
+    return [what for what in change.whats if what != RENAMED] or list(change.whats)
+
+
+def _node_name(change: NodeChange) -> str:
+    if change.before is not None and change.after is not None and change.before != change.after:
+        return f"{change.before} -> {change.after}"
+    return change.after if change.after is not None else change.before or ""
 
 
 def _parameters(found: ModelComparison, *, every: bool) -> None:

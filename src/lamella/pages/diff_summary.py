@@ -45,8 +45,11 @@ def _title(comparison: ModelComparison) -> Markup:
 
 
 def _lede(comparison: ModelComparison) -> str:
-    if comparison.model_id_before == comparison.model_id_after:
+    nodes = comparison.graph.nodes if comparison.graph else ()
+    if comparison.model_id_before == comparison.model_id_after and not nodes:
         return "Both hold the same weights under the same names."
+    if comparison.model_id_before == comparison.model_id_after:
+        return f"Both hold the same weights; {counted(len(nodes), 'node')} of the graph changed."
     found = Counter(states.state(difference) for difference in comparison.tensors)
     moved = found[states.CHANGED] + found[states.SLIGHT] + found[states.ROUNDING]
     alone = [f"{count(number)} were {what}" for number, what in _alone(comparison) if number]

@@ -16,7 +16,9 @@ from lamella.cli.revisions import split_arguments
 from lamella.cli.session import json_option, known_sketches, open_repository, opened, progress, recorded
 from lamella.core.errors import UsageError
 from lamella.core.fsio import write_file
-from lamella.ops.diff import DiffReport, diff, diff_models
+from lamella.ops.diff import INDEX, DiffReport, diff, diff_models
+from lamella.repo.attributes import filtered
+from lamella.repo.objects import tracked
 from lamella.repo.repository import Repository
 from lamella.repo.settings import diff_settings
 
@@ -74,18 +76,21 @@ def command(ctx: click.Context, /, arguments: tuple[str, ...], **options: Any) -
             revisions, paths = split_arguments(repository, arguments, ctx)
             report = diff(repository, revisions, paths, progress(quiet=options["as_json"]))
             found = _of_repository(repository, report, options)
-    _show(report, found, options)
+    _show(report, found, options, arguments)
     return 1 if options["exit_code"] and _differs(report, found, options) else 0
 
 
 def _are_files(arguments: tuple[str, ...]) -> bool:
-    """Say whether two things on disk are named that are not both paths of the repository around, as `git diff` does."""
+    """Say whether two things on disk are named that are not both kept by Lamella in the repository around."""
     if len(arguments) != 2 or not all(os.path.exists(argument) for argument in arguments):
         return False
     try:
         with open_repository() as repository:
-            known = repository.git.run("ls-files", "-z", "--", *map(os.path.abspath, arguments), check=False)
-            return known.count(b"\0") < len(arguments)
+            git = repository.git
+            paths = [os.path.relpath(os.path.abspath(argument), git.root) for argument in arguments]
+            inside = [path for path in paths if path.split(os.sep)[0] != os.pardir]
+            known = {entry.path for entry in tracked(git, inside)} if inside else set()
+            return len(set(filtered(git, sorted(known)))) < len(arguments)
     except UsageError:
         return True
 
@@ -133,7 +138,9 @@ def _comparing(root: Path | None, options: Mapping[str, Any]) -> Comparing:
     )
 
 
-def _show(report: DiffReport, found: Mapping[str, Compared], options: Mapping[str, Any]) -> None:
+def _show(
+    report: DiffReport, found: Mapping[str, Compared], options: Mapping[str, Any], arguments: tuple[str, ...]
+) -> None:
     if options["page"] is not None:
         _write_page(options["page"], found)
     if options["as_json"]:
@@ -154,6 +161,8 @@ def _show(report: DiffReport, found: Mapping[str, Compared], options: Mapping[st
     render.incomplete((), report.missing)
     if not report.files:
         render.note(f"no model file differs between {report.before} and {report.after}")
+        if report.before == INDEX and len(arguments) == 2 and all(map(os.path.exists, arguments)):
+            render.note("to compare the two files with each other, give --no-index")
 
 
 def _fields(report: DiffReport) -> dict[str, Any]:
