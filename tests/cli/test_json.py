@@ -92,6 +92,10 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "": {"models"},
         "models": {"name", "model_id", "tensors", "files", "unread", "missing"},
     },
+    "health model.safetensors": {
+        "": {"name", "against", "tensors", "examined", "unread", "nbytes", "findings"},
+        "findings": {"check", "severity", "where", "message", "evidence", "advice"},
+    },
     "ls-files": {"": {"files"}, "files": {"path", "format", "tensors", "parts", "nbytes", "model_id", "filled"}},
     "export HEAD:model.safetensors out.pt --dtype bf16": {
         "": {

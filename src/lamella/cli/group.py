@@ -15,7 +15,7 @@ from lamella.core.errors import UsageError
 SECTIONS = {
     "Start": ("init", "track", "untrack", "uninstall", "migrate", "import", "doctor", "version"),
     "Work": ("add", "commit", "status", "diff", "log", "show", "ls-files"),
-    "Look": ("ls", "graph", "cat", "id", "align", "blame", "history", "export"),
+    "Look": ("ls", "graph", "cat", "id", "align", "blame", "history", "health", "export"),
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
     "Care": ("fsck", "gc"),
     "Called by Git": ("filter-process", "diff-driver", "textconv", "hook"),

@@ -229,3 +229,12 @@ MAX_GRAPH_LINE_NBYTES = 1 * MIB
 """The text of a computation graph, and of one node of it; a node of 10,000 inputs takes some 400 KiB."""
 MAX_GRAPH_PARTS = 2_000_000
 """Names of values, attributes and shapes that are read of one computation graph; a node has some eight."""
+
+MAX_UNITS = 1 << 20
+"""Rows or columns of one tensor whose sums are held while it is looked at; vocabularies have some hundred thousand."""
+
+MAX_SAMPLED_TENSORS = 65_536
+"""Tensors of a model of which a sample of 1 KiB is kept, to find layers that are nearly the same."""
+
+MAX_COMPARED_TENSORS = 16_384
+"""Tensors of one name and shape, but for its numbers, that are held against each other: pairs grow with the square."""

@@ -32,6 +32,16 @@ class Survey:
         return self.count - self.nan - self.infinite
 
     @property
+    def is_finite(self) -> bool:
+        """Whether no element is NaN or infinite."""
+        return self.finite == self.count
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether there are elements, and all are the same finite number."""
+        return self.count > 0 and self.is_finite and self.minimum == self.maximum
+
+    @property
     def max_absolute(self) -> float:
         """The largest magnitude of a finite element."""
         return max(abs(self.minimum), abs(self.maximum))
