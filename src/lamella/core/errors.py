@@ -128,6 +128,7 @@ _declare(
     "settings-malformed",
     "graph-malformed",
     "graph-version",
+    "rows-malformed",
 )
 _declare(
     BackendError,

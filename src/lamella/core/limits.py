@@ -238,3 +238,21 @@ MAX_SAMPLED_TENSORS = 65_536
 
 MAX_COMPARED_TENSORS = 16_384
 """Tensors of one name and shape, but for its numbers, that are held against each other: pairs grow with the square."""
+
+MAX_ROW_NBYTES = 4 * MIB
+"""A row of a table while it is read; one that is nothing but separators takes some hundred MiB on the way."""
+
+MAX_ROWS_HELD = 4 * MIB
+"""Digests of rows of one table that are held, eight bytes each; of a longer one a share of the rows is looked at."""
+
+MAX_COLUMNS = 10_000
+"""Columns of a table that are compared by name."""
+
+MAX_LABELS = 1000
+"""Values of a column of labels that are counted; a column with more has none."""
+
+MAX_DATA_FILES = 2_000_000
+"""Files of one folder of data; the largest collections of pictures have some millions."""
+
+MAX_PARQUET_FOOTER_NBYTES = 16 * MIB
+"""The footer of a Parquet file, held in memory; one of 1,000 columns in 100 groups of rows takes 10 MB."""

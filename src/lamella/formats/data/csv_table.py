@@ -44,11 +44,11 @@ class CsvFormat:
 
     def layout(self, file: RandomAccess) -> Layout:
         """Return a layout without tensors; that of an opaque file where records of the first MiB differ in width."""
-        return layout_without_tensors(self.name, file, sound=_sampled(file) is not None)
+        return layout_without_tensors(self.name, file, sound=sampled_table(file) is not None)
 
     def metadata(self, file: RandomAccess) -> Mapping[str, str]:
         """Return the number of rows below the names of columns, and these names, or else their number."""
-        table = _sampled(file)
+        table = sampled_table(file)
         if table is None:
             return {}
         names = ", ".join(table.first) if table.is_named else f"{len(table.first)} without names"
@@ -59,7 +59,8 @@ def _begins_long_record(seen: bytes, delimiter: int) -> bool:
     return seen.count(delimiter) >= _LEAST_FIELDS_OF_A_LONG_LINE and first_text(seen, len(seen)) is not None
 
 
-def _sampled(file: RandomAccess) -> Table | None:
+def sampled_table(file: RandomAccess) -> Table | None:
+    """Return what the first MiB of a file tells of it, None where it is no table."""
     return _table(sampled_text(file), file.nbytes <= SAMPLE_NBYTES)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 
-from lamella.core.limits import IO_NBYTES, MIB
+from lamella.core.errors import FormatError
+from lamella.core.limits import IO_NBYTES, MAX_ROW_NBYTES, MIB
 from lamella.formats.base import Layout, RandomAccess
 from lamella.formats.opaque import OpaqueFormat
 
@@ -38,6 +40,38 @@ def windows(file: RandomAccess) -> Iterator[bytes]:
     """Yield the bytes of a file from front to back, a MiB at most at a time."""
     for start in range(0, file.nbytes, IO_NBYTES):
         yield bytes(file.read_at(start, min(IO_NBYTES, file.nbytes - start)))
+
+
+def lines(file: RandomAccess) -> Iterator[str]:
+    """Yield the lines of a file without their ends, which may be of any kind; a mark at the begin is no part of them.
+
+    What is no UTF-8 is kept by surrogates. Raises FormatError (rows-malformed) for a line that is longer than a row.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    rest, is_first = "", True
+    for window in windows(file):
+        text = decoder.decode(window)
+        if is_first and text:
+            text, is_first = text.removeprefix(_MARK), False
+        rest += text
+        # Of a return at the very end the other half may follow.
+        held = "\r" if rest.endswith("\r") else ""
+        if "\r" in rest:
+            rest = rest.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n") + held
+        *whole, rest = rest.split("\n")
+        if len(rest) > MAX_ROW_NBYTES:
+            raise too_long()
+        yield from whole
+    rest = rest.removesuffix("\r") + decoder.decode(b"", final=True)
+    if rest:
+        yield rest
+
+
+def too_long() -> FormatError:
+    """Return the error of a row that is too long to be held."""
+    return FormatError(
+        f"a row takes more than {MAX_ROW_NBYTES // MIB} MiB", kind="rows-malformed", hint="compare such files as bytes"
+    )
 
 
 def layout_without_tensors(name: str, file: RandomAccess, *, sound: bool) -> Layout:

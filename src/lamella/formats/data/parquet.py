@@ -48,7 +48,8 @@ class ParquetFormat:
         return {"rows": str(footer.rows), "columns": footer.columns}
 
 
-def _read_footer(file: RandomAccess) -> _Footer:
+def footer_text(file: RandomAccess, limit_nbytes: int) -> bytes:
+    """Return the first bytes of the footer, at most so many; raise FormatError where there is none."""
     if file.nbytes < _LEAST_NBYTES or bytes(file.read_at(0, len(_MAGIC))) != _MAGIC:
         raise malformed("it does not begin with PAR1")
     last = bytes(file.read_at(file.nbytes - 8, 8))
@@ -59,8 +60,11 @@ def _read_footer(file: RandomAccess) -> _Footer:
             kind="file-truncated",
             hint="the file was probably cut short; copy it again",
         )
-    text = bytes(file.read_at(file.nbytes - 8 - nbytes, min(nbytes, _MAX_FOOTER_NBYTES)))
-    reader = CompactReader(text)
+    return bytes(file.read_at(file.nbytes - 8 - nbytes, min(nbytes, limit_nbytes)))
+
+
+def _read_footer(file: RandomAccess) -> _Footer:
+    reader = CompactReader(footer_text(file, _MAX_FOOTER_NBYTES))
     rows, columns = None, None
     for number, kind in reader.fields():
         if (number, kind) == (_SCHEMA, LIST):
