@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +23,10 @@ from lamella.repo.data_files import DataFile, DataSet, content_digest
 
 _ROWS_AT_ONCE = 8192
 _LONGEST_LABEL = 200
+
+
+OpenRows = Callable[[RandomAccess], Rows]
+"""Returns the rows of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +65,31 @@ class DataComparison:
 
 
 def compare_data(
-    before: DataSet, after: DataSet, *, label: str | None = None, progress: Progress = SILENT
+    before: DataSet,
+    after: DataSet,
+    *,
+    label: str | None = None,
+    parquet: OpenRows | None = None,
+    progress: Progress = SILENT,
 ) -> DataComparison:
     """Compare two files, or two folders of files, in memory that does not grow with the rows.
 
     Files that Git has on both sides are told apart by their ids, without reading; files on disk are hashed. Of changed
     files rows are compared where both are tables: separated values and lines of JSON row by row, Parquet by its groups
-    of rows. `label` names the column of labels, by default one that is called so.
+    of rows, or row by row too where `parquet` opens it. `label` names the column of labels, by default one that is
+    called so.
 
     Raises NotFoundError (object-missing) and IntegrityError for content that is not in the store, or damaged.
     """
+    comparing = _Comparing(label, parquet, progress)
     if set(before.files) == set(after.files) == {""}:
-        return _compare_files(before, after, label, progress)
+        return _compare_files(before, after, comparing)
     shared = [path for path in before.files if path in after.files]
     digests = _Digests()
     changed = [path for path in shared if not digests.same(before.files[path], after.files[path])]
     gone = [path for path in before.files if path not in after.files]
     new = [path for path in after.files if path not in before.files]
-    found = {path: _changed(path, before.files[path], after.files[path], label, progress) for path in changed}
+    found = {path: comparing.change(path, before.files[path], after.files[path]) for path in changed}
     progress.finish()
     moved = _moved(gone, new, before, after, digests)
     sources = set(moved.values())
@@ -91,12 +102,12 @@ def compare_data(
     return DataComparison(before.label, after.label, *counts, changes, distance, "files")
 
 
-def _compare_files(before: DataSet, after: DataSet, label: str | None, progress: Progress) -> DataComparison:
+def _compare_files(before: DataSet, after: DataSet, comparing: _Comparing) -> DataComparison:
     old, new = before.files[""], after.files[""]
     if _Digests().same(old, new):
         return DataComparison(before.label, after.label, 1, 1, 1, (), 0.0, "files")
-    change = _changed(after.name, old, new, label, progress)
-    progress.finish()
+    change = comparing.change(after.name, old, new)
+    comparing.progress.finish()
     distance, unit = (1.0, "files") if change.table is None else (change.table.distance, "rows")
     return DataComparison(before.label, after.label, 1, 1, 0, (change,), distance, unit)
 
@@ -137,16 +148,35 @@ def _moved(
     return moved
 
 
-def _changed(path: str, before: DataFile, after: DataFile, label: str | None, progress: Progress) -> DataFileChange:
-    with ExitStack() as closing:
-        old, new = closing.enter_context(before.opened()), closing.enter_context(after.opened())
-        progress.start(f"comparing {path}", old.nbytes + new.nbytes)
-        table, unread = None, ""
-        try:
-            table = _compare_tables(_Watched(old, progress), _Watched(new, progress), label)
-        except FormatError as error:
-            unread = error.message
-        return DataFileChange(path, "changed", None, old.nbytes, new.nbytes, table, unread)
+@dataclass(frozen=True, slots=True)
+class _Comparing:
+    """How files are compared."""
+
+    label: str | None
+    parquet: OpenRows | None
+    progress: Progress
+
+    def change(self, path: str, before: DataFile, after: DataFile) -> DataFileChange:
+        with ExitStack() as closing:
+            old, new = closing.enter_context(before.opened()), closing.enter_context(after.opened())
+            self.progress.start(f"comparing {path}", old.nbytes + new.nbytes)
+            table, unread = None, ""
+            try:
+                table = self._tables(_Watched(old, self.progress), _Watched(new, self.progress))
+            except FormatError as error:
+                unread = error.message
+            return DataFileChange(path, "changed", None, old.nbytes, new.nbytes, table, unread)
+
+    def _tables(self, before: RandomAccess, after: RandomAccess) -> TableDifference | None:
+        """Return how two tables differ, None where one of the files is none, or they are of other kinds."""
+        if isinstance(claimed_by(before), ParquetFormat) and isinstance(claimed_by(after), ParquetFormat):
+            if self.parquet is None:
+                return _compare_groups(before, after)
+            return _compare_rows(self.parquet(before), self.parquet(after), self.label)
+        old, new = rows_of(before, after), rows_of(after, before)
+        if old is None or new is None or old.has_columns != new.has_columns:
+            return None
+        return _compare_rows(old, new, self.label)
 
 
 class _Watched:
@@ -162,13 +192,7 @@ class _Watched:
         return self._file.read_at(offset, nbytes)
 
 
-def _compare_tables(before: RandomAccess, after: RandomAccess, label: str | None) -> TableDifference | None:
-    """Return how two tables differ, None where one of the files is none, or they are of other kinds."""
-    if isinstance(claimed_by(before), ParquetFormat) and isinstance(claimed_by(after), ParquetFormat):
-        return _compare_groups(before, after)
-    old, new = rows_of(before, after), rows_of(after, before)
-    if old is None or new is None or old.has_columns != new.has_columns:
-        return None
+def _compare_rows(old: Rows, new: Rows, label: str | None) -> TableDifference:
     common = None
     if old.has_columns and set(old.names) != set(new.names):
         common = tuple(name for name in new.names if name in old.names)
