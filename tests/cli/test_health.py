@@ -72,6 +72,19 @@ def test_a_revision_alone_stands_for_the_same_path(sick, call, against):
     assert "norm-jump" in {one["check"] for one in report["findings"]}
 
 
+def test_the_project_says_what_fails_a_model(sick, call):
+    (sick.root / ".lamella").mkdir(exist_ok=True)
+    settings = sick.root / ".lamella/config.toml"
+    settings.write_text('[health]\nfail-on = "note"\n')
+    assert call("health", f"HEAD~1:{MODEL}", "--exit-code").code == 1
+    assert call("health", f"HEAD~1:{MODEL}", "--exit-code", "--fail-on", "warning").code == 0
+    assert call("health", f"HEAD~1:{MODEL}").code == 0
+    settings.write_text('[health]\nfail-on = "note"\nskip = ["constant"]\n')
+    assert call("health", f"HEAD~1:{MODEL}", "--exit-code").code == 0
+    settings.write_text('[health]\nskip = ["colour"]\n')
+    assert call("health", f"HEAD~1:{MODEL}").code == 2
+
+
 def test_a_model_of_a_folder_below_is_found_from_there(sick, call, monkeypatch):
     sick.commit("below/model.safetensors", sick.read(MODEL), "below")
     monkeypatch.chdir(sick.root / "below")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lamella.core.config import DiffConfig
+from lamella.core.config import DiffConfig, HealthConfig
 from lamella.core.errors import FormatError
-from lamella.repo.settings import PATH, diff_settings
+from lamella.repo.settings import PATH, diff_settings, health_settings
 
 
 def write(root: Path, text: str) -> Path:
@@ -53,3 +53,16 @@ def test_what_is_not_understood_is_refused_in_one_sentence(tmp_path: Path, text:
         diff_settings(tmp_path)
     assert caught.value.kind == "settings-malformed"
     assert "\n" not in caught.value.message
+
+
+def test_what_fails_a_model_is_read(tmp_path: Path) -> None:
+    assert health_settings(None) == health_settings(tmp_path) == HealthConfig("error", ())
+    write(tmp_path, '[health]\nfail-on = "note"\nskip = ["constant"]\n')
+    assert health_settings(tmp_path) == HealthConfig("note", ("constant",))
+
+
+@pytest.mark.parametrize("text", ['fail-on = "bad"', "fail-on = []", "skip = 1", "skip = [1]", "fail = 1"])
+def test_what_fails_a_model_is_one_of_few_words(tmp_path: Path, text: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        health_settings(write(tmp_path, f"[health]\n{text}\n"))
+    assert caught.value.kind == "settings-malformed"

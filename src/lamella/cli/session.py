@@ -35,6 +35,15 @@ def open_repository() -> Repository:
         raise NotFoundError("the current directory is gone", kind="path-unknown", hint="go to one that exists") from exc
 
 
+def project_root() -> Path | None:
+    """Return the root of the worktree around the current directory, whose settings hold; None where there is none."""
+    try:
+        with open_repository() as repository:
+            return repository.git.worktree
+    except UsageError:
+        return None
+
+
 def opened(name: str) -> AbstractContextManager[Model]:
     """Open the model that a command line names: on disk, or at a revision."""
     from lamella.repo.targets import opened_model

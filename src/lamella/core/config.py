@@ -31,6 +31,14 @@ class StoreConfig:
             raise UsageError("the grace period is no length of time", kind="bad-argument", hint=hint)
 
 
+@dataclass(frozen=True, slots=True)
+class HealthConfig:
+    """What fails a model: the least severity that does, and the checks that are left out."""
+
+    fail_on: str = "error"
+    skip: tuple[str, ...] = ()
+
+
 DEFAULT = StoreConfig()
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lamella.core.config import DiffConfig
+from lamella.core.config import DiffConfig, HealthConfig
 from lamella.core.errors import FormatError, UsageError
 from lamella.core.fsio import translated
 from lamella.core.limits import MAX_SETTINGS_NBYTES
+from lamella.model.health import SEVERITIES
 
 PATH = ".lamella/config.toml"
 
@@ -30,6 +31,21 @@ def diff_settings(root: Path | None) -> DiffConfig:
         return DiffConfig(**weights, epsilons=tuple(epsilons.items()))
     except UsageError as exc:
         raise _malformed(exc.message) from exc
+
+
+def health_settings(root: Path | None) -> HealthConfig:
+    """Return what fails a model in the project around `root`, a worktree; the defaults where it does not say.
+
+    The table is ``[health]``: `fail-on` is a severity, `skip` a list of checks. Raises FormatError (settings-malformed)
+    as `diff_settings` does.
+    """
+    table = _table({} if root is None else _read(root / PATH), "health", ("fail-on", "skip"))
+    fail_on, skip = table.get("fail-on", HealthConfig().fail_on), table.get("skip", [])
+    if fail_on not in SEVERITIES:
+        raise _malformed(f"health.fail-on is none of {', '.join(SEVERITIES)}")
+    if not isinstance(skip, list) or not all(isinstance(check, str) for check in skip):
+        raise _malformed("health.skip is no list of checks")
+    return HealthConfig(fail_on, tuple(skip))
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -63,5 +79,5 @@ def _numbers(values: Mapping[str, Any], name: str) -> dict[str, float]:
 
 
 def _malformed(reason: str) -> FormatError:
-    hint = "docs/guide/diff.md shows what it may say"
+    hint = "docs/guide/diff.md and docs/guide/health.md show what it may say"
     return FormatError(f"{PATH} is malformed: {reason}", kind="settings-malformed", hint=hint)

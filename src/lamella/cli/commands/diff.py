@@ -13,7 +13,7 @@ import click
 
 from lamella.cli import changes_text, render
 from lamella.cli.revisions import split_arguments
-from lamella.cli.session import json_option, known_sketches, open_repository, opened, progress, recorded
+from lamella.cli.session import json_option, known_sketches, open_repository, opened, progress, project_root, recorded
 from lamella.core.errors import UsageError
 from lamella.core.fsio import write_file
 from lamella.ops.diff import INDEX, DiffReport, diff, diff_models
@@ -102,7 +102,7 @@ def _of_models(arguments: tuple[str, ...], options: Mapping[str, Any]) -> tuple[
             return report, {}
         from lamella.ops.comparisons import compared
 
-        how = _comparing(_project(), options)
+        how = _comparing(project_root(), options)
         graphs = partial(recorded, arguments[0]), partial(recorded, arguments[1])
         found = compared(before, after, how, graphs, known_sketches(), progress(quiet=options["as_json"]))
     return report, {report.files[0].path: found}
@@ -115,15 +115,6 @@ def _of_repository(repository: Repository, report: DiffReport, options: Mapping[
 
     how = _comparing(repository.git.worktree, options)
     return compare_changed(repository, report, how, progress(quiet=options["as_json"]))
-
-
-def _project() -> Path | None:
-    """Return the root of the worktree around the current directory, if there is one."""
-    try:
-        with open_repository() as repository:
-            return repository.git.worktree
-    except UsageError:
-        return None
 
 
 def _comparing(root: Path | None, options: Mapping[str, Any]) -> Comparing:

@@ -8,16 +8,17 @@ from contextlib import ExitStack
 import click
 
 from lamella.cli import health_text, render
-from lamella.cli.session import json_option, opened, progress
-from lamella.model.health import ERROR, SEVERITIES
+from lamella.cli.session import json_option, opened, progress, project_root
+from lamella.model.health import SEVERITIES
 from lamella.ops.health import health
 from lamella.repo.repository import split_specification
+from lamella.repo.settings import health_settings
 
 
 @click.command()
 @click.argument("name", metavar="PATH|REV:PATH")
 @click.option("--against", metavar="REV|PATH|REV:PATH", help="The version that the model comes from.")
-@click.option("--exit-code", is_flag=True, help="Exit with 1 where there is an error.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 where there is an error, or what the project says.")
 @click.option("--fail-on", type=click.Choice(SEVERITIES), help="Exit with 1 where something is so bad, or worse.")
 @click.option("--skip", multiple=True, metavar="CHECK", help="Leave a check out; can be given again.")
 @click.option("--all", "everything", is_flag=True, help="List every tensor of a finding.")
@@ -41,12 +42,13 @@ def command(
     with ExitStack() as closing:
         model = closing.enter_context(opened(name))
         before = None if against is None else closing.enter_context(opened(_named(against, name)))
-        report = health(model, before, skip=skip, progress=progress(quiet=as_json))
+        settings = health_settings(project_root())
+        report = health(model, before, skip={*skip, *settings.skip}, progress=progress(quiet=as_json))
     if as_json:
         render.emit_json("health", report)
     else:
         health_text.show(report, everything=everything)
-    return int((exit_code or fail_on is not None) and report.fails(fail_on or ERROR))
+    return int((exit_code or fail_on is not None) and report.fails(fail_on or settings.fail_on))
 
 
 def _named(against: str, name: str) -> str:
