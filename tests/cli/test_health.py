@@ -94,3 +94,5 @@ def test_a_model_of_a_folder_below_is_found_from_there(sick, call, monkeypatch):
 def test_nothing_wrong_is_said(sick, call):
     ended = call("health", f"HEAD~1:{MODEL}", "--skip", "constant")
     assert ended.out.splitlines()[-1] == "healthy"
+    sick.write("steps.safetensors", save({"steps": numpy.array(1)}))
+    assert call("health", "steps.safetensors").out.splitlines()[-1] == "nothing to look at"

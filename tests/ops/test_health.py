@@ -112,6 +112,15 @@ def test_a_check_that_does_not_exist_is_refused_and_one_that_does_is_left_out(be
     assert caught.value.kind == "bad-argument"
 
 
+def test_what_has_no_tensors_is_not_healthy(bench):
+    bench.write("rows.csv", b"a,b\n1,2\n3,4\n")
+    commit(bench, weights())
+    for sides in (("rows.csv",), (MODEL, "rows.csv")):
+        with pytest.raises(UsageError) as caught:
+            examine(bench, *sides)
+        assert caught.value.message == "rows.csv has no tensors"
+
+
 def test_damage_is_no_finding(bench):
     commit(bench, weights())
     (pack, *_) = (bench.root / ".git/lamella/packs").iterdir()

@@ -24,7 +24,7 @@ def show(report: HealthReport, *, everything: bool) -> None:
     if report.unread:
         render.note(f"{render.counted(report.unread, 'tensor')} without floats not looked at")
     if not report.findings:
-        render.line("healthy", fg="green")
+        render.line("healthy" if report.examined else "nothing to look at", fg="green" if report.examined else "yellow")
         return
     counts = [(report.count(severity), severity) for severity in SEVERITIES]
     render.line(", ".join(render.counted(count, severity) for count, severity in counts if count))

@@ -59,18 +59,19 @@ def health(
 ) -> HealthReport:
     """Look at every float of a model once, and at those of `against` that are not the same, in bounded memory.
 
-    `skip` are names of checks to leave out. Raises UsageError (bad-argument) for one that does not exist, NotFoundError
-    and IntegrityError where tensors are not in the store, or are damaged.
+    `skip` are names of checks to leave out. Raises UsageError (bad-argument) for one that does not exist, and for what
+    has no tensors, NotFoundError and IntegrityError where tensors are not in the store, or are damaged.
     """
     unknown = sorted(set(skip) - set(CHECKS))
     if unknown:
         raise UsageError(f"there is no check {unknown[0]!r}", kind="bad-argument", hint=f"one of {', '.join(CHECKS)}")
-    model.check_whole()
+    for one in (model, against):
+        if one is not None:
+            _check(one)
     reading = _Reading(threads, progress)
     found = reading.examine(model, {})
     earlier = None
     if against is not None:
-        against.check_whole()
         known = {(one.digest, one.spec.dtype, one.spec.shape): one for one in found.values() if one.digest is not None}
         earlier = reading.examine(against, known)
     progress.finish()
@@ -81,6 +82,13 @@ def health(
         sum(one.survey is not None for one in found.values()), unread, reading.nbytes,
         diagnose(Patient(found, earlier), checks),
     )  # fmt: skip
+
+
+def _check(model: Model) -> None:
+    model.check_whole()
+    if not model.names:
+        hint = "`lamella ls` shows what is found in a file"
+        raise UsageError(f"{model.path} has no tensors", kind="bad-argument", hint=hint)
 
 
 _Key = tuple[bytes, DType, tuple[int, ...]]
