@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamella.core.errors import FormatError, UsageError
+from lamella.core.errors import FormatError, IntegrityError, NotFoundError, UsageError
 from lamella.model import comparing
 from lamella.model.alignment import NAME, Pair
 from lamella.model.difference import TensorDifference
@@ -180,6 +180,32 @@ def test_a_tensor_of_another_length_than_it_says_is_refused(nbytes, shape):
     with pytest.raises(FormatError, match="another length") as caught:
         only(raw("f32", (10,), bytes(nbytes)), source(w=np.zeros(shape, "f4")))
     assert caught.value.kind == "file-truncated"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nothing_is_said_of_a_tensor_that_is_not_what_was_stored(threads):
+    class Damaged(MemorySource):
+        def _pieces(self, name):
+            yield from super()._pieces(name)
+            if name == "b":
+                raise IntegrityError("tensor b is not what was stored", kind="object-damaged")
+
+    arrays = {"a": np.ones(10, "f4"), "b": np.ones(10, "f4")}
+    differences = tensor_differences(
+        Damaged(source(**arrays).tensors), source(**arrays), by_name("a", "b"), how=Measuring(threads=threads)
+    )
+    said = []
+    with pytest.raises(IntegrityError):
+        said.extend(one.after.name for one in differences)
+    assert "b" not in said
+
+
+@pytest.mark.parametrize("pair", [Pair("a", "w", NAME, 1.0), Pair("w", "a", NAME, 1.0)])
+def test_a_pair_of_which_a_side_is_not_there_is_refused(pair):
+    sides = source(w=np.ones(3, "f4")), source(w=np.ones(3, "f4"))
+    with pytest.raises(NotFoundError, match="'a'") as caught:
+        list(tensor_differences(*sides, [pair]))
+    assert caught.value.kind == "tensor-unknown"
 
 
 def test_a_cast_is_rounding_and_no_change_point():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,9 +10,11 @@ from itertools import chain
 
 from lamella.core.buffers import Buffer
 from lamella.core.config import DEFAULT
+from lamella.core.errors import NotFoundError
 from lamella.core.limits import MIB, OBJECT_COST_NBYTES
 from lamella.core.parallel import bundled, ordered_map
 from lamella.core.progress import SILENT, Progress
+from lamella.core.tensors import TensorSpec
 from lamella.model.alignment import Pair
 from lamella.model.comparing import SPAN_ELEMENTS, Comparison, compare_specs
 from lamella.model.difference import Spectrum, TensorDifference
@@ -78,19 +80,28 @@ def tensor_differences(
     """Yield what became of each pair of tensors, in their order; those in `same`, whose bytes are alike, are not read.
 
     Numbers do not depend on the threads, nor on the pieces in which the sources yield tensors. `progress` is told of
-    the bytes read of both sides. Raises as the sources do, and FormatError (file-truncated) for a tensor of another
-    length than its shape says.
+    the bytes read of both sides. Raises as the sources do, before anything is said of the tensor that is not what was
+    stored, FormatError (file-truncated) for a tensor of another length than its shape says, and NotFoundError
+    (tensor-unknown) for a pair of which a side is not there.
     """
     specs = [{spec.name: spec for spec in source.specs()} for source in (before, after)]
     known = frozenset(same)
     planned: list[tuple[TensorDifference, _Task | None]] = []
     for pair in pairs:
-        sides = specs[0][pair.before], specs[1][pair.after]
+        sides = _named(specs[0], pair.before), _named(specs[1], pair.after)
         planned.append(_plan(TensorDifference(*sides, pair, pair in known), how))
     tasks = [task for _, task in planned if task is not None]
     with closing(_measured(before, after, tasks, how, progress)) as measured:
         for difference, task in planned:
             yield difference if task is None else next(measured)
+
+
+def _named(specs: Mapping[str, TensorSpec], name: str) -> TensorSpec:
+    try:
+        return specs[name]
+    except KeyError:
+        hint = "name tensors as the model does"
+        raise NotFoundError(f"there is no tensor {name[:80]!r}", kind="tensor-unknown", hint=hint) from None
 
 
 def _plan(difference: TensorDifference, how: Measuring) -> tuple[TensorDifference, _Task | None]:
@@ -130,13 +141,15 @@ def _spans(
     later = after.stream([task.comparison.after.name for task in tasks])
     for task, one, other in zip(tasks, earlier, later, strict=True):
         comparison = task.comparison
-        last = max(0, (comparison.count - 1) // SPAN_ELEMENTS)
         sides = zip(comparison.spans(one, comparison.before), comparison.spans(other, comparison.after), strict=True)
+        span = _Span(task, 0, b"", b"", is_last=True)
         for number, (old, new) in enumerate(sides):
+            if number:
+                yield span
             progress.advance(len(old) + len(new))
-            yield _Span(task, number, old, new, number == last)
-        if not comparison.count:
-            yield _Span(task, 0, b"", b"", True)
+            span = _Span(task, number, old, new, is_last=False)
+        # Both sources have come to their end, and verified what they gave.
+        yield replace(span, is_last=True)
 
 
 def _cost(span: _Span) -> int:
