@@ -241,6 +241,20 @@ def test_a_copied_stack_is_paired_once_and_its_copies_are_new():
     assert all(pair.before == pair.after for pair in found.pairs if int(pair.before.split(".")[1]) < 6)
 
 
+def test_a_quantised_network_goes_by_what_is_around_it_and_by_its_names():
+    old = blocks(4)
+    after, truth = with_one_inserted(old, 1)
+    quantised = {
+        name: numpy.round(array * 1000).astype("i1") if array.ndim == 2 and ".mlp." in name else array
+        for name, array in after.items()
+    }
+    found = aligned(named(old), quantised)
+    assert scores(found, truth) == (1, 1)
+    assert {pair.confidence for pair in found.pairs if pair.before.endswith("mlp.up.weight")} == {0.8}
+    every = {name: numpy.round(array * 1000).astype("i1") for name, array in named(old).items()}
+    assert scores(aligned(named(old), every), {name: name for name in every}) == (1, 1)
+
+
 def test_nothing_in_common_is_told_as_that():
     draw = numpy.random.default_rng(0)
     now = {f"x{number}": draw.standard_normal((33, number + 1), dtype="f4") for number in range(60)}

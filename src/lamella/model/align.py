@@ -8,7 +8,7 @@ nothing else speaks: behind a block that was inserted, all names are wrong. docs
 from __future__ import annotations
 
 from lamella.model.alignment import Alignment, Pair
-from lamella.model.following import follow, pair_copies
+from lamella.model.following import follow, pair_copies, pair_recast
 from lamella.model.ledger import Ledger
 from lamella.model.matching import pair_alike, pair_blocks, pair_content, pair_named, pair_siblings
 from lamella.model.moves import pair_layers
@@ -17,7 +17,7 @@ from lamella.model.side import AlignmentSource, Side
 
 STEPS = (
     *(pair_siblings, pair_named, pair_siblings, pair_blocks, pair_siblings, pair_alike),
-    *(follow, pair_siblings, pair_resized, follow, pair_siblings, pair_copies),
+    *(follow, pair_siblings, pair_resized, follow, pair_siblings, pair_recast, pair_copies),
 )
 """From what is sure to what is likely; after each that pairs whole layers by a part of them, what is beside that."""
 

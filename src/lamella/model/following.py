@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 
 from lamella.model.alignment import BLOCK, NAME, ORDER
-from lamella.model.layers import Layer, steps
+from lamella.model.layers import Layer, role, steps
 from lamella.model.ledger import ALIKE, SOMEWHAT, Ledger, by_key
 from lamella.model.matching import pair_layer_units, pair_siblings, pair_tensor_units
 from lamella.model.side import Side
@@ -139,6 +139,25 @@ def _is_entered(ledger: Ledger, old: int, new: int) -> bool:
     return any(tensor in ledger.found for tensor in ledger.before.layers[old].tensors) or any(
         tensor in ledger.taken for tensor in ledger.after.layers[new].tensors
     )
+
+
+def pair_recast(ledger: Ledger) -> None:
+    """Pair tensors of one shape and place whose dtypes are of other families, as quantisation leaves them."""
+    surroundings, layers = Surroundings(ledger), ledger.layer_pairs()
+    named = {layer.name: number for number, layer in enumerate(ledger.after.layers)}
+    for old in ledger.open_before(range(len(ledger.before.specs))):
+        number = ledger.before.layer_of[old]
+        names = (named[name] for name in surroundings.names(ledger.before.layers[number]) if name in named)
+        spec = ledger.before.specs[old]
+        for place in [layers[number]] if number in layers else names:
+            partners = [
+                new
+                for new in ledger.open_after(ledger.after.layers[place].tensors)
+                if ledger.after.specs[new].shape == spec.shape and role(ledger.after.specs[new]) == role(spec)
+            ]
+            if partners:
+                ledger.judge(old, partners[0], NAME)
+                break
 
 
 def pair_copies(ledger: Ledger) -> None:

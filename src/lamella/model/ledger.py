@@ -73,8 +73,10 @@ class Ledger:
         return [layer for layer in range(len(side.layers)) if layer not in settled]
 
     def similarity(self, before: int, after: int) -> float | None:
-        """Return the cosine of two loaded tensors of one kind, None where one of them says nothing."""
-        if not (self.before.weights[before] and self.after.weights[after]):
+        """Return the cosine of two loaded tensors, None where they are of two kinds, or one says nothing."""
+        if self.before.kinds[before] != self.after.kinds[after] or not (
+            self.before.weights[before] and self.after.weights[after]
+        ):
             return None
         return float(self.before.unit(before) @ self.after.unit(after))
 

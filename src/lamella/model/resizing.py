@@ -25,6 +25,8 @@ MOST_LISTED = 512
 """Tensors of one rank among which candidates are looked for."""
 MOST_CANDIDATES = 8
 """Tensors that one is then held against, some KiB of each being read: all of it takes a second or two."""
+MOST_COMPARED = 20_000
+"""Pairs that are held against each other in all; beyond, only names speak for what got another size."""
 ROWS, COLUMNS = 16, 256
 """What is read of an overlap: so many rows, and as much of each."""
 FEATURES = 64
@@ -43,7 +45,7 @@ def pair_resized(ledger: Ledger) -> None:
     scored: list[tuple[float, int, int]] = []
     scores: dict[tuple[int, int], float | None] = {}
     for old, own, others in _proposals(ledger):
-        for new in [*own, *others]:
+        for new in [*own, *others] if len(scores) < MOST_COMPARED else ():
             score = scores[old, new] = agreement(ledger.before, old, ledger.after, new)
             if score is not None and score >= OVERLAPS:
                 scored.append((score, old, new))
