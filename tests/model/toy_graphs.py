@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from lamella.core.graphs import OPERATORS, Graph, Node, Port, in_order
@@ -98,3 +98,40 @@ def renamed(graph: Graph, seed: int = 0) -> tuple[Graph, dict[str, str]]:
 
 def with_ops(graph: Graph, ops: dict[str, str]) -> Graph:
     return replace(graph, nodes=tuple(replace(node, op=ops.get(node.op, node.op)) for node in graph.nodes))
+
+
+def edited(graph: Graph, changed: int, inserted: int, removed: int, seed: int) -> Graph:
+    """Return a graph in which so many nodes have another operator, are new or are gone, none beside another of them."""
+    chance = random.Random(seed)
+    nodes = {node.name: node for node in graph.nodes}
+    names = chance.sample(list(nodes), len(nodes))
+    touched: set[str] = set()
+    (output,) = graph.outputs
+    for kind in ["changed"] * changed + ["inserted"] * inserted + ["removed"] * removed:
+        name = next(_apart(nodes, names, touched, single=kind == "removed"))
+        node = nodes[name]
+        becomes = name
+        if kind == "changed":
+            nodes[name] = replace(node, op=f"New{node.op}")
+        elif kind == "removed":
+            becomes = node.inputs[0]
+            del nodes[name]
+        else:
+            becomes = f"{name}.new"
+        output = replace(output, value=becomes if output.value == name else output.value)
+        for user in list(nodes.values()):
+            inputs = tuple(becomes if reference == name else reference for reference in user.inputs)
+            nodes[user.name] = replace(user, inputs=inputs)
+        if kind == "inserted":
+            nodes[becomes] = Node(becomes, chance.choice(["Dropout", "Gelu", "Gemm"]), inputs=(name,))
+    return replace(graph, nodes=in_order(list(nodes.values())), outputs=(output,))
+
+
+def _apart(nodes: dict[str, Node], names: list[str], touched: set[str], *, single: bool) -> Iterator[str]:
+    """Yield nodes that have nothing to do with those that were touched, with one input where `single`."""
+    while names:
+        name = names.pop()
+        around = {name, *nodes[name].inputs, *(user.name for user in nodes.values() if name in user.inputs)}
+        if not around & touched and (not single or len(nodes[name].inputs) == 1):
+            touched |= around
+            yield name

@@ -22,8 +22,12 @@ _MOST_USERS = 64
 _STEPS, _STEPS_OF_A_GAP = 1_000_000, 2_000
 """What comparing what lies between matched nodes may cost, all together and each; a second or two."""
 
-_RADII = (2, 1, 0)
-"""How far around a node things have to be alike for it to be found by order: far at first."""
+_ONLY_USER, _FEEDS, _A_USER = 3, 2, 1
+"""What it counts for two nodes that they alone take what became each other, that they feed it, or that they and others
+take it."""
+
+_RADIUS = 2
+"""How far around a node things have to be alike for it to be found by order, at first."""
 
 
 def match_graphs(before: Graph, after: Graph, tensors: Mapping[str, str] | None = None) -> GraphMatch:
@@ -37,29 +41,30 @@ def match_graphs(before: Graph, after: Graph, tensors: Mapping[str, str] | None 
     found = GraphMatch(Wiring(before), Wiring(after))
     found.pair_ports()
     tokens = [_tokens(found)]
-    for _ in range(max(_RADII)):
+    for _ in range(_RADIUS):
         tokens.append(_wider(found, tokens[-1]))
     wired = any(map(any, found.after.users)) or any(map(any, found.before.users))
     whole = _whole(found, tokens[0])
-    known = tensors is not None
-    if not known:
+    if tensors is None:
         _where_unique(found, whole)
+        _by_neighbours(found, whole)
     _by_tensors(found, tensors, tokens[1])
-    _by_neighbours(found, tokens[0], whole, whole_first=not known)
-    if known:
-        _where_unique(found, whole)
-    if wired or not known:
-        for radius in _RADII:
-            pairs = _by_order(found, tokens[radius])
-            if wired and not radius:
+    if tensors is None:
+        _by_order(found, tokens[-1])
+    _by_neighbours(found, tokens[0])
+    _where_unique(found, whole)
+    if wired or tensors is None:
+        for wide in reversed(tokens):
+            pairs = _by_order(found, wide)
+            if wired and wide is tokens[0]:
                 _drop_unsupported(found, pairs)
-            _by_neighbours(found, tokens[0], whole, whole_first=not known)
+            _by_neighbours(found, tokens[0])
     _by_place(found)
     if wired:
         _where_unique(found, tokens[1])
     names = ([(node.name, node.op) for node in side.nodes] for side in (found.before, found.after))
     _where_unique(found, (next(names), next(names)))
-    _by_neighbours(found, tokens[0], whole, whole_first=not known)
+    _by_neighbours(found, tokens[0])
     return found
 
 
@@ -194,19 +199,15 @@ def _owners(nodes: Iterable[Node]) -> dict[str, list[int]]:
     return owners
 
 
-def _by_neighbours(found: GraphMatch, tokens: Tokens, whole: Tokens, *, whole_first: bool) -> None:
-    """Match what is alike and beside what is matched, in the order of how much of it is matched.
-
-    The slot in which a value is taken says more than by whom, since a slot takes one value: it counts twice. What is
-    also alike as a whole goes before what is as well matched, or `whole_first` before anything else.
-    """
+def _by_neighbours(found: GraphMatch, tokens: Tokens) -> None:
+    """Match what is alike and beside what is matched, in the order of how much of it is matched, then by name."""
     support: dict[tuple[int, int], int] = {}
-    heap: list[tuple[int, int, int, int]] = []
+    heap: list[tuple[int, bool, int, int]] = []
+    names = found.before.names, found.after.names
 
     def bump(a: int, b: int, weight: int) -> None:
         total = support[a, b] = support.get((a, b), 0) + weight
-        unlike = whole[0][a] != whole[1][b]
-        heappush(heap, (unlike, -total, a, b) if whole_first else (-total, unlike, a, b))
+        heappush(heap, (-total, names[0][a] != names[1][b], a, b))
 
     for a, b in enumerate(found.partner):
         if b != FREE:
@@ -224,7 +225,7 @@ def _around(found: GraphMatch, tokens: Tokens, a: int, b: int, bump: Callable[[i
         if source < 0 or other < 0 or output != number or not found.free(source, other):
             continue
         if tokens[0][source] == tokens[1][other]:
-            bump(source, other, 1)
+            bump(source, other, _FEEDS)
     users: dict[tuple[int, int, int], tuple[list[int], list[int]]] = {}
     for side, wiring, number, matched in (
         (0, found.before, a, found.partner),
@@ -235,12 +236,13 @@ def _around(found: GraphMatch, tokens: Tokens, a: int, b: int, bump: Callable[[i
                 key = tokens[side][user], slot, wiring.feeds[user][slot][1]
                 users.setdefault(key, ([], []))[side].append(user)
     for here, there in users.values():
+        weight = _ONLY_USER if len(here) == len(there) == 1 else _A_USER
         if len(here) * len(there) <= _MOST_USERS:
             pairs = [(one, other) for one in here for other in there]
         else:
             pairs = list(zip(here, there, strict=False))
         for one, other in pairs:
-            bump(one, other, 2)
+            bump(one, other, weight)
 
 
 def _by_order(found: GraphMatch, tokens: Tokens) -> list[tuple[int, int]]:

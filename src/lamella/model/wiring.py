@@ -29,6 +29,7 @@ class Wiring:
         self.total = self.first_output + len(graph.outputs)
         self._numbers = {node.name: number for number, node in enumerate(self.nodes)}
         self._inputs = {port.name: self.count + number for number, port in enumerate(graph.inputs)}
+        self.names = [*(node.name for node in self.nodes), *(port.name for port in (*graph.inputs, *graph.outputs))]
         ends = [port.value for port in graph.outputs]
         self.feeds: list[tuple[Feed, ...]] = [
             *(tuple(map(self._feed, _trimmed(node.inputs))) for node in self.nodes),
