@@ -25,6 +25,8 @@ _STEPS, _STEPS_OF_A_GAP = 1_000_000, 2_000
 _ONLY_USER, _FEEDS, _A_USER = 3, 2, 1
 """What it counts for two nodes that they alone take what became each other, that they feed it, or that they and others
 take it."""
+_BY_TENSORS = 2
+"""How often it counts where that is known from what tensors hold."""
 
 _RADIUS = 2
 """How far around a node things have to be alike for it to be found by order, at first."""
@@ -44,15 +46,15 @@ def match_graphs(before: Graph, after: Graph, tensors: Mapping[str, str] | None 
     for _ in range(_RADIUS):
         tokens.append(_wider(found, tokens[-1]))
     wired = any(map(any, found.after.users)) or any(map(any, found.before.users))
-    whole = _whole(found, tokens[0])
     if tensors is None:
-        _where_unique(found, whole)
-        _by_neighbours(found, whole)
+        whole = _whole(found, tokens[0])
+        if Counter(whole[0]) == Counter(whole[1]):
+            _where_unique(found, whole)
+            _by_neighbours(found, whole)
     _by_tensors(found, tensors, tokens[1])
     if tensors is None:
         _by_order(found, tokens[-1])
     _by_neighbours(found, tokens[0])
-    _where_unique(found, whole)
     if wired or tensors is None:
         for wide in reversed(tokens):
             pairs = _by_order(found, wide)
@@ -69,13 +71,17 @@ def match_graphs(before: Graph, after: Graph, tensors: Mapping[str, str] | None 
 
 
 class GraphMatch:
-    """Two graphs, and for each number of one side that of the other, or FREE."""
+    """Two graphs, and for each number of one side that of the other, or FREE.
+
+    `by_tensors` are numbers before that were matched by what their tensors hold.
+    """
 
     def __init__(self, before: Wiring, after: Wiring) -> None:
         self.before = before
         self.after = after
         self.partner = [FREE] * before.total
         self.mate = [FREE] * after.total
+        self.by_tensors: set[int] = set()
 
     @property
     def matched(self) -> int:
@@ -183,12 +189,14 @@ def _by_tensors(found: GraphMatch, tensors: Mapping[str, str] | None, alike: Tok
                 votes.update(owners.get(becomes, ()))
         for b, count in votes.items():
             other = found.after.nodes[b]
-            if tensors is not None or alike[0][a] == alike[1][b]:
+            if tensors is not None or (alike[0][a] == alike[1][b] and node.name == other.name):
                 unlike = node.op != other.op, alike[0][a] != alike[1][b], node.name != other.name
                 candidates.append((-count, *unlike, a, b))
     for *_, a, b in sorted(candidates):
         if found.free(a, b):
             found.pair(a, b)
+            if tensors is not None:
+                found.by_tensors.add(a)
 
 
 def _owners(nodes: Iterable[Node]) -> dict[str, list[int]]:
@@ -221,11 +229,12 @@ def _by_neighbours(found: GraphMatch, tokens: Tokens) -> None:
 
 def _around(found: GraphMatch, tokens: Tokens, a: int, b: int, bump: Callable[[int, int, int], None]) -> None:
     """Give `bump` every pair of free nodes that are alike and stand in one relation to a matched pair."""
+    surer = _BY_TENSORS if a in found.by_tensors else 1
     for (source, output), (other, number) in zip(found.before.feeds[a], found.after.feeds[b], strict=False):
         if source < 0 or other < 0 or output != number or not found.free(source, other):
             continue
         if tokens[0][source] == tokens[1][other]:
-            bump(source, other, _FEEDS)
+            bump(source, other, surer * _FEEDS)
     users: dict[tuple[int, int, int], tuple[list[int], list[int]]] = {}
     for side, wiring, number, matched in (
         (0, found.before, a, found.partner),
@@ -242,7 +251,7 @@ def _around(found: GraphMatch, tokens: Tokens, a: int, b: int, bump: Callable[[i
         else:
             pairs = list(zip(here, there, strict=False))
         for one, other in pairs:
-            bump(one, other, weight)
+            bump(one, other, surer * weight)
 
 
 def _by_order(found: GraphMatch, tokens: Tokens) -> list[tuple[int, int]]:
