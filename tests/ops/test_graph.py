@@ -59,10 +59,19 @@ def test_blocks_that_are_alike_are_one_and_operators_keep_their_order(reported):
     ]  # fmt: skip
 
 
-def test_operators_that_are_numbered_are_not_one():
-    nodes = tuple(Node(f"n{number}", "Relu", inputs=(f"n{number - 1}",) if number else ()) for number in range(12))
+def test_operators_are_one_only_where_they_follow_each_other():
+    ops = ["Relu"] * 4 + ["Gelu", "Relu", "Relu", "Gelu"]
+    nodes = tuple(Node(f"n{number}", op) for number, op in enumerate(ops))
     report = graph_report(Graph(OPERATORS, "onnx", (), (), nodes))
-    assert drawn(node_tree(report)) == [f"n{number} 1x1" for number in range(12)]
+    assert drawn(node_tree(report)) == ["n[0-3] 4x1", "n4 1x1", "n[5-6] 2x1", "n7 1x1"]
+    assert len(node_tree(report, fold=False)) == 8
+
+
+def test_blocks_that_share_a_tensor_are_not_counted_twice(reported):
+    nodes = tuple(Node(f"h.{number}.a", "Gemm", f"h.{number}", parameters=(("w", "tied"),)) for number in range(4))
+    report = reported(Graph(OPERATORS, "onnx", (), (), nodes), ["tied"])
+    assert sum(branch.times * branch.elements for branch in node_tree(report)) == report.elements == 24
+    assert drawn(node_tree(report)) == ["h. 1x4", "  0.a 1x1", "  [1-3].a 3x1"]
 
 
 def graph_report(found: Graph):

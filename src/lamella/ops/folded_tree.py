@@ -60,8 +60,8 @@ class _Node(Generic[T]):
 def folded_tree(leaves: Iterable[Leaf[T]], *, fold: bool = True, named: bool = True) -> tuple[Branch[T], ...]:
     """Return the top of the tree in the order of the leaves, numbers in theirs; with `fold`, what is alike as one.
 
-    Where leaves are not `named`, their names say nothing: they stay one by one and in their order, and branches are
-    alike whatever their leaves are called.
+    Where leaves are not `named`, their names say nothing: they stay in their order, and are one only where they follow
+    each other; branches are alike whatever their leaves are called.
     """
     root: _Node[T] = _Node()
     for leaf in leaves:
@@ -101,12 +101,15 @@ class _Builder(Generic[T]):
 
     def _folded(self, branches: Sequence[Branch[T]]) -> Iterator[Branch[T]]:
         groups: dict[object, list[Branch[T]]] = {}
-        for place, branch in enumerate(branches):
-            found = self._number_of(branch)
-            alike: object = branch.label if self._named or branch.leaf is None else place
+        run, last = 0, None
+        for branch in branches:
+            found = _NUMBERED.match(branch.label)
+            alike: object = branch.label
             if found and branch.times == 1:
                 alike = found[1], found[3], self._structured(branch)
-            groups.setdefault((alike, branch.leaf is None), []).append(branch)
+            run, last = run + (alike != last), alike
+            apart = run if branch.leaf is not None and not self._named else 0
+            groups.setdefault((alike, branch.leaf is None, apart), []).append(branch)
         for group in groups.values():
             yield group[0] if len(group) == 1 else replace(group[0], label=_range_label(group), times=len(group))
 

@@ -65,8 +65,8 @@ def node_tree(report: GraphReport, *, fold: bool = True) -> tuple[Branch[Node], 
         counted.update(spec.name for spec in own)
         shapes = tuple(sorted((role, _known(report.tensors.get(name))) for role, name in node.parameters))
         steps = (*module_steps(node.module), local_name(node))
-        alike = (node.op, node.attributes, shapes)
         elements, nbytes = sum(prod(spec.shape) for spec in own), sum(spec.nbytes for spec in own)
+        alike = (node.op, node.attributes, shapes, elements)
         leaves.append(Leaf(node, steps, alike, elements, nbytes))
     return folded_tree(leaves, fold=fold, named=report.graph.level == NAMES)
 
