@@ -81,11 +81,11 @@ class Folder:
 def target(format_name: str, chosen: Sequence[Case]) -> Callable[[bytes], None]:
     """Return what is called with each input: it reads all that can be read of a file."""
     from lamella.core.errors import FormatError
-    from lamella.formats.base import Beside, Layout
+    from lamella.formats.base import Beside, GraphFormat, Layout
     from lamella.formats.builtin import DESCRIBED, FORMATS
     from lamella.formats.file import BytesFile
     from lamella.formats.strided import read_view
-    from lamella.testing.formats import check_spans, hollow_file, reassembled
+    from lamella.testing.formats import check_graph, check_spans, hollow_file, reassembled
 
     def check(data: bytes, layout: Layout) -> None:
         check_spans(layout)
@@ -112,6 +112,10 @@ def target(format_name: str, chosen: Sequence[Case]) -> Callable[[bytes], None]:
         reader.sniff(data[:4096], len(data))
         with suppress(FormatError):
             reader.metadata(BytesFile(data))
+        with suppress(FormatError):
+            graph = reader.graph(BytesFile(data)) if isinstance(reader, GraphFormat) else None
+            if graph is not None:
+                check_graph(graph)
         try:
             layout = reader.layout(BytesFile(data))
         except FormatError:
