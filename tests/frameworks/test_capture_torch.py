@@ -141,6 +141,15 @@ def test_a_module_that_branches_on_values_is_observed():
     assert not any(one._forward_hooks for one in module.modules())
 
 
+def test_parameters_of_a_module_that_calls_no_other_are_its_own():
+    module = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
+    found, nodes = captured(module, (torch.zeros(2, 3, 8),), level=LAYERS)
+    assert found.source == "torch.nn"
+    assert {name for node in found.nodes for _, name in node.parameters} == set(module.state_dict())
+    attention = dict(nodes["layers.1.self_attn"].parameters)
+    assert attention["out_proj.weight"] == "layers.1.self_attn.out_proj.weight"
+
+
 def test_conditions_within():
     class Choice(torch.nn.Module):
         def forward(self, x):

@@ -46,7 +46,10 @@ def traced(
             found.take([(f"argument {number}", value) for number, value in enumerate(node.args)])
             found.take([(f"argument {name}", value) for name, value in sorted(node.kwargs.items())])
             if node.op == "call_module":
-                made = _layer(builder, node.target, modules[node.target], tuple(found.inputs), state, found.attributes)
+                parameters = state.below(node.target)
+                made = _layer(
+                    builder, node.target, modules[node.target], tuple(found.inputs), parameters, found.attributes
+                )
             else:
                 op = node.target if isinstance(node.target, str) else node.target.__name__
                 made = builder.name(f"{path}.{op}" if path else op)
@@ -59,33 +62,42 @@ def traced(
 def observed(module: Any, arguments: Sequence[Any], by_name: Mapping[str, Any], failed: str) -> Graph:
     """Return the leaf modules that one run calls, in their order; what a value goes through between is not known.
 
+    So are modules with parameters of their own, which also take those of the modules in them that are not called.
+
     Raises UsageError (bad-argument) where the module cannot be called so.
     """
     torch = framework("torch")
     builder = _builder("torch.nn", failed)
     state = ModuleState(module)
     values: dict[int, str] = {}
+    called: set[str] = set()
     alive: list[Any] = []
 
     def reached(tree: Any) -> Iterator[Any]:
         return (leaf for _, leaf in named_leaves(tree) if isinstance(leaf, torch.Tensor))
 
     def watch(path: str) -> Any:
-        def called(one: Any, given: Any, keywords: Any, made: Any) -> None:
+        def record(one: Any, given: Any, keywords: Any, made: Any) -> None:
             inputs = tuple(values.get(id(leaf), "") for leaf in reached([given, keywords]))
             outputs = list(reached(made))
-            name = _layer(builder, path, one, inputs, state, (), shape_of(outputs))
+            inner = tuple(f"{other}." for other in called if other.startswith(f"{path}."))
+            parameters = tuple(pair for pair in state.below(path) if not pair[1].startswith(inner))
+            called.add(path)
+            name = _layer(builder, path, one, inputs, parameters, (), shape_of(outputs))
             for number, leaf in enumerate(outputs):
                 values[id(leaf)] = f"{name}:{number}" if number else name
             alive.append((given, keywords, made))
 
-        return called
+        return record
 
     for name, leaf in named_leaves([list(arguments), dict(by_name)]):
         if isinstance(leaf, torch.Tensor):
             values[id(leaf)] = builder.add_input(name.partition(".")[2], *_type(leaf))
-    leaves = [(path, one) for path, one in module.named_modules() if not any(True for _ in one.children())]
-    hooks = [one.register_forward_hook(watch(path), with_kwargs=True) for path, one in leaves]
+    hooks = [
+        one.register_forward_hook(watch(path), with_kwargs=True)
+        for path, one in module.named_modules()
+        if one._parameters or next(one.children(), None) is None
+    ]
     try:
         made = module(*arguments, **by_name)
     except (TypeError, RuntimeError, ValueError, IndexError, KeyError) as exc:
@@ -112,15 +124,15 @@ def _layer(
     path: str,
     module: Any,
     inputs: tuple[str, ...],
-    state: ModuleState,
+    parameters: tuple[tuple[str, str], ...],
     more: Sequence[tuple[str, str]] = (),
     shape: Any = None,
 ) -> str:
-    """Take a call of a leaf module and return the name of its node."""
+    """Take a call of a module and return the name of its node."""
     name = builder.name(path or class_name(module))
     attributes = (*settings(module), *more)
     parent = path.rpartition(".")[0]
-    builder.add(Node(name, class_name(module), parent, attributes, inputs, state.below(path), shape))
+    builder.add(Node(name, class_name(module), parent, attributes, inputs, parameters, shape))
     return name
 
 
