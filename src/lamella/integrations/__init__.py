@@ -1,1 +1,1 @@
-"""The room where frameworks are met: each is imported in one module here, when it is first needed, and nowhere else."""
+"""The room where frameworks are met: each is imported here, when it is first needed, and nowhere else."""
