@@ -43,8 +43,9 @@ wrong, [variables](environment.md) change how things look.
 
 PYTHON_INTRODUCTION = """\
 `import lamella` gives `lamella.load`, which opens a model, and `lamella.Repo`, one object for a repository; what its
-methods return are frozen dataclasses. `lamella.torch`, `lamella.jax` and `lamella.keras` know the frameworks. Errors
-are those of [the list](errors.md), and `lamella.core.errors` has their classes.
+methods return are frozen dataclasses. `lamella.torch`, `lamella.jax` and `lamella.keras` know the frameworks, and
+`lamella.save_graph(graph, "model.safetensors")` writes what they capture beside a model. Errors are those of
+[the list](errors.md), and `lamella.core.errors` has their classes.
 
     import lamella
 

@@ -10,11 +10,16 @@ if TYPE_CHECKING:
     from lamella.integrations import torch as torch
     from lamella.ops.load import load as load
     from lamella.ops.repository import Repo as Repo
+    from lamella.ops.save_graph import save_graph as save_graph
 
 __version__ = "0.1.0"
-__all__ = ["Repo", "__version__", "jax", "keras", "load", "torch"]
+__all__ = ["Repo", "__version__", "jax", "keras", "load", "save_graph", "torch"]
 
-_HOMES = {"Repo": "lamella.ops.repository", "load": "lamella.ops.load"}
+_HOMES = {
+    "Repo": "lamella.ops.repository",
+    "load": "lamella.ops.load",
+    "save_graph": "lamella.ops.save_graph",
+}
 
 
 def __getattr__(name: str) -> Any:

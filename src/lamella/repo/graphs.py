@@ -31,6 +31,11 @@ def graph_name(file: str) -> str:
     return OF_FOLDER if file.endswith(INDEX_SUFFIX) else f"{os.path.splitext(file)[0]}{SUFFIX}"
 
 
+def graph_path(where: Path) -> Path:
+    """Return where the graph of the model file, or of the folder, `where` is recorded."""
+    return where / OF_FOLDER if where.is_dir() else where.with_name(graph_name(where.name))
+
+
 def recorded_graph(text: str, directory: Path, environment: Mapping[str, str] | None = None) -> Graph | None:
     """Return the graph recorded beside the model that `text` names as for `targets.opened_model`, None where none is.
 
@@ -45,7 +50,7 @@ def recorded_graph(text: str, directory: Path, environment: Mapping[str, str] | 
 
 def recorded_on_disk(where: Path) -> Graph | None:
     """Return the graph recorded beside the file or in the folder `where`; raise as `recorded_graph` does."""
-    path = where / OF_FOLDER if where.is_dir() else where.with_name(graph_name(where.name))
+    path = graph_path(where)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
