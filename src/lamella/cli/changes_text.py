@@ -15,7 +15,6 @@ _COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "reshaped":
 
 
 _SHOWN_KEYS = 20
-_SHOWN_VALUE = 60
 _SHOWN_PATHS = 3
 
 
@@ -66,7 +65,7 @@ def show_metadata(changes: Sequence[MetadataChange]) -> None:
 def _shown(value: str | None) -> str:
     if value is None:
         return "nothing"
-    return f"{value[:_SHOWN_VALUE]}..." if len(value) > _SHOWN_VALUE else value or '""'
+    return render.cut(value) or '""'
 
 
 def show_file(change: FileChange, *, stat: bool) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+from lamella.core.tensors import TensorSpec
 from lamella.model.difference import TensorDifference
 from lamella.model.measures import Measures
 from lamella.ops.comparison import ModelComparison
@@ -14,7 +15,7 @@ from lamella.ops.comparison import ModelComparison
 def comparison_fields(found: ModelComparison) -> dict[str, Any]:
     """Return the fields of a comparison; numbers that JSON does not have, NaN and infinity, are null."""
     alignment = {
-        **{name: getattr(found.alignment, name) for name in ("removed", "added", "removed_layers", "added_layers")},
+        **{name: getattr(found.alignment, name) for name in ("removed_layers", "added_layers")},
         "layers": [dataclasses.asdict(pair) for pair in found.alignment.layers],
     }
     graph = None if found.graph is None else {**dataclasses.asdict(found.graph), "distance": found.graph.distance}
@@ -28,7 +29,12 @@ def comparison_fields(found: ModelComparison) -> dict[str, Any]:
     }
     tensors = [tensor_fields(one) for one in found.tensors]
     around = {"training": found.training, "other": found.other}
-    return {**plain, "alignment": alignment, "graph": graph, "tensors": tensors, **around, "total": total}
+    alone = {"removed": [_spec(spec) for spec in found.removed], "added": [_spec(spec) for spec in found.added]}
+    return {**plain, "alignment": alignment, "graph": graph, "tensors": tensors, **alone, **around, "total": total}
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype.name, "shape": spec.shape, "nbytes": spec.nbytes}
 
 
 def tensor_fields(one: TensorDifference) -> dict[str, Any]:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from lamella.cli import render
-from lamella.cli.changes_text import show_metadata
+from lamella.cli import changes_text, render
+from lamella.cli.structure_text import show_structure
 from lamella.model.difference import TensorDifference
-from lamella.model.graph_difference import RENAMED, REWIRED, GraphDifference, NodeChange
+from lamella.ops.changes import FileChange
 from lamella.ops.comparison import ModelComparison, Total
 
 _SHOWN_TENSORS = 20
-_SHOWN_LAYERS = 20
-_SHOWN_NODES = 20
-_SHOWN_ALIKE = 12
 _LEAST_NAME = 24
 _UNLIMITED = 1 << 16
 _INDENT = "  "
@@ -25,26 +21,30 @@ _TOLD_BY_GRAPH = ("layer:", "nodes.")
 _HEADINGS = ("TENSOR", "D", "REL L2", "1-COS", "CHANGED", "MAX ULP", "")
 
 
-def show_comparison(found: ModelComparison, *, every: bool = False) -> None:
-    """Print what changed: interface, structure, parameters, training; `every` tensor, or those that moved furthest."""
-    _heading(found)
+def show_comparison(found: ModelComparison, change: FileChange, *, every: bool = False) -> None:
+    """Print what changed: interface, structure, parameters, training; `every` tensor, or those that moved furthest.
+
+    `change` is what ids say of the file. Where that is all there is to say, it is said alone.
+    """
+    if is_told_by_ids(found):
+        changes_text.show_file(change, stat=False)
+        return
+    render.line(f"{change.path}: {changes_text.summary(change)}", bold=True)
+    render.line(f"difference  {total_line(found.total)}")
     _interface(found)
-    _structure(found, every=every)
+    show_structure(found, every=every)
     _parameters(found, every=every)
     other = [one for one in found.other if found.graph is None or not one.key.startswith(_TOLD_BY_GRAPH)]
     for title, changes in (("training", found.training), ("metadata", other)):
         if changes:
             render.line(title, bold=True)
-            show_metadata(changes)
+            changes_text.show_metadata(changes)
 
 
-def _heading(found: ModelComparison) -> None:
-    container = found.format_after
-    if found.format_before != found.format_after:
-        container = f"{found.format_before} -> {found.format_after}"
-    names = found.after if found.before == found.after else f"{found.before} -> {found.after}"
-    render.line(f"{names}: {container}", bold=True)
-    render.line(f"difference  {total_line(found.total)}")
+def is_told_by_ids(found: ModelComparison) -> bool:
+    """Say whether the same tensors stand under the same names, and nothing else is known but metadata."""
+    kept = all(one.same and not one.pair.renamed for one in found.tensors) and not found.added and not found.removed
+    return kept and not found.interface and not (found.graph and found.graph.nodes)
 
 
 def total_line(total: Total) -> str:
@@ -60,99 +60,8 @@ def _interface(found: ModelComparison) -> None:
         return
     render.line("interface", bold=True)
     for one in found.interface:
-        before, after = (_cut(value) if value is not None else "nothing" for value in (one.before, one.after))
+        before, after = (render.cut(value) if value is not None else "nothing" for value in (one.before, one.after))
         render.line(f"{_INDENT}! {one.what} {one.name}: {before} -> {after}", fg="magenta")
-
-
-def _cut(value: str, limit: int = 60) -> str:
-    return f"{value[:limit]}..." if len(value) > limit else value
-
-
-def _structure(found: ModelComparison, *, every: bool) -> None:
-    alignment, graph = found.alignment, found.graph
-    moved = [pair for pair in alignment.layers if pair.moved]
-    renamed = [pair for pair in alignment.layers if pair.before != pair.after and not pair.moved]
-    rows: list[tuple[str, str]] = []
-    rows += [(f"+ {name}", "green") for name in alignment.added_layers]
-    rows += [(f"- {name}", "red") for name in alignment.removed_layers]
-    rows += [(f"> {pair.before} -> {pair.after}  moved, {_sure(pair.confidence)}", "cyan") for pair in moved]
-    rows += [(f"= {pair.before} -> {pair.after}  {pair.reason}, {_sure(pair.confidence)}", "cyan") for pair in renamed]
-    if not rows and (graph is None or not graph.nodes):
-        return
-    matched = 2 * len(alignment.pairs)
-    tensors = matched + len(alignment.added) + len(alignment.removed)
-    share = f"{100 * matched / tensors:.3g} %" if tensors else "none"
-    counts = [
-        f"{len(alignment.added_layers):,} added",
-        f"{len(alignment.removed_layers):,} removed",
-        f"{len(moved):,} moved",
-        f"{len(renamed):,} renamed",
-    ]
-    told = ", ".join(count for count in counts if not count.startswith("0 "))
-    render.line("structure" + (f"  layers: {told}; {share} of the tensors matched" if told else ""), bold=True)
-    limit = len(rows) if every else _SHOWN_LAYERS
-    for text, colour in rows[:limit]:
-        render.line(_INDENT + text, fg=colour)
-    if len(rows) > limit:
-        render.line(f"{_INDENT}... {len(rows) - limit:,} more layers")
-    if graph is not None:
-        _nodes(graph, every=every)
-
-
-def _sure(confidence: float) -> str:
-    return f"{100 * confidence:.0f} % sure"
-
-
-def _nodes(graph: GraphDifference, *, every: bool) -> None:
-    """Print what became of nodes, those to which the same happened together; mere renaming is counted."""
-    told = [change for change in graph.nodes if change.whats != (RENAMED,)]
-    alike: dict[object, list[NodeChange]] = {}
-    for change in told:
-        alike.setdefault(change if REWIRED in change.whats else _happened(change), []).append(change)
-    groups = list(alike.values())
-    limit = len(groups) if every else _SHOWN_NODES
-    for group in groups[:limit]:
-        _show_nodes(group, every=every)
-    if len(groups) > limit:
-        summed = Counter(change.whats[0] for group in groups[limit:] for change in group)
-        render.line(f"{_INDENT}... {', '.join(f'{count:,} {what}' for what, count in summed.items())} more nodes")
-    if len(graph.nodes) > len(told):
-        render.line(f"{_INDENT}{render.counted(len(graph.nodes) - len(told), 'node')} of the graph only renamed")
-
-
-def _happened(change: NodeChange) -> tuple[object, ...]:
-    """Return what happened to a node, whatever it is called."""
-    return change.op, tuple(what for what in change.whats if what != RENAMED), change.attributes
-
-
-def _show_nodes(group: Sequence[NodeChange], *, every: bool) -> None:
-    first = group[0]
-    details = [
-        f"{one.name} {_cut(one.before or 'nothing', 30)} -> {_cut(one.after or 'nothing', 30)}"
-        for one in first.attributes
-    ]
-    if REWIRED in first.whats:
-        details.append(f"inputs {', '.join(first.inputs_before)} -> {', '.join(first.inputs_after)}")
-    what = f"{', '.join(_happened_words(first))}{': ' + ', '.join(details) if details else ''}"
-    if len(group) == 1:
-        render.line(f"{_INDENT}node {_node_name(first)} ({first.op}) {what}", fg="yellow")
-        return
-    render.line(f"{_INDENT}{len(group):,} nodes ({first.op}) {what}", fg="yellow")
-    shown = group if every else group[:_SHOWN_ALIKE]
-    for change in shown:
-        render.line(f"{_INDENT * 3}{_node_name(change)}")
-    if len(group) > len(shown):
-        render.line(f"{_INDENT * 3}... {len(group) - len(shown):,} more; --all shows them")
-
-
-def _happened_words(change: NodeChange) -> list[str]:
-    return [what for what in change.whats if what != RENAMED] or list(change.whats)
-
-
-def _node_name(change: NodeChange) -> str:
-    if change.before is not None and change.after is not None and change.before != change.after:
-        return f"{change.before} -> {change.after}"
-    return change.after if change.after is not None else change.before or ""
 
 
 def _parameters(found: ModelComparison, *, every: bool) -> None:

@@ -40,6 +40,11 @@ def shape(extents: Sequence[int]) -> str:
     return f"[{','.join(map(str, extents))}]"
 
 
+def cut(text: str, length: int = 60) -> str:
+    """Return a text, or how it begins where it is longer."""
+    return f"{text[:length]}..." if len(text) > length else text
+
+
 def counted(number: int, noun: str) -> str:
     """Return `number` with its noun, in the plural where it should be."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -97,6 +97,8 @@ def compare_models(
         training=training,
         other=other,
         total=total(how.config, graph, alignment, tensors, data, hyperparameter_distance(*said)),
+        removed=tuple(map(before.spec, alignment.removed)),
+        added=tuple(map(after.spec, alignment.added)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lamella.core.tensors import TensorSpec
 from lamella.model.alignment import Alignment
 from lamella.model.difference import TensorDifference
 from lamella.model.graph_difference import GraphDifference
@@ -52,8 +53,8 @@ class ModelComparison:
 
     `before` and `after` are what the two are called, `format_*` their containers, `parameters_*` how many elements all
     tensors have. `graph` is None where a side has no graph but its names. `tensors` are all that are on both sides, in
-    the order of the model after. `training` is what metadata says of hyper-parameters and environment, `other` the rest
-    of it.
+    the order of the model after, `removed` and `added` those that are on one side alone. `training` is what metadata
+    says of hyper-parameters and environment, `other` the rest of it.
     """
 
     before: str
@@ -71,3 +72,5 @@ class ModelComparison:
     training: tuple[MetadataChange, ...]
     other: tuple[MetadataChange, ...]
     total: Total
+    removed: tuple[TensorSpec, ...] = ()
+    added: tuple[TensorSpec, ...] = ()

@@ -146,7 +146,7 @@ def _show(
         else:
             from lamella.cli.comparison_text import show_comparison
 
-            show_comparison(compared.comparison, every=options["every"])
+            show_comparison(compared.comparison, file, every=options["every"])
         if compared is not None and compared.unread:
             render.warning(f"not compared: {compared.unread}")
     render.incomplete((), report.missing)

@@ -51,11 +51,11 @@ def command(path: str, versions: tuple[str, ...]) -> None:
             # Git would stop at this file; the others are still to be shown.
             render.line(f"cannot be compared: {error.message}{f'; {error.hint}' if error.hint else ''}")
             return
-    if found is not None and found.comparison is not None:
-        show_comparison(found.comparison)
-        return
     for file in report.files:
-        changes_text.show_file(file, stat=False)
+        if found is not None and found.comparison is not None:
+            show_comparison(found.comparison, file)
+        else:
+            changes_text.show_file(file, stat=False)
 
 
 def _compared(repository: Repository, before: Model, after: Model) -> Compared | None:
