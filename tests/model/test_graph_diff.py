@@ -210,6 +210,12 @@ def test_the_interface_is_told():
     )
 
 
+def test_what_holds_for_all_nodes_is_told():
+    before, after = replace(TWELVE, attributes=(("opset", "17"),)), replace(TWELVE, attributes=(("opset", "20"),))
+    difference = graph_difference(before, after)
+    assert (difference.attributes, difference.nodes) == ((AttributeChange("opset", "17", "20"),), ())
+
+
 def test_axes_that_are_open_are_not_all_the_same():
     before = replace(TWELVE, inputs=(Port("x", "i64", ("batch", "length")),))
     after = replace(TWELVE, inputs=(Port("x", "i64", ("batch", "batch")),))

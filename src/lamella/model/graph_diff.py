@@ -31,6 +31,8 @@ from lamella.model.wiring import Wiring
 _NUMBER = re.compile(r"\d+")
 _FEWEST_INTEGERS = 64
 
+Attributes = tuple[tuple[str, str], ...]
+
 
 def graph_difference(before: Graph, after: Graph, tensors: Mapping[str, str] | None = None) -> GraphDifference:
     """Return what became of the nodes of a graph; `tensors`, as `telling_tensors` gives, are those of `match_graphs`.
@@ -47,7 +49,8 @@ def graph_difference(before: Graph, after: Graph, tensors: Mapping[str, str] | N
     moved = _moved(found)
     changes = [_change(found, a, b, moved, extents) for a, b in _in_order(found)]
     kept = tuple(change for change in changes if change is not None)
-    return GraphDifference(found.before.count, found.after.count, found.matched, interface, kept)
+    attributes = tuple(_differing(before.attributes, after.attributes))
+    return GraphDifference(found.before.count, found.after.count, found.matched, interface, kept, attributes)
 
 
 class _Extents:
@@ -140,15 +143,19 @@ def _change(found: GraphMatch, a: int, b: int, moved: frozenset[int], extents: _
 def _attribute_changes(before: Node, after: Node, extents: _Extents) -> Iterator[AttributeChange]:
     if before.op != after.op:
         yield AttributeChange("op", before.op, after.op)
-    here, there = dict(before.attributes), dict(after.attributes)
-    for name in sorted(here | there):
-        if here.get(name) != there.get(name):
-            yield AttributeChange(name, here.get(name), there.get(name))
+    yield from _differing(before.attributes, after.attributes)
     roles = [", ".join(sorted(role for role, _ in node.parameters)) for node in (before, after)]
     if roles[0] != roles[1]:
         yield AttributeChange("parameters", *roles)
     if not extents.same(before.shape, after.shape):
         yield AttributeChange("shape", shape_text(before.shape), shape_text(after.shape))
+
+
+def _differing(before: Attributes, after: Attributes) -> Iterator[AttributeChange]:
+    here, there = dict(before), dict(after)
+    for name in sorted(here | there):
+        if here.get(name) != there.get(name):
+            yield AttributeChange(name, here.get(name), there.get(name))
 
 
 def _references(side: Wiring, number: int) -> tuple[str, ...]:

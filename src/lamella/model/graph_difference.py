@@ -53,7 +53,8 @@ class PortChange:
 class GraphDifference:
     """Two graphs put beside each other: of so many nodes so many were matched, and what changed.
 
-    A node of which `nodes` says nothing is the one of its name on the other side, as it was.
+    A node of which `nodes` says nothing is the one of its name on the other side, as it was. `attributes` are those of
+    the graphs themselves.
     """
 
     nodes_before: int
@@ -61,6 +62,7 @@ class GraphDifference:
     matched: int
     interface: tuple[PortChange, ...]
     nodes: tuple[NodeChange, ...]
+    attributes: tuple[AttributeChange, ...] = ()
 
     @property
     def distance(self) -> float:

@@ -323,7 +323,8 @@ def _at_the_place_of(found: GraphMatch, a: int) -> list[int]:
     for slot, (source, _) in enumerate(found.before.feeds[a]):
         if source >= 0 and found.partner[source] != FREE:
             users = found.after.users[found.partner[source]][:_MOST_USERS]
-            return [user for user, other in users if other == slot and user < found.after.count]
+            here = [user for user, other in users if other == slot and user < found.after.count]
+            return here[:_MOST_OWNERS]
     for user, slot in found.before.users[a][:1]:
         feeds = found.after.feeds[found.partner[user]] if found.partner[user] != FREE else ()
         return [source for source, _ in feeds[slot : slot + 1] if 0 <= source < found.after.count]
