@@ -255,6 +255,25 @@ def test_a_quantised_network_goes_by_what_is_around_it_and_by_its_names():
     assert scores(aligned(named(old), every), {name: name for name in every}) == (1, 1)
 
 
+@pytest.mark.parametrize("shape", [(2, 4), (4, 4), (3, 6), (5, 5), (10, 10)])
+def test_small_strangers_are_not_alike(shape):
+    draw = numpy.random.default_rng(0)
+    old = {f"a.{number}.w": draw.standard_normal(shape, dtype="f4") for number in range(150)}
+    assert not aligned(old, {f"b{number}": draw.standard_normal(shape, dtype="f4") for number in range(150)}).pairs
+    if shape != (2, 4):
+        now = {f"b{number}": array + numpy.float32(0.01) for number, array in enumerate(old.values())}
+        assert scores(aligned(old, now), dict(zip(old, now, strict=True))) == (1, 1)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (16, 16), (40, 8), (8, 300)])
+def test_strangers_of_other_sizes_are_no_resized_tensors(shape):
+    draw = numpy.random.default_rng(0)
+    old = {f"a.{number}.w": draw.standard_normal(shape, dtype="f4") for number in range(100)}
+    for grown in ((shape[0] + 3, shape[1]), (shape[0], shape[1] + 3), (shape[0] + 1, shape[1] + 1)):
+        now = {f"b{number}": draw.standard_normal(grown, dtype="f4") for number in range(100)}
+        assert not aligned(old, now).pairs
+
+
 def test_nothing_in_common_is_told_as_that():
     draw = numpy.random.default_rng(0)
     now = {f"x{number}": draw.standard_normal((33, number + 1), dtype="f4") for number in range(60)}

@@ -103,19 +103,22 @@ def _follow_names(ledger: Ledger, surroundings: Surroundings) -> Iterator[tuple[
 def _follow_order(ledger: Ledger, surroundings: Surroundings) -> None:
     """Pair layers that say nothing with those of the same kinds in the same block, if there are as many there.
 
-    Layers of a block of which nobody knows what became of it are left: it may be gone.
+    Layers of a block of which nobody knows what became of it are left: it may be gone. Outside of blocks there is no
+    order, and only the one layer of its kinds is what the one layer of these kinds became.
     """
     olds, news = (_by_place(ledger, side, surroundings) for side in (ledger.before, ledger.after))
     for where, layers in olds.items():
-        others = news.get(where, [])
-        if len(layers) == len(others) and not any(_says(ledger.before, layer) for layer in layers):
+        others, within = news.get(where, []), where[0]
+        if len(layers) != len(others) or (len(layers) > 1 and not within):
+            continue
+        if not any(_says(ledger.before, layer) for layer in layers):
             for old, new in zip(layers, others, strict=True):
-                ledger.join(old, new, BLOCK)
+                ledger.join(old, new, BLOCK if within else ORDER)
 
 
-def _by_place(ledger: Ledger, side: Side, surroundings: Surroundings) -> dict[Hashable, list[int]]:
+def _by_place(ledger: Ledger, side: Side, surroundings: Surroundings) -> dict[tuple[str, Hashable], list[int]]:
     """Return the open layers by their kinds and by what the innermost block around them became."""
-    groups: dict[Hashable, list[int]] = {}
+    groups: dict[tuple[str, Hashable], list[int]] = {}
     for number in ledger.open_layers(side):
         where = surroundings.where(side, side.layers[number])
         if where is not None:

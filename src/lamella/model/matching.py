@@ -62,9 +62,9 @@ def pair_named(ledger: Ledger) -> None:
 
 
 def enough(side: Side, unit: Unit) -> float:
-    """Return which cosine is no accident: of few values more than of many."""
+    """Return which cosine is no accident, five standard deviations of that of strangers: of few values the more."""
     values = sum(side.values[tensor] for tensor in unit.tensors if side.weights[tensor])
-    return max(ALIKE, min(0.95, 4 / sqrt(values))) if values else 2.0
+    return max(ALIKE, min(0.95, 5 * sqrt(1 / BUCKETS + 1 / values))) if values else 2.0
 
 
 def pair_blocks(ledger: Ledger) -> None:

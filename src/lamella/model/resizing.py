@@ -11,7 +11,7 @@ from lamella.model.following import Surroundings
 from lamella.model.layers import pattern, role
 from lamella.model.ledger import SILENT_CONFIDENCE, UNLIKE_CONFIDENCE, Ledger, by_key
 from lamella.model.sequences import increasing
-from lamella.model.side import LEAST_VALUES, Side
+from lamella.model.side import Side
 from lamella.model.sketch import to_values, value_dtype
 
 if TYPE_CHECKING:
@@ -33,8 +33,12 @@ FEATURES = 64
 """Values by which a row, or a column, is told from others where some were dropped."""
 MOST_ROWS_NBYTES = 16 * MIB
 """A larger tensor is not searched for rows that were dropped."""
+LEAST_COMPARED = 100
+"""Values that have to be common to two tensors, of which strangers have a cosine of .5 once in a million."""
 OVERLAPS = 0.5
 """A cosine of what two tensors have in common from which on it is the same."""
+LEAST_ROWS = 8
+"""Rows, and values in each, below which some are found in order by chance."""
 SAME_ROW = 0.9
 KEPT_SHARE = 0.6
 """Rows of the smaller tensor, of those that are looked for, that are found in the larger one, in their order."""
@@ -140,7 +144,7 @@ def agreement(before: Side, old: int, after: Side, new: int) -> float | None:
 def _cosine(one: Array, other: Array) -> float | None:
     import numpy
 
-    if one.size < LEAST_VALUES:
+    if one.size < LEAST_COMPARED:
         return None
     one, other = _centred(one), _centred(other)
     squares = float((one * one).sum()) * float((other * other).sum())
@@ -182,13 +186,14 @@ def _kept(before: Side, old: int, after: Side, new: int, axis: int) -> float | N
     if any(side.specs[tensor].nbytes > MOST_ROWS_NBYTES for side, tensor in sides):
         return None
     small, large = (_features(side, tensor, axis) for side, tensor in sides)
-    if small.shape[1] < LEAST_VALUES:
+    if min(small.shape) < LEAST_ROWS:
         return None
     looked_for = numpy.unique(numpy.linspace(0, len(small) - 1, min(len(small), FEATURES)).astype(int))
     cosines = small[looked_for] @ large.T
     best = cosines.argmax(axis=1)
     found = best[cosines.max(axis=1) >= SAME_ROW]
-    return len(increasing(found.tolist())) / len(looked_for)
+    share = len(increasing(found.tolist())) / len(looked_for)
+    return share if share >= KEPT_SHARE else None
 
 
 def _features(side: Side, tensor: int, axis: int) -> Array:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Array = numpy.ndarray[Any, Any]
 
-LEAST_VALUES = 8
+LEAST_VALUES = 16
 """With fewer values any two tensors are alike, or opposite."""
 MOST_WEIGHT = 4096
 """How much one tensor counts among others, at most: its values, as far as a sketch tells one more from one less."""
