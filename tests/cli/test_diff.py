@@ -39,7 +39,7 @@ def test_two_files_need_no_repository(call, pair):
     ended = call("diff", "a.safetensors", "b.safetensors")
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
-    assert lines[0] == "a.safetensors -> b.safetensors: safetensors"
+    assert lines[0] == "b.safetensors: 1 changed, 1 reshaped of 2 tensors"
     assert "  ! vocabulary wte.weight: 40 rows -> 42 rows" in lines
     assert "  metadata lr: 1 -> 2" in lines
     (norm,) = [line.split() for line in lines if line.startswith("  norm.weight")]
@@ -91,7 +91,8 @@ def test_paths_of_the_repository_are_still_paths(call, bench):
     bench.git("add", "other.safetensors")
     ended = call("diff", MODEL, "other.safetensors")
     assert "no model file differs" in ended.err
-    assert "model.safetensors -> " in call("diff", "--no-index", f"HEAD~1:{MODEL}", MODEL).out
+    assert ended.err.endswith("to compare the two files with each other, give --no-index\n")
+    assert "1 changed of 8 tensors" in call("diff", "--no-index", f"HEAD~1:{MODEL}", MODEL).out
 
 
 def test_settings_of_the_project_hold(call, bench):

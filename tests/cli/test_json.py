@@ -50,7 +50,17 @@ FIELDS: dict[str, dict[str, set[str]]] = {
                 "model_id_before",
                 "model_id_after",
             ),
-            *("parameters_before", "parameters_after", "interface", "alignment", "graph", "tensors", "training"),
+            *(
+                "parameters_before",
+                "parameters_after",
+                "interface",
+                "alignment",
+                "graph",
+                "tensors",
+                "training",
+                "removed",
+                "added",
+            ),
             *("other", "total"),
         },
         "comparisons.tensors": {

@@ -19,6 +19,7 @@ VARYING = (
     (re.compile(r"\b[\d.]+%"), "SHARE"),
     (re.compile(r"\b\d+ new\b"), "N new"),
     (re.compile(r"git version \S+"), "git version V"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "DATE"),
     (re.compile(r" {2,}"), "  "),
 )
 """What differs from one machine, or one version of a compressor, to the next."""

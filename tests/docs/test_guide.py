@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from tests.docs.console import Answer, Step, agrees, play, session, steps
 
 GUIDES = sorted((Path(__file__).parents[2] / "docs" / "guide").glob("*.md"))
 SHOWN_DIRECTORY = "/models"
+GOLDEN = Path(__file__).parents[1] / "golden" / "graphs"
+"""Files of real frameworks, which pages find in `golden`."""
 
 
 @pytest.fixture(params=GUIDES, ids=lambda page: page.stem)
 def played(request: pytest.FixtureRequest, git_environment: Path, tmp_path: Path) -> list[tuple[Step, Answer]]:
+    shutil.copytree(GOLDEN, tmp_path / "golden")
     return play(session(request.param.read_text(encoding="utf-8")), tmp_path)
 
 

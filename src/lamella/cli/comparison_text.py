@@ -29,7 +29,7 @@ def show_comparison(found: ModelComparison, change: FileChange, *, every: bool =
     if is_told_by_ids(found):
         changes_text.show_file(change, stat=False)
         return
-    render.line(f"{change.path}: {changes_text.summary(change)}", bold=True)
+    render.line(f"{change.path}: {_summary(found, change)}", bold=True)
     render.line(f"difference  {total_line(found.total)}")
     _interface(found)
     show_structure(found, every=every)
@@ -39,6 +39,17 @@ def show_comparison(found: ModelComparison, change: FileChange, *, every: bool =
         if changes:
             render.line(title, bold=True)
             changes_text.show_metadata(changes)
+
+
+def _summary(found: ModelComparison, change: FileChange) -> str:
+    """Return what happened to the tensors; ids alone would take those that have other names for others."""
+    pairs, alignment = found.alignment.pairs, found.alignment
+    renamed = sum(pair.renamed for pair in pairs)
+    if not renamed:
+        return changes_text.summary(change)
+    counts = {"renamed": renamed, "added": len(alignment.added), "removed": len(alignment.removed)}
+    told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"{told} of {render.counted(len(pairs) + len(alignment.added), 'tensor')}"
 
 
 def is_told_by_ids(found: ModelComparison) -> bool:
@@ -130,7 +141,7 @@ def _cells(one: TensorDifference) -> Iterator[str]:
 
 def percent(share: float) -> str:
     """Return a share in percent: two digits, or all of them before the point."""
-    return f"{100 * share:.2g}%" if share < 1 else f"{100 * share:,.0f}%"
+    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:,.0f}%"
 
 
 def _remarks(one: TensorDifference) -> Iterator[str]:
