@@ -32,7 +32,7 @@ def empty() -> ModelComparison:
 def test_a_page_answers_in_the_order_of_the_questions():
     page = Parsed(diff_page(believable.comparison(), believable.graphs()))
     anchors = [section["id"] for section in page.all("section")]
-    assert anchors == ["summary", "map", "most", "tensors", "graph", "notes"]
+    assert anchors == ["summary", "graph", "map", "most", "tensors", "notes"]
     assert page.text("dt").index("Interface") < page.text("dt").index("Structure") < page.text("dt").index("Weights")
     assert "193 of 200 tensors moved; 16 were added." in page.visible
     assert "25.0% of all samples" in page.visible

@@ -178,7 +178,7 @@ def _notes(change: NodeChange) -> tuple[str, ...]:
 
 
 def _or_none(value: str | None) -> str:
-    return "none" if value is None else shown(value) or '""'
+    return "nothing" if value is None else shown(value) or '""'
 
 
 def _inputs(names: Sequence[str]) -> str:

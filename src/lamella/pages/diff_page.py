@@ -21,15 +21,19 @@ def diff_page(comparison: ModelComparison, graphs: tuple[Graph | None, Graph | N
     """Return a comparison as the text of one HTML page, which loads nothing and needs no network.
 
     `graphs` are those of before and after; without them the page shows of structure what the comparison says. A page
-    stays below some 5 MB however large the models are: it tells what of them it leaves out.
+    stays below some 5 MB however large the models are: it tells what of them it leaves out. Structure stands before
+    weights where it changed, and where no weight moved there is no map of what did.
     """
     tensors, graph = tensor_rows(comparison), graph_rows(comparison, graphs)
+    structure = ("graph", "Structure", graph_section(graph))
+    moved = ("map", "Where it moved", map_section(comparison)), ("most", "Most changed", most_changed(comparison))
+    rebuilt = bool(comparison.graph and comparison.graph.nodes) or bool(comparison.removed or comparison.added)
     sections = [
         ("summary", "Summary", summary(comparison)),
-        ("map", "Where it moved", map_section(comparison)),
-        ("most", "Most changed", most_changed(comparison)),
+        *([structure] if rebuilt else ()),
+        *(() if all(one.same for one in comparison.tensors) else moved),
         ("tensors", "Tensors", tensor_section(tensors)),
-        ("graph", "Structure", graph_section(graph)),
+        *(() if rebuilt else [structure]),
         ("notes", "Measures", notes()),
     ]
     title = f"{shown(comparison.before)} → {shown(comparison.after)}"
