@@ -129,3 +129,47 @@ def test_stat_reads_no_weights(call, bench):
         pack.unlink()
     ended = call("diff", "HEAD~1", "HEAD", "--stat")
     assert (ended.out, ended.err) == (f"{MODEL}: 1 changed of 8 tensors\n", "")
+
+
+OLD, NEW = b"text,label\na,0\nb,1\nc,1\n", b"text,label\na,0\nc,1\nd,0\ne,0\n"
+ROWS = "2 added, 1 removed, 2 kept of 3 -> 4 rows"
+
+
+def test_tables_are_compared_by_their_rows(call, tmp_path, monkeypatch):
+    for folder, content in (("old", OLD), ("new", NEW)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.csv").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    out = call("diff", "old/t.csv", "new/t.csv").out
+    assert out.startswith(f"t.csv: {ROWS}\n")
+    assert "label=0" in out
+    assert f"t.csv: {ROWS}" in call("diff", "old", "new").out
+    assert call("diff", "old", "new", "--exit-code").code == 1
+    assert "text=" in call("diff", "old/t.csv", "new/t.csv", "--label", "text").out
+    (data,) = json.loads(call("diff", "old/t.csv", "new/t.csv", "--json").out)["data"]
+    assert (data["distance"], data["unit"]) == (0.6, "rows")
+
+
+def test_data_that_changed_with_a_model_counts_in_the_total(call, bench):
+    bench.write(".gitattributes", b"*.safetensors filter=lamella -text\n*.csv filter=lamella -text\n")
+    bench.commit("t.csv", OLD)
+    bench.commit("t.csv", NEW)
+    report = json.loads(call("diff", "HEAD~3", "HEAD~1", "--json").out)
+    assert report["data"] == []
+    bench.commit(MODEL, bench.read(MODEL)[:-1] + b"\0")
+    report = json.loads(call("diff", "HEAD~2", "HEAD", "--json").out)
+    parts = {part["name"]: part["distance"] for part in report["comparisons"][0]["total"]["parts"]}
+    assert parts["data"] == 0.6
+    out = call("diff", "HEAD~2", "HEAD").out
+    assert f"t.csv: {ROWS}" in out
+    assert "1 of 8 tensors moved" in out
+
+
+def test_a_named_table_that_git_keeps_whole_is_compared(call, bench):
+    bench.write("plain.csv", OLD)
+    bench.git("add", "plain.csv")
+    bench.git("commit", "--quiet", "-m", "data")
+    bench.write("plain.csv", NEW)
+    assert call("diff", "--", "plain.csv").out.startswith(f"plain.csv: {ROWS}\n")
+    assert call("diff", "--exit-code", "HEAD", "--", "plain.csv").code == 1
+    assert "no model file differs" in call("diff", "--", ".gitattributes").err

@@ -36,7 +36,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "unstaged.tensors": TENSOR,
     },
     "diff HEAD~1 HEAD": {
-        "": {"before", "after", "files", "repackaged", "missing", "comparisons"},
+        "": {"before", "after", "files", "repackaged", "missing", "comparisons", "data"},
         "files": CHANGE,
         "files.tensors": TENSOR,
         "comparisons": {

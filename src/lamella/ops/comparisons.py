@@ -43,10 +43,15 @@ class Compared:
 
 
 def compare_changed(
-    repository: Repository, report: DiffReport, how: Comparing, progress: Progress = SILENT
+    repository: Repository,
+    report: DiffReport,
+    how: Comparing,
+    data: float | None = None,
+    progress: Progress = SILENT,
 ) -> Mapping[str, Compared]:
     """Return by path what the weights say of each model file of a report that is on both sides and has tensors.
 
+    `data` is how far the data that they were trained on are apart, from 0 to 1, where that is known.
     Raises NotFoundError (tensor-unknown) for a pattern in `how.layers` that nothing matches.
     """
     cache = SketchCache(repository.store_directory) if repository.store_directory.is_dir() else None
@@ -56,7 +61,9 @@ def compare_changed(
             continue
         sides = [_side(repository, side, file.path) for side in (report.before, report.after)]
         with closing(sides[0].model) as before, closing(sides[1].model) as after:
-            found[file.path] = compared(before, after, how, (sides[0].recorded, sides[1].recorded), cache, progress)
+            if before.names or after.names:
+                recorded = sides[0].recorded, sides[1].recorded
+                found[file.path] = compared(before, after, how, recorded, cache, progress, data)
     return found
 
 
@@ -67,6 +74,7 @@ def compared(
     recorded: tuple[Recorded, Recorded] = (_nothing, _nothing),
     cache: SketchCache | None = None,
     progress: Progress = SILENT,
+    data: float | None = None,
 ) -> Compared:
     """Return what the weights of two models say, or why they cannot be read.
 
@@ -74,7 +82,7 @@ def compared(
     """
     graphs, unread = _graphs(before, after, recorded)
     try:
-        comparison = compare_models(before, after, how, graphs=graphs, cache=cache, progress=progress)
+        comparison = compare_models(before, after, how, graphs=graphs, data=data, cache=cache, progress=progress)
     except (NotFoundError, IntegrityError, ConflictError) as error:
         if error.kind == "tensor-unknown":
             raise

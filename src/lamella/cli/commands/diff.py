@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lamella.cli import changes_text, render
+from lamella.cli import changes_text, data_text, render
+from lamella.cli.data_sides import DATA_FORMATS, changed_data, compare_named, data_fields, distance
 from lamella.cli.revisions import split_arguments
 from lamella.cli.session import json_option, known_sketches, open_repository, opened, progress, project_root, recorded
-from lamella.core.errors import UsageError
+from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.fsio import write_file
 from lamella.ops.diff import INDEX, DiffReport, diff, diff_models
 from lamella.repo.attributes import filtered
@@ -25,6 +26,7 @@ from lamella.repo.settings import diff_settings
 if TYPE_CHECKING:
     from lamella.ops.compare import Comparing
     from lamella.ops.comparisons import Compared
+    from lamella.ops.data_diff import DataComparison
 
 
 def _epsilons(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
@@ -51,6 +53,7 @@ def _epsilons(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
     "--epsilon", "epsilons", multiple=True, metavar="[GLOB=]E", callback=_epsilons, help="The mean change that counts."
 )
 @click.option("--spectrum", is_flag=True, help="Find the rank of each change, as of a low-rank update.")
+@click.option("--label", metavar="COLUMN", help="In tables of data, count the values of this column.")
 @click.option("--html", "page", type=click.Path(dir_okay=False), help="Write a page that shows it all.")
 @click.option(
     "--exit-code", is_flag=True, help="Exit with 1 where something differs; with --epsilon, by more than that."
@@ -63,21 +66,22 @@ def command(ctx: click.Context, /, arguments: tuple[str, ...], **options: Any) -
 
     With one revision, compare it with the worktree; with none, compare the index with the worktree. `A..B` is the same
     as `A B`, `A...B` compares B with what both come from. Two models, files or folders, are compared with each other:
-    `REV:PATH REV:PATH`, or what is on disk, in a repository or not. Files that are no models are left to `git diff`.
+    `REV:PATH REV:PATH`, or what is on disk, in a repository or not. So are data: tables by rows, columns and labels,
+    folders by their files. All other files are left to `git diff`.
 
     D is the mean |b - a| of a tensor; "1-cos" is 0 where the direction is the same. `docs/guide/diff.md` explains.
     """
     if options["no_index"] and len(arguments) != 2:
         raise click.UsageError("--no-index compares two models")
     if options["no_index"] or _are_files(arguments):
-        report, found = _of_models(arguments, options)
+        report, found, data = _of_two(arguments, options)
     else:
         with open_repository() as repository:
             revisions, paths = split_arguments(repository, arguments, ctx)
             report = diff(repository, revisions, paths, progress(quiet=options["as_json"]))
-            found = _of_repository(repository, report, options)
-    _show(report, found, options, arguments)
-    return 1 if options["exit_code"] and _differs(report, found, options) else 0
+            found, data = _of_repository(repository, report, paths, options)
+    _show(report, found, data, options, arguments)
+    return 1 if options["exit_code"] and (data or _differs(report, found, options)) else 0
 
 
 def _are_files(arguments: tuple[str, ...]) -> bool:
@@ -95,6 +99,25 @@ def _are_files(arguments: tuple[str, ...]) -> bool:
         return True
 
 
+Found = tuple[Mapping[str, "Compared"], Mapping[str, "DataComparison"]]
+"""What was found of models, and of data, by path."""
+
+
+def _of_two(arguments: tuple[str, ...], options: Mapping[str, Any]) -> tuple[DiffReport, *Found]:
+    """Compare two models, or data where neither side has tensors."""
+    before, after = arguments
+    try:
+        report, found = _of_models(arguments, options)
+    except NotFoundError as error:
+        if error.kind != "path-unknown" or not all(map(os.path.isdir, arguments)):
+            raise
+        report, found = DiffReport(before, after, ()), {}
+    if found or options["stat"] or any(file.format not in DATA_FORMATS for file in report.files):
+        return report, found, {}
+    data = compare_named(before, after, Path.cwd(), options["label"], progress(quiet=options["as_json"]))
+    return report, {}, {file.path: data for file in report.files} or {after: data} if data.files else {}
+
+
 def _of_models(arguments: tuple[str, ...], options: Mapping[str, Any]) -> tuple[DiffReport, Mapping[str, Compared]]:
     with opened(arguments[0]) as before, opened(arguments[1]) as after:
         report = diff_models(before, after)
@@ -108,13 +131,19 @@ def _of_models(arguments: tuple[str, ...], options: Mapping[str, Any]) -> tuple[
     return report, {report.files[0].path: found}
 
 
-def _of_repository(repository: Repository, report: DiffReport, options: Mapping[str, Any]) -> Mapping[str, Compared]:
-    if options["stat"] or not report.files:
-        return {}
+def _of_repository(
+    repository: Repository, report: DiffReport, paths: Sequence[str], options: Mapping[str, Any]
+) -> Found:
+    if options["stat"]:
+        return {}, {}
+    listener = progress(quiet=options["as_json"])
+    data = changed_data(repository, report, paths, options["label"], listener)
+    if not report.files:
+        return {}, data
     from lamella.ops.comparisons import compare_changed
 
     how = _comparing(repository.git.worktree, options)
-    return compare_changed(repository, report, how, progress(quiet=options["as_json"]))
+    return compare_changed(repository, report, how, distance(data), listener), data
 
 
 def _comparing(root: Path | None, options: Mapping[str, Any]) -> Comparing:
@@ -130,17 +159,23 @@ def _comparing(root: Path | None, options: Mapping[str, Any]) -> Comparing:
 
 
 def _show(
-    report: DiffReport, found: Mapping[str, Compared], options: Mapping[str, Any], arguments: tuple[str, ...]
+    report: DiffReport,
+    found: Mapping[str, Compared],
+    data: Mapping[str, DataComparison],
+    options: Mapping[str, Any],
+    arguments: tuple[str, ...],
 ) -> None:
     if options["page"] is not None:
         _write_page(options["page"], found)
     if options["as_json"]:
-        render.emit_json("diff", {**_fields(report), "comparisons": _comparisons(found)})
+        render.emit_json("diff", {**_fields(report), "comparisons": _comparisons(found), "data": [*data_fields(data)]})
         return
     for text, file in changes_text.told(report.files, report.repackaged):
         compared = None if file is None else found.get(file.path)
         if file is None:
             render.line(text, bold=True)
+        elif file.path in data:
+            continue
         elif compared is None or compared.comparison is None:
             changes_text.show_file(file, stat=options["stat"])
         else:
@@ -149,8 +184,10 @@ def _show(
             show_comparison(compared.comparison, file, every=options["every"])
         if compared is not None and compared.unread:
             render.warning(f"not compared: {compared.unread}")
+    for comparison in data.values():
+        data_text.show(comparison)
     render.incomplete((), report.missing)
-    if not report.files:
+    if not report.files and not data:
         render.note(f"no model file differs between {report.before} and {report.after}")
         if report.before == INDEX and len(arguments) == 2 and all(map(os.path.exists, arguments)):
             render.note("to compare the two files with each other, give --no-index")
