@@ -29,7 +29,7 @@ FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512d
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-frameworks test-programs test-browser fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives bench-semantics bench-alignment docs clean
+.PHONY: help setup demo test test-frameworks test-programs test-browser fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives bench-semantics bench-alignment bench-versions docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,9 @@ bench-semantics: $(VENV)/installed ## measure the difference of two models again
 
 bench-alignment: $(VENV)/installed ## measure which layer became which, time and errors (ARGS=--help tells more)
 	$(BIN)/python -m benchmarks.alignment $(ARGS)
+
+bench-versions: $(VENV)/installed ## measure blame and history over 1,000 versions (ARGS=--help tells more)
+	$(BIN)/python -m benchmarks.versions $(ARGS)
 
 docs: $(VENV)/installed ## regenerate docs/reference
 	$(BIN)/python scripts/make_reference.py

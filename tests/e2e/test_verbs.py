@@ -98,9 +98,11 @@ def test_the_log_with_patches_names_the_tensor_that_changed(bench):
     bench.commit(MODEL, FIRST)
     bench.commit(MODEL, SECOND)
     patch = bench.git("log", "-p", "-1", "--format=")
-    assert " layer.1.weight f32 [4,6]\n-    " in patch
-    assert sum(line.startswith(("+ ", "- ")) for line in patch.splitlines()) == 2
-    assert "@@ layer.1.weight f32 [4,6]" in bench.git("log", "-p", "-U0", "-1", "--format=")
+    assert "\n-layer.1.weight f32 [4,6]  " in patch
+    assert "\n+layer.1.weight f32 [4,6]  " in patch
+    assert sum(line.startswith(("+layer", "-layer")) for line in patch.splitlines()) == 2
+    plain = bench.git("log", "-p", "--no-textconv", "-U0", "-1", "--format=")
+    assert "@@ layer.1.weight f32 [4,6]" in plain
 
 
 def test_a_commit_of_everything_stores_what_changed(bench):

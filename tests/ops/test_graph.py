@@ -12,7 +12,7 @@ from lamella.ops.graph import GraphReport, graph, local_name, node_tree
 from lamella.repo.graphs import recorded_graph
 from lamella.repo.targets import opened_model
 from lamella.testing.models import model, spec
-from tests.model.networks import blocks, tensors_of, transformer
+from tests.model.toy_graphs import blocks, tensors_of, transformer
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from lamella.repo.graphs import comparable_graphs, graph_name, graph_of_model, g
 from lamella.repo.targets import opened_model
 from lamella.testing.models import model, network, spec
 from tests.e2e.workbench import Workbench
-from tests.model.networks import blocks, transformer
+from tests.model.toy_graphs import blocks, transformer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "graphs"
 RECORDED = transformer(blocks(1))

@@ -28,7 +28,9 @@ class Runs:
 
         Parts are no tensors.
         """
-        tensors = [(span.offset, span.offset + span.spec.nbytes) for span in spans if not span.part]
+        tensors = [
+            (span.offset, span.offset + span.spec.nbytes) for span in spans if not span.part and span.spec.nbytes
+        ]
         ends = [end for _, end in tensors]
         for start, stop in zip(self._starts, self._stops, strict=True):
             number = bisect_right(ends, start)

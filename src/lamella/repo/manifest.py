@@ -179,9 +179,14 @@ def _malformed(number: int, reason: str) -> FormatError:
     )
 
 
-def parse_manifest(data: bytes) -> Manifest:
+KnownRows = dict[tuple[str, ...], tuple[str, Row]]
+"""What stands behind the shape and the row, by the two lines that say it."""
+
+
+def parse_manifest(data: bytes, known: KnownRows | None = None) -> Manifest:
     """Return the manifest that `data` holds.
 
+    `known` remembers rows for the next version of the same file, of which most are the same; it grows with each.
     Accepts exactly the texts that `write_manifest` can produce, except that comment lines may say anything. Raises
     FormatError (manifest-malformed, manifest-version) otherwise, in time and memory proportional to the text.
     """
@@ -198,7 +203,7 @@ def parse_manifest(data: bytes) -> Manifest:
     start = 1
     while start < len(lines) and lines[start].startswith("#"):
         start += 1
-    return _parse_body(lines, start)
+    return _parse_body(lines, start, {} if known is None else known)
 
 
 def _check_version(line: str) -> None:
@@ -214,7 +219,7 @@ def _check_version(line: str) -> None:
     )
 
 
-def _parse_body(lines: list[str], start: int) -> Manifest:
+def _parse_body(lines: list[str], start: int, known: KnownRows) -> Manifest:
     if start >= len(lines) or not lines[start].startswith("format "):
         raise _malformed(start + 1, "the format is missing")
     container = lines[start].removeprefix("format ")
@@ -235,16 +240,19 @@ def _parse_body(lines: list[str], start: int) -> Manifest:
     views: list[Row] = []
     names: set[str] = set()
     for index in range(position, len(lines), 2):
-        mark, spec = _spec(lines, index)
-        row = Row(spec, _parse_object(lines, index + 1), mark == PART)
+        told = tuple(lines[index : index + 2])
+        if told not in known:
+            mark, spec = _spec(lines, index)
+            known[told] = mark, Row(spec, _parse_object(lines, index + 1), mark == PART)
+        mark, row = known[told]
         if views and mark != VIEW:
             raise _malformed(index + 1, "a tensor stands behind the views")
         (views if mark == VIEW else rows).append(row)
         if mark == PART:
             continue
-        if container != OPAQUE and spec.name in names:
+        if container != OPAQUE and row.spec.name in names:
             raise _malformed(index + 1, "a tensor of that name stands above")
-        names.add(spec.name)
+        names.add(row.spec.name)
     if container == OPAQUE and (views or any(row.part for row in rows)):
         raise _malformed(position, "an opaque file has neither parts nor views")
     return Manifest(container, skeleton, tuple(rows), tuple(views), seal)

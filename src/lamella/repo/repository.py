@@ -11,7 +11,7 @@ from lamella.core.config import DEFAULT, StoreConfig
 from lamella.core.errors import FormatError, NotFoundError, UsageError
 from lamella.core.limits import MAX_MANIFEST_NBYTES
 from lamella.repo.git import Git
-from lamella.repo.manifest import PREFIX, Manifest, is_manifest, naming, parse_manifest
+from lamella.repo.manifest import PREFIX, KnownRows, Manifest, is_manifest, naming, parse_manifest
 from lamella.repo.objects import ObjectReader
 from lamella.store.objects import ObjectStore
 
@@ -116,16 +116,17 @@ class Repository:
         return found
 
 
-def manifest_at(reader: ObjectReader, specification: str) -> Manifest | None:
+def manifest_at(reader: ObjectReader, specification: str, known: KnownRows | None = None) -> Manifest | None:
     """Return the manifest in the blob that `specification` names; None where there is no such blob or it is none.
 
+    `known` is that of `parse_manifest`.
     Raises FormatError (manifest-malformed, manifest-version) for a blob that only begins as a manifest does.
     """
     found = reader.read(specification, prefix=PREFIX)
     if found is None or found.type != "blob" or found.data is None or not is_manifest(found.data):
         return None
     with naming(specification):
-        return parse_manifest(found.data)
+        return parse_manifest(found.data, known)
 
 
 def split_specification(text: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_FILE_RENAMES, MAX_KEPT_ROWS
 from lamella.repo.git import Git, GitOid
-from lamella.repo.manifest import OPAQUE, Manifest, Row
+from lamella.repo.manifest import OPAQUE, KnownRows, Manifest, Row
 from lamella.repo.objects import ObjectReader
 from lamella.repo.repository import manifest_at
 
@@ -99,6 +99,7 @@ class Manifests:
         self._versions = versions
         self._kept: OrderedDict[GitOid, tuple[Manifest | None, Mapping[str, Row]]] = OrderedDict()
         self._kept_rows = 0
+        self._known: KnownRows = {}
 
     def __getitem__(self, commit: GitOid) -> Manifest | None:
         """Return the manifest of a version; None where the file is not there, or is none that this program reads."""
@@ -122,7 +123,9 @@ class Manifests:
 
     def _read(self, commit: GitOid) -> Manifest | None:
         try:
-            return manifest_at(self._reader, self._versions[commit].specification)
+            if len(self._known) > MAX_KEPT_ROWS:
+                self._known = {}
+            return manifest_at(self._reader, self._versions[commit].specification, self._known)
         except FormatError:
             # A history may hold what was edited by hand, or made by a later program; it is a version all the same.
             return None
