@@ -74,9 +74,9 @@ class Ancestry:
             return
         store = self._repository.existing_store()
         pairs = [Pair(old, new, NAME, 1.0) for new, old in names.items()]
-        sides = Snapshot(store, before, version.path), Snapshot(store, after, version.path)
+        sides = [Snapshot(store, manifest, version.path, rows_alone=True) for manifest in (before, after)]
         try:
-            for found in tensor_differences(*sides, pairs, progress=progress):
+            for found in tensor_differences(sides[0], sides[1], pairs, progress=progress):
                 yield found.after.name, found.measures
         except (NotFoundError, IntegrityError):
             return

@@ -33,14 +33,15 @@ class Snapshot(Mapping[str, "numpy.ndarray[Any, Any]"]):
 
     As a mapping it gives NumPy arrays, each read when it is looked up and verified against its id; `read` gives raw
     bytes of any range. An opaque file has no tensors. Reading raises ConflictError (manifest-mixed) where a merge mixed
-    two structures. Safe for several threads, and usable as long as the repository it came from is open.
+    two structures, which is not looked into where `rows_alone` are asked for, one by one. Safe for several threads, and
+    usable as long as the repository it came from is open.
     """
 
-    def __init__(self, store: ObjectStore, manifest: Manifest, label: str) -> None:
+    def __init__(self, store: ObjectStore, manifest: Manifest, label: str, *, rows_alone: bool = False) -> None:
         self._store = store
         self.manifest = manifest
         self.label = label
-        self._checked = False
+        self._checked = rows_alone
         rows = () if manifest.format == OPAQUE else manifest.tensors
         self._rows: dict[str, Row] = {row.spec.name: row for row in rows}
         self._views = {row.spec.name for row in manifest.views}
