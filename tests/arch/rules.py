@@ -56,6 +56,18 @@ def undescribed(module: Module) -> Iterator[Finding]:
         yield 1, "opens with no sentence that says what it is"
 
 
+def given_twice(module: Module) -> Iterator[Finding]:
+    """Find constants that stand in a module twice, of which the second counts and the first may be read."""
+    seen = set[str]()
+    for node in module.tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name) and target.id in seen:
+                    yield node.lineno, f"gives {target.id} again"
+                elif isinstance(target, ast.Name):
+                    seen.add(target.id)
+
+
 PATH_METHODS = (
     *("chmod", "lchmod", "mkdir", "rmdir", "rename", "touch", "unlink"),
     *("hardlink_to", "symlink_to", "write_bytes", "write_text", "tofile"),
@@ -139,6 +151,12 @@ RULES = (
         undescribed,
         bad=("import os", '"""Some words without an end"""', "# A comment.\nx = 1", '""'),
         good=('"""The disk."""', '"""The tree::\n\nroot\n"""', '"""The disk.\n\nMore words\n"""'),
+    ),
+    Rule(
+        "every constant stands once",
+        given_twice,
+        bad=("A = 1\nA = 2", 'A = 1\n"""What it is."""\nA: int = 1', "A = B = 1\nB = 2"),
+        good=("A = 1\nB = 1", "if x:\n    A = 1\nelse:\n    A = 2", "A: int\nB = 2"),
     ),
     Rule(
         "only the command line talks to the terminal",

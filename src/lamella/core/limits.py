@@ -199,34 +199,16 @@ MAX_SHARDS = 500
 MAX_FOLDER_DEPTH = 256
 """Folders in one another, in a history that is taken over: each is a call within a call; systems' paths hold fewer."""
 
-MAX_PAGE_TEXT = 240
-"""Characters of one name or value on a web page; names in use stay below 150."""
-
-MAX_PAGE_ROWS = 5_000
-"""Tensors in the table of a web page, and lines of its graphs: some 200 bytes each, 2 MB together."""
-
-MAX_PAGE_DETAILS = 400
-"""Tensors of which a web page draws histograms and spectra, the most changed ones: some 2 KiB each."""
-
-MAX_PAGE_LIST = 200
-"""Changes of the interface, or of metadata, that a web page lists one by one."""
-
-MAX_PAGE_NODES = 10_000
-"""Nodes of the graph that a web page draws, some 200 bytes each; the largest models have some thousand."""
-MAX_GRAPH_NODES = 200_000
-"""Nodes of one computation graph; the largest exports in use have some 50,000. Each takes some kilobyte in memory."""
 MAX_GRAPH_NODES = 250_000
 """Nodes of one computation graph; the largest exports in use have some 50,000. Each takes a kilobyte in memory."""
 
 MAX_GRAPH_TEXT_LENGTH = 64_000_000
 """Characters of names and attributes that one computation graph holds."""
 
-MAX_GRAPH_PARTS = 1_000_000
-"""Names of values, attributes and shapes that are read of one computation graph; a node has some five."""
-
 MAX_GRAPH_FILE_NBYTES = 128 * MIB
 MAX_GRAPH_LINE_NBYTES = 1 * MIB
 """The text of a computation graph, and of one node of it; a node of 10,000 inputs takes some 400 KiB."""
+
 MAX_GRAPH_PARTS = 2_000_000
 """Names of values, attributes and shapes that are read of one computation graph; a node has some eight."""
 

@@ -11,7 +11,6 @@ from lamella.formats.write_zip import Member, write_zip
 from lamella.formats.writer import Contents, Pieces, encoded, refuse_metadata, unsupported
 
 _ALIGNMENT_NBYTES = 64
-_LONGEST_HEADER = 0xFFFF
 _MOST_DIMENSIONS = 32
 """What NumPy before version 2 can hold."""
 
