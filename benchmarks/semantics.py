@@ -1,5 +1,6 @@
-"""What is said about models, beside other tools: the difference of two models of 491 MB, all measures, in one run.
+"""What `lamella diff` takes on two models of 491 MB, beside other tools that compare weights.
 
+The program is timed as a person runs it: files are hashed, layers aligned, every tensor measured, the report printed.
 The others are `sft` (sft-cli 0.2.2) and `modeldelta` (0.4.4), if their programs are named; install them in an
 environment of their own. Contenders take turns; the medians of the times and the highest memory are shown.
 """
@@ -58,18 +59,17 @@ def commands(before: Path, after: Path, others: dict[str, str]) -> dict[str, lis
         "sft": ["diff", "--delta", str(before), str(after)],
         "modeldelta": [str(before.parent), str(after.parent)],
     }
-    found = {"lamella": [sys.executable, "-m", "benchmarks.differences", str(before), str(after)]}
+    found = {"lamella": [sys.executable, "-m", "lamella.cli.main", "diff", "--no-index", str(before), str(after)]}
     return found | {name: [program, *known[name]] for name, program in others.items()}
 
 
 def alternating(contenders: dict[str, list[str]], rounds: int) -> dict[str, Cost]:
     """Return the cost of each contender; every round runs each once, so that all share the machine's moods."""
-    environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
     costs: dict[str, list[Cost]] = {name: [] for name in contenders}
     for number in range(rounds):
         for name, command in contenders.items():
             print(f"  round {number + 1} of {rounds}: {name}", flush=True)
-            costs[name].append(measure.run(command, ROOT, environment))
+            costs[name].append(measure.run(command, ROOT, os.environ))
     return {name: measure.typical(listed) for name, listed in costs.items()}
 
 

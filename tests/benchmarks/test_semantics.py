@@ -1,11 +1,13 @@
-"""The benchmark of differences measures what it says, and judges by what is promised."""
+"""The benchmark of `lamella diff` measures what it says, and judges by what is promised."""
 
 from __future__ import annotations
+
+import subprocess
 
 import numpy as np
 import pytest
 
-from benchmarks import differences, models, report, semantics
+from benchmarks import models, report, semantics
 from benchmarks.measure import Cost
 from benchmarks.models import Weight
 
@@ -24,15 +26,20 @@ def test_every_weight_moves_by_about_a_tenth():
     assert np.std(after - before) == pytest.approx(semantics.MOVED * weight.scale, rel=0.02)
 
 
-def test_the_program_says_how_far_tensors_moved(tmp_path, capsys):
+def test_the_program_that_is_timed_says_how_far_tensors_moved(tmp_path):
     weights = [Weight("same", (20, 30), 1), Weight("moved", (20, 30), 2)]
-    paths = [tmp_path / name for name in ("before.safetensors", "after.safetensors")]
-    models.write(paths[0], weights, models.initial)
-    models.write(paths[1], weights, lambda one: (models.initial if one.name == "same" else semantics.moved)(one))
-    assert differences.main([str(path) for path in paths]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("  moved")
-    assert lines[1:] == ["1 of 2 tensors are the same"]
+    before, after = (tmp_path / name for name in ("before.safetensors", "after.safetensors"))
+    models.write(before, weights, models.initial)
+    models.write(after, weights, lambda one: (models.initial if one.name == "same" else semantics.moved)(one))
+    command = semantics.commands(before, after, {})["lamella"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = said.stdout.splitlines()
+    assert lines[0] == f"{after}: 1 changed of 2 tensors"
+    assert lines[2] == "parameters  1 of 2 tensors moved, 1 beyond epsilon; 1 the same"
+    name, mean_absolute, relative, *_ = lines[4].split()
+    assert name == "moved"
+    assert relative == "10%"
+    assert float(mean_absolute) > 0
 
 
 def test_a_missed_promise_is_seen():
