@@ -107,6 +107,59 @@ def test_a_merge_changed_only_what_neither_side_had(git_repository: Git, commit:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("renamed_on_side", [False, True])
+def test_each_side_of_a_merge_is_followed_under_its_own_name(
+    git_repository: Git, commit: Commit, *, renamed_on_side: bool
+) -> None:
+    commit("base", "old.safetensors", a=1, b=1, c=1, d=1)
+    git_repository.run("branch", "other")
+    git_repository.run("mv", "old.safetensors", "m.safetensors")
+    commit("renamed", a=2, b=1, c=1, d=1)
+    git_repository.run("checkout", "--quiet", "other")
+    commit("trained", "old.safetensors", a=1, b=2, c=1, d=1)
+    if renamed_on_side:
+        git_repository.run("checkout", "--quiet", "-")
+    git_repository.run("merge", "--quiet", "--no-commit", "--strategy=ours", "-")
+    git_repository.run("rm", "--quiet", "--force", "--ignore-unmatch", "old.safetensors")
+    commit("merge", a=2, b=2, c=3, d=1)
+    assert origins(git_repository) == {
+        "a": ("renamed", "a"), "b": ("trained", "b"), "c": ("merge", "c"), "d": ("base", "d")
+    }  # fmt: skip
+
+
+def test_each_of_many_sides_of_a_merge_is_followed(git_repository: Git, commit: Commit) -> None:
+    same = dict.fromkeys("abcdefgh", 1)
+    base = commit("base", **same)
+    sides = []
+    for name in "abc":
+        git_repository.run("checkout", "--quiet", "-B", f"side-{name}", base)
+        if name == "b":
+            git_repository.run("mv", "m.safetensors", "b.safetensors")
+        sides += ["-p", commit(name, "b.safetensors" if name == "b" else "m.safetensors", **{**same, name: 2})]
+    commit("in the end", **{**same, "a": 2, "b": 2, "c": 2})
+    merge = git_repository.run("commit-tree", "HEAD^{tree}", *sides, "-m", "octopus").decode().strip()
+    git_repository.run("reset", "--quiet", "--hard", merge)
+    assert origins(git_repository) == {name: (name if name in "abc" else "base", name) for name in same}
+
+
+def test_a_file_that_took_the_name_of_one_that_is_gone_is_followed(git_repository: Git, commit: Commit) -> None:
+    commit("gone", a=7)
+    commit("trained", "tuned.safetensors", a=1, b=2)
+    git_repository.run("rm", "--quiet", "m.safetensors")
+    commit("again", "tuned.safetensors", a=1, b=3)
+    git_repository.run("mv", "tuned.safetensors", "m.safetensors")
+    commit("renamed", a=1, b=3)
+    assert origins(git_repository) == {"a": ("trained", "a"), "b": ("again", "b")}
+
+
+def test_a_file_that_was_deleted_and_added_again_begins_there(git_repository: Git, commit: Commit) -> None:
+    commit("one", a=1)
+    git_repository.run("rm", "--quiet", "m.safetensors")
+    git_repository.run("commit", "--quiet", "-m", "deleted")
+    commit("again", a=1)
+    assert origins(git_repository) == {"a": ("again", "a")}
+
+
 def test_a_merge_that_took_one_side_is_no_version(git_repository: Git, commit: Commit) -> None:
     commit("base", a=1)
     git_repository.run("switch", "--quiet", "-c", "side")

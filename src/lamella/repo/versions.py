@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_FILE_RENAMES, MAX_KEPT_ROWS
@@ -16,6 +17,11 @@ from lamella.repo.repository import manifest_at
 
 _SIMILARITY = "--find-renames=40%"
 """Names, types and shapes are half of a manifest: a file that was trained and renamed at once is still found."""
+
+_LITERALLY = {"GIT_LITERAL_PATHSPECS": "1"}
+
+Source = tuple[GitOid, str]
+"""A commit, and the path of a file in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +45,27 @@ def list_versions(git: Git, revision: str, path: str) -> Mapping[GitOid, Version
     """Return the versions of `path` that `revision` comes from, by commit, each before those that it came from.
 
     Where a merge took the file from one side, only that side is followed, as `git log PATH` does. A file that came
-    under another name is followed under that. Raises NotFoundError (revision-unknown).
+    under another name is followed under that, on each side of a merge. Raises NotFoundError (revision-unknown).
     """
     found: dict[GitOid, Version] = {}
     waiting = [(git.resolve(revision + "^{commit}"), path)]
-    for _ in range(MAX_FILE_RENAMES):
-        if not waiting:
-            break
+    left = MAX_FILE_RENAMES
+    while waiting:
         start, name = waiting.pop()
-        for version in _walk(git, start, name):
-            if version.commit in found:
+        walked = list(_walk(git, start, name))
+        began = _began(git, walked) if left else set()
+        reached = {version.commit for version in walked[:1]}
+        for version in walked:
+            if version.commit not in reached or version.commit in found:
                 continue
-            if not version.parents:
-                origin = _origin(git, version)
-                if origin is not None:
-                    waiting.append(origin)
-                    version = replace(version, parents=_newest(git, *origin))
+            if version.commit in began and left:
+                left -= 1
+                sources = {source: _newest(git, *source) for source in _sources(git, version)}
+                waiting += (source for source in sources if source[1] != name)
+                reached.update(*(newest for source, newest in sources.items() if source[1] == name))
+                version = replace(version, parents=tuple(dict.fromkeys(chain.from_iterable(sources.values()))))
+            else:
+                reached.update(version.parents)
             found[version.commit] = version
     return {
         commit: replace(version, parents=tuple(parent for parent in version.parents if parent in found))
@@ -64,31 +75,38 @@ def list_versions(git: Git, revision: str, path: str) -> Mapping[GitOid, Version
 
 def _walk(git: Git, start: GitOid, path: str) -> Iterator[Version]:
     """Yield the commits at which `path` changed, with parents among themselves."""
-    literally = {"GIT_LITERAL_PATHSPECS": "1"}
     args = ("rev-list", "--topo-order", "--parents", start, "--", path)
-    for line in git.run(*args, env=literally).decode().splitlines():
+    for line in git.run(*args, env=_LITERALLY).decode().splitlines():
         commit, *parents = line.split(" ")
         yield Version(GitOid(commit), path, tuple(map(GitOid, parents)))
 
 
+def _began(git: Git, versions: Sequence[Version]) -> set[GitOid]:
+    """Return the commits among `versions`, all of one path, that have the file where a parent of theirs has not."""
+    if not versions:
+        return set()
+    listed = "".join(f"{version.commit}\n" for version in versions).encode()
+    args = ("diff-tree", "--stdin", "-m", "-r", "--raw", "--no-renames", "--diff-filter=A", "--", versions[0].path)
+    lines = git.run(*args, input=listed, env=_LITERALLY).splitlines()
+    return {GitOid(line.decode()) for line in lines if not line.startswith(b":")}
+
+
+def _sources(git: Git, version: Version) -> list[Source]:
+    """Return for each parent of the commit `version` where in it the file is that became this one."""
+    args = ("diff-tree", "-r", "-z", "--raw", "--no-commit-id", _SIMILARITY, "--diff-filter=R")
+    found = []
+    for parent in map(GitOid, git.run("rev-parse", f"{version.commit}^@").decode().split()):
+        fields = iter(git.run(*args, parent, version.commit).split(b"\0")[:-1])
+        renamed = {os.fsdecode(after): before for _, before, after in zip(fields, fields, fields, strict=False)}
+        before = renamed.get(version.path)
+        found.append((parent, version.path if before is None else os.fsdecode(before)))
+    return found
+
+
 def _newest(git: Git, start: GitOid, path: str) -> tuple[GitOid, ...]:
     """Return the first version that `_walk` yields, the one that `start` has."""
-    literally = {"GIT_LITERAL_PATHSPECS": "1"}
-    found = git.run("rev-list", "--topo-order", "--parents", "--max-count=1", start, "--", path, env=literally)
-    return tuple(map(GitOid, found.decode().split()[:1]))
-
-
-def _origin(git: Git, version: Version) -> tuple[GitOid, str] | None:
-    """Return the commit before and the file in it that was renamed to what `version` made; None where it is new."""
-    parents = git.run("rev-parse", "--verify", "--quiet", f"{version.commit}^", check=False).decode().split()
-    if not parents:
-        return None
-    args = ("diff-tree", "-r", "-z", "--raw", "--no-commit-id", _SIMILARITY, "--diff-filter=R", parents[0])
-    fields = iter(git.run(*args, version.commit).split(b"\0")[:-1])
-    for _, before, after in zip(fields, fields, fields, strict=False):
-        if os.fsdecode(after) == version.path:
-            return GitOid(parents[0]), os.fsdecode(before)
-    return None
+    args = ("rev-list", "--topo-order", "--parents", "--max-count=1", start, "--", path)
+    return tuple(map(GitOid, git.run(*args, env=_LITERALLY).decode().split()[:1]))
 
 
 class Manifests:
