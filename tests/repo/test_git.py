@@ -186,6 +186,15 @@ def test_stdin_is_closed_unless_it_is_given(git_repository):
     assert git_repository.run("hash-object", "--stdin", input=memoryview(b"a")).decode() != empty
 
 
+@pytest.mark.parametrize("revision", ["HEAD..HEAD", "^HEAD", "HEAD^!"])
+def test_what_names_several_commits_or_shuts_one_out_is_no_revision(revision, git_repository):
+    for subject in ("one", "two"):
+        git_repository.run("commit", "--quiet", "--allow-empty", "-m", subject)
+    with pytest.raises(NotFoundError) as caught:
+        git_repository.resolve(revision)
+    assert caught.value.kind == "revision-unknown"
+
+
 @pytest.mark.parametrize("revision", ["nothing", "HEAD", "HEAD~3", "--all", "f" * 40 + "^{commit}", "", "a b", "@{u}"])
 def test_a_revision_that_names_nothing_is_unknown(revision, git_repository):
     with pytest.raises(NotFoundError) as caught:

@@ -188,7 +188,7 @@ class Git:
         """Return the object that `revision` names; raise NotFoundError (revision-unknown) where it names none."""
         args = ("rev-parse", "--verify", "--quiet", "--end-of-options", revision)
         oid = self.run(*args, check=False).decode().strip()
-        if not oid:
+        if not oid.isalnum():  # a range has two, and what is not to be reached begins with a sign
             raise unknown_revision(revision)
         return GitOid(oid)
 
