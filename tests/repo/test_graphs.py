@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -112,6 +113,16 @@ def test_what_is_recorded_and_is_no_graph_is_told_with_its_name(bench):
     bench.git("add", "model.graph.json")
     with pytest.raises(FormatError, match=r"model.graph.json: line"):
         recorded_graph(":model.safetensors", bench.root)
+
+
+def test_what_stands_under_the_name_of_a_graph_and_is_no_file_is_none(bench):
+    bench.commit("model.safetensors", network())
+    recorded = bench.root / "model.graph.json"
+    recorded.symlink_to(recorded.name)
+    assert recorded_graph("model.safetensors", bench.root) is None
+    recorded.unlink()
+    os.mkfifo(recorded)
+    assert recorded_graph("model.safetensors", bench.root) is None
 
 
 @pytest.mark.parametrize("stored", [True, False])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -51,13 +50,11 @@ def recorded_graph(text: str, directory: Path, environment: Mapping[str, str] | 
 def recorded_on_disk(where: Path) -> Graph | None:
     """Return the graph recorded beside the file or in the folder `where`; raise as `recorded_graph` does."""
     path = graph_path(where)
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
+    with translated(path, reading=True):
+        if not path.is_file():
             return None
-        with translated(path, reading=True), path.open("rb") as file:
+        with path.open("rb") as file:
             text = file.read(MAX_GRAPH_FILE_NBYTES + 1)
-    except FileNotFoundError:
-        return None
     with naming(os.fspath(path)):
         return parse_graph(text)
 
