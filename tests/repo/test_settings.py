@@ -37,6 +37,7 @@ def test_weights_and_epsilons_are_read_in_their_order(tmp_path: Path) -> None:
         ("[diff]\nweights = {colour = 1}", "no setting 'colour'"),
         ("[diff]\nweights = {data = true}", "diff.weights.data is no number"),
         ("[diff.epsilon]\na = '1'", "diff.epsilon.a is no number"),
+        ("[diff.epsilon]\na = 1" + 400 * "0", "diff.epsilon.a is too large"),
         ("[diff]\nweights = {data = -1}", "no weights and epsilons"),
         ("[diff.epsilon]\na = nan", "no weights and epsilons"),
         ("[diff]\nweights = {structure = 0, parameters = 0, data = 0, hyperparameters = 0}", "no weights"),

@@ -49,10 +49,11 @@ def health_settings(root: Path | None) -> HealthConfig:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    with translated(path, reading=True), path.open("rb") as file:
-        text = file.read(MAX_SETTINGS_NBYTES + 1)
+    with translated(path, reading=True):
+        if not path.is_file():
+            return {}
+        with path.open("rb") as file:
+            text = file.read(MAX_SETTINGS_NBYTES + 1)
     if len(text) > MAX_SETTINGS_NBYTES:
         raise _malformed(f"it has more than {MAX_SETTINGS_NBYTES} bytes")
     try:
@@ -72,10 +73,15 @@ def _table(values: Mapping[str, Any], name: str, known: tuple[str, ...] = ()) ->
 
 
 def _numbers(values: Mapping[str, Any], name: str) -> dict[str, float]:
+    numbers = {}
     for key, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _malformed(f"{name}.{key} is no number")
-    return {key: float(value) for key, value in values.items()}
+        try:
+            numbers[key] = float(value)
+        except OverflowError as exc:
+            raise _malformed(f"{name}.{key} is too large") from exc
+    return numbers
 
 
 def _malformed(reason: str) -> FormatError:
