@@ -72,10 +72,10 @@ class Ancestry:
         before, after = self._manifests[parent], self._manifests[version.commit]
         if before is None or after is None:
             return
-        store = self._repository.existing_store()
         pairs = [Pair(old, new, NAME, 1.0) for new, old in names.items()]
-        sides = [Snapshot(store, manifest, version.path, rows_alone=True) for manifest in (before, after)]
         try:
+            store = self._repository.existing_store()
+            sides = [Snapshot(store, manifest, version.path, rows_alone=True) for manifest in (before, after)]
             for found in tensor_differences(sides[0], sides[1], pairs, progress=progress):
                 yield found.after.name, found.measures
         except (NotFoundError, IntegrityError):
