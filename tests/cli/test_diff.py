@@ -173,3 +173,14 @@ def test_a_named_table_that_git_keeps_whole_is_compared(call, bench):
     assert call("diff", "--", "plain.csv").out.startswith(f"plain.csv: {ROWS}\n")
     assert call("diff", "--exit-code", "HEAD", "--", "plain.csv").code == 1
     assert "no model file differs" in call("diff", "--", ".gitattributes").err
+
+
+def test_an_adapter_that_was_added_is_told_with_its_tensors(call, pair):
+    grown = {"q_weight": np.ones((4, 4)), "q_lora-A_weight": np.ones((2, 4)), "q_lora-B_weight": np.ones((4, 2))}
+    for name, count in (("a", 1), ("b", 3)):
+        arrays = dict(list(grown.items())[:count])
+        (pair / f"{name}.safetensors").write_bytes(file(**arrays).replace(b"lora-", b"lora_"))
+    lines = call("diff", "a.safetensors", "b.safetensors").out.splitlines()
+    assert "  + q.lora_A.weight  f32 [2,4]  32 B" in lines
+    assert "  + q.lora_B.weight  f32 [4,2]  32 B" in lines
+    assert not [line for line in lines if "0 tensors" in line]

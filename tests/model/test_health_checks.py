@@ -13,7 +13,7 @@ from lamella.core.tensors import TensorSpec
 from lamella.model.examination import Examination, Examined
 from lamella.model.health import ERROR, NOTE, WARNING, Finding, Patient, diagnose
 from lamella.model.health_checks.builtin import CHECKS
-from lamella.model.health_checks.names import blocks, is_optimizer_state, is_variance
+from lamella.model.tensor_names import blocks, is_optimizer_state, is_variance
 
 NOISE = numpy.random.default_rng(5)
 NAMES = {numpy.dtype("<f4"): "f32", numpy.dtype("<f2"): "f16", numpy.dtype("<f8"): "f64", numpy.dtype("<i8"): "i64"}

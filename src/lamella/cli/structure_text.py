@@ -9,7 +9,7 @@ from math import prod
 from lamella.cli import render
 from lamella.core.tensors import TensorSpec
 from lamella.model.graph_difference import RENAMED, REWIRED, GraphDifference, NodeChange
-from lamella.model.graph_names import owner_of
+from lamella.model.tensor_names import module_of
 from lamella.ops.comparison import ModelComparison
 
 _INDENT = "  "
@@ -57,7 +57,7 @@ def _alone(specs: Sequence[TensorSpec], layers: Sequence[str]) -> Iterator[str]:
     within: dict[str, list[TensorSpec]] = {layer: [] for layer in layers}
     others: list[TensorSpec] = []
     for spec in specs:
-        within.get(owner_of(spec.name)[0], others).append(spec)
+        within.get(spec.name, within.get(module_of(spec.name), others)).append(spec)
     for layer, owned in within.items():
         if len(owned) == 1:
             yield _described(owned[0])

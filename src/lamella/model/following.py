@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 
 from lamella.model.alignment import BLOCK, NAME, ORDER
-from lamella.model.layers import Layer, role, steps
+from lamella.model.layers import Layer, role
 from lamella.model.ledger import ALIKE, SOMEWHAT, Ledger, by_key
 from lamella.model.matching import pair_layer_units, pair_siblings, pair_tensor_units
 from lamella.model.side import Side
+from lamella.model.tensor_names import steps
 
 
 class Surroundings:

@@ -24,8 +24,8 @@ from lamella.model.graph_difference import (
     shape_text,
 )
 from lamella.model.graph_match import FREE, GraphMatch, match_graphs
-from lamella.model.graph_names import natural
 from lamella.model.sequences import increasing
+from lamella.model.tensor_names import natural
 from lamella.model.wiring import Wiring
 
 _NUMBER = re.compile(r"\d+")

@@ -7,20 +7,13 @@ from collections.abc import Iterable
 
 from lamella.core.graphs import NAMES, Graph, Node
 from lamella.core.tensors import TensorSpec
+from lamella.model.tensor_names import bare, module_of, natural, separator
 
 _ADAPTERS = ("lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_magnitude_vector", "parametrizations")
 """Modules that are made for a tensor of the module around them, as PEFT and PyTorch's parametrizations do."""
 
-_WRAPPERS = ("/.ATTRIBUTES/VARIABLE_VALUE", ":0")
-"""What TensorFlow writes behind the name of every variable."""
-
-_HOLDER = "/vars"
-"""The list in which Keras keeps the variables that are a layer's own."""
-
 _RUNNING = frozenset({"running_var", "moving_variance"})
 _QUANTIZED = frozenset({"qweight", "weight_packed"})
-_NUMBER = re.compile(r"(\d+)", re.ASCII)
-_MOST_DIGITS = 18
 
 
 def owner_of(name: str) -> tuple[str, str]:
@@ -29,23 +22,21 @@ def owner_of(name: str) -> tuple[str, str]:
     Names are cut at their slashes where they have some, else at their dots, as ``h.0.attn.weight`` is the ``weight`` of
     ``h.0.attn``, and ``q.lora_A.weight`` the ``lora_A.weight`` of ``q``.
     """
-    bare = name
-    for wrapper in _WRAPPERS:
-        bare = bare.removesuffix(wrapper)
-    separator = "/" if "/" in bare else "."
-    module, found, role = bare.rpartition(separator)
-    if not found or not module:
-        return bare, bare
+    found, module = bare(name), module_of(name)
+    if not module:
+        return found, found
+    between = separator(found)
+    role = found.rpartition(between)[2]
     for word in _ADAPTERS:
-        before, found, behind = f"{separator}{module}{separator}".partition(f"{separator}{word}{separator}")
-        if found and before:
-            return before[len(separator) :], f"{word}{separator}{behind}{role}"
-    return module.removesuffix(_HOLDER) or module, role
+        before, at, behind = f"{between}{module}{between}".partition(f"{between}{word}{between}")
+        if at and before:
+            return before[len(between) :], f"{word}{between}{behind}{role}"
+    return module, role
 
 
 def parent_of(module: str) -> str:
     """Return the path of the module that has this one in it, "" for one that no other has."""
-    return module.rpartition("/" if "/" in module else ".")[0]
+    return module.rpartition(separator(module))[0]
 
 
 def names_graph(tensors: Iterable[TensorSpec]) -> Graph:
@@ -61,14 +52,6 @@ def names_graph(tensors: Iterable[TensorSpec]) -> Graph:
         modules.setdefault(_node_name(module), []).append((role, spec))
     nodes = (_node(name, owned) for name, owned in modules.items())
     return Graph(NAMES, "names", (), (), tuple(sorted(nodes, key=lambda node: natural(node.name))))
-
-
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """Return a key by which numbers in names are ordered by their worth."""
-    steps = enumerate(_NUMBER.split(name))
-    return tuple(
-        (int(step), step) if number % 2 and len(step) <= _MOST_DIGITS else (-1, step) for number, step in steps
-    )
 
 
 def _node_name(module: str) -> str:

@@ -8,19 +8,13 @@ from dataclasses import dataclass
 
 from lamella.core.dtypes import DType
 from lamella.core.tensors import TensorSpec
+from lamella.model.tensor_names import module_of, separator, steps
 
 MOST_MEMBERS = 32
 """Tensors of one layer; a module with more of its own is a list, of which each tensor is a layer by itself."""
-MOST_STEPS = 64
-"""Levels of a name that are told apart; a name of thousands of dots is not one."""
 MOST_BLOCKS = 4
 """Blocks within one another: a layer of a network, an expert in it, and so on."""
 
-_WRAPPERS = ("/.ATTRIBUTES/VARIABLE_VALUE", ":0")
-"""What TensorFlow puts behind each name."""
-_HOLDER = "vars"
-"""What Keras calls the list of the variables that are a layer's own."""
-_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _NUMBERED = re.compile(r".*?(\d{1,18})\Z", re.ASCII | re.DOTALL)
 _ROLES = {
     **dict.fromkeys(("weight", "kernel", "gamma", "scale", "w", "g", "W", "embeddings", "embedding"), 0),
@@ -62,14 +56,6 @@ def kind(spec: TensorSpec) -> Kind:
     return family(spec.dtype), spec.shape
 
 
-def steps(name: str) -> list[str]:
-    """Return the parts of a tensor's name, cut at its slashes, or at its dots where it has none."""
-    for wrapper in _WRAPPERS:
-        name = name.removesuffix(wrapper)
-    separator = "/" if "/" in name else "."
-    return name.split(separator, MOST_STEPS - 1)
-
-
 def role(spec: TensorSpec) -> tuple[int, str]:
     """Return what a tensor is within its layer, whatever framework named it."""
     last = steps(spec.name)[-1]
@@ -80,7 +66,7 @@ def list_layers(specs: Sequence[TensorSpec]) -> list[Layer]:
     """Return the layers that tensors belong to, in the order of their names, numbers by what they are."""
     members: dict[str, list[int]] = {}
     for number, spec in enumerate(specs):
-        members.setdefault(_module(spec.name), []).append(number)
+        members.setdefault(module_of(spec.name), []).append(number)
     layers = []
     for name, tensors in members.items():
         if name and len(tensors) <= MOST_MEMBERS:
@@ -90,47 +76,31 @@ def list_layers(specs: Sequence[TensorSpec]) -> list[Layer]:
     return sorted(layers, key=lambda layer: layer.order)
 
 
-def _module(name: str) -> str:
-    found = steps(name)[:-1]
-    if found and found[-1] == _HOLDER:
-        found.pop()
-    return _separator(name).join(found)
-
-
-def _separator(name: str) -> str:
-    return "/" if "/" in name else "."
-
-
 def _layer(name: str, tensors: Sequence[int], specs: Sequence[TensorSpec]) -> Layer:
     by_role = sorted(tensors, key=lambda tensor: (specs[tensor].shape, role(specs[tensor]), specs[tensor].name))
-    separator, found = _separator(specs[tensors[0]].name), steps(name)
+    found = steps(name)
     return Layer(
         name,
         tuple(by_role),
         tuple(kind(specs[tensor]) for tensor in by_role),
-        tuple(_blocks(found, separator)),
+        tuple(_blocks(found, separator(specs[tensors[0]].name))),
         tuple(_ordered(step) for step in found),
     )
 
 
-def _blocks(found: Sequence[str], separator: str) -> Iterator[str]:
+def _blocks(found: Sequence[str], between: str) -> Iterator[str]:
     count = 0
     for number, step in enumerate(found):
         if count < MOST_BLOCKS and _NUMBERED.match(step):
             count += 1
-            yield separator.join(found[: number + 1])
+            yield between.join(found[: number + 1])
 
 
 def outer_block(name: str) -> str:
     """Return the outermost numbered module around a layer, "" where there is none; it may be the layer itself."""
-    return next(_blocks(steps(name), _separator(name)), "")
+    return next(_blocks(steps(name), separator(name)), "")
 
 
 def _ordered(step: str) -> tuple[str, int]:
     found = _NUMBERED.match(step)
     return (step[: found.start(1)], int(found[1])) if found else (step, -1)
-
-
-def pattern(name: str) -> str:
-    """Return a name without its numbers: what layers of one place in several blocks have in common."""
-    return _NUMBER.sub("*", name)

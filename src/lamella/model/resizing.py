@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from lamella.core.limits import MIB
 from lamella.model.alignment import RESIZED
 from lamella.model.following import Surroundings
-from lamella.model.layers import pattern, role
+from lamella.model.layers import role
 from lamella.model.ledger import SILENT_CONFIDENCE, UNLIKE_CONFIDENCE, Ledger, by_key
 from lamella.model.sequences import increasing
 from lamella.model.side import Side
 from lamella.model.sketch import to_values, value_dtype
+from lamella.model.tensor_names import family
 
 if TYPE_CHECKING:
     import numpy
@@ -96,9 +97,9 @@ def _proposals(ledger: Ledger) -> list[tuple[int, list[int], list[int]]]:
 
 def _likeliest(ledger: Ledger, old: int, candidates: list[int], own: list[int]) -> list[int]:
     before, after = ledger.before, ledger.after
-    like, place = pattern(before.names[old]), before.place(before.layer_of[old])
+    like, place = family(before.names[old]), before.place(before.layer_of[old])
     fitting = [new for new in candidates if new not in own and _could_be(before, old, after, new)]
-    fitting.sort(key=lambda new: (pattern(after.names[new]) != like, abs(place - after.place(after.layer_of[new]))))
+    fitting.sort(key=lambda new: (family(after.names[new]) != like, abs(place - after.place(after.layer_of[new]))))
     return fitting[:MOST_CANDIDATES]
 
 

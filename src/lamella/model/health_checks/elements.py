@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from lamella.model.examination import Examined
 from lamella.model.health import ERROR, NOTE, WARNING, Finding, Patient, finding
-from lamella.model.health_checks.names import is_mask, is_optimizer_state, is_variance, starts_at_zero
 from lamella.model.survey import Survey
+from lamella.model.tensor_names import is_mask, is_optimizer_state, is_variance, starts_at_zero
 
 _LARGEST = {"f16": 65504.0, "bf16": 3.3895313892515355e38, "f32": 3.4028234663852886e38, "f64": 1.7976931348623157e308}
 """The largest finite number of each dtype that models are cast from and to."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lamella.core.limits import MAX_COMPARED_TENSORS
 from lamella.model.examination import LEAST_SAMPLED, Examined
 from lamella.model.health import NOTE, WARNING, Finding, Patient, finding
-from lamella.model.health_checks.names import MOST_STEPS, blocks, family, is_optimizer_state, natural
+from lamella.model.tensor_names import MOST_STEPS, blocks, family, is_optimizer_state, natural
 
 if TYPE_CHECKING:
     import numpy

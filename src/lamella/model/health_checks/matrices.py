@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lamella.model.examination import LEAST_RANK, Examined
 from lamella.model.health import NOTE, WARNING, Finding, Patient, finding
-from lamella.model.health_checks.names import is_optimizer_state
+from lamella.model.tensor_names import is_optimizer_state
 
 _DEAD_SHARE = 0.01
 _COLLAPSED = 1.5

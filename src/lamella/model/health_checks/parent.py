@@ -9,7 +9,7 @@ from statistics import median
 
 from lamella.model.examination import Examined
 from lamella.model.health import NOTE, WARNING, Finding, Patient, finding
-from lamella.model.health_checks.names import family, is_optimizer_state
+from lamella.model.tensor_names import family, is_optimizer_state
 
 _JUMP, _LEAP = 2.0, 10.0
 _LEAST_FAMILY = 4

@@ -1,10 +1,12 @@
-"""What the name of a tensor tells about what it is for."""
+"""What the name of a tensor tells, whatever framework gave it: its module, its like in other blocks, what it is for."""
 
 from __future__ import annotations
 
 import re
 
 _NUMBER = re.compile(r"\d+", re.ASCII)
+_DIGITS = re.compile(r"(\d+)", re.ASCII)
+_MOST_DIGITS = 18
 _STEP = re.compile(r"[./]")
 MOST_STEPS = 64
 """Steps of a name that are told apart; a name of thousands of dots is not one."""
@@ -15,9 +17,37 @@ _STATE = re.compile(
 )
 _VARIANCES = frozenset({"running_var", "moving_variance", "moving_var", "variance", "var"})
 _WRAPPERS = ("/.ATTRIBUTES/VARIABLE_VALUE", ":0")
-"""What TensorFlow puts behind each name."""
+"""What TensorFlow writes behind the name of every variable."""
+
+_HOLDER = "/vars"
+"""The list in which Keras keeps the variables that are a layer's own."""
 
 _STARTS_AT_ZERO = re.compile(r"lora_b|lora_up", re.IGNORECASE)
+
+
+def bare(name: str) -> str:
+    """Return a name without what TensorFlow writes behind it."""
+    for wrapper in _WRAPPERS:
+        name = name.removesuffix(wrapper)
+    return name
+
+
+def separator(name: str) -> str:
+    """Return what the steps of a name stand between: slashes where it has some, else dots."""
+    return "/" if "/" in name else "."
+
+
+def steps(name: str) -> list[str]:
+    """Return the steps of a tensor's name, of which the last is what the tensor is to its module."""
+    found = bare(name)
+    return found.split(separator(found), MOST_STEPS - 1)
+
+
+def module_of(name: str) -> str:
+    """Return the module that a tensor stands in, "" where its name tells of none."""
+    found = bare(name)
+    module = found.rpartition(separator(found))[0]
+    return module.removesuffix(_HOLDER) or module
 
 
 def family(name: str) -> str:
@@ -27,16 +57,16 @@ def family(name: str) -> str:
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """Return a key that sorts names as a person would, numbers by what they are."""
-    parts = re.split(r"(\d{1,18})", name, flags=re.ASCII)
-    return tuple((int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts))
+    parts = enumerate(_DIGITS.split(name))
+    return tuple((int(part), part) if at % 2 and len(part) <= _MOST_DIGITS else (-1, part) for at, part in parts)
 
 
 def blocks(one: str, other: str) -> tuple[str, str]:
     """Return the repeated blocks that two tensors of one family are in: all up to the first step that differs."""
     ends = []
-    steps, others = _STEP.split(one, MOST_STEPS), _STEP.split(other, MOST_STEPS)
-    apart = next((at for at, (left, right) in enumerate(zip(steps, others, strict=False)) if left != right), 0)
-    for found, name in ((steps, one), (others, other)):
+    left, right = _STEP.split(one, MOST_STEPS), _STEP.split(other, MOST_STEPS)
+    apart = next((at for at, (mine, its) in enumerate(zip(left, right, strict=False)) if mine != its), 0)
+    for found, name in ((left, one), (right, other)):
         ends.append(name[: len(".".join(found[: apart + 1]))])
     return ends[0], ends[1]
 
@@ -53,9 +83,7 @@ def is_mask(name: str) -> bool:
 
 def is_variance(name: str) -> bool:
     """Say whether a tensor is the variance by which a normalisation divides."""
-    for wrapper in _WRAPPERS:
-        name = name.removesuffix(wrapper)
-    return _STEP.split(name)[-1] in _VARIANCES and not is_optimizer_state(name)
+    return _STEP.split(bare(name))[-1] in _VARIANCES and not is_optimizer_state(name)
 
 
 def starts_at_zero(name: str) -> bool:
