@@ -114,6 +114,13 @@ def test_a_tensor_of_another_shape_is_reshaped(bench: Workbench, repository: Rep
     assert found.sources[0].measures.mean_absolute == 0
 
 
+def test_a_tensor_of_another_dtype_is_cast(bench: Workbench, repository: Repository) -> None:
+    for name, dtype in (("f32", "<f4"), ("f16", "<f2")):
+        header = build_header([TensorSpec("w", DTYPES[name], (3, 3))], None)
+        bench.commit(MODEL, header + np.ones((3, 3), dtype).tobytes(), name)
+    assert blame(repository, f"HEAD:{MODEL}").tensors[0].what == "cast"
+
+
 def test_what_cannot_be_asked_is_said(bench: Workbench, repository: Repository) -> None:
     bench.commit(MODEL, file(blocks(1)))
     with pytest.raises(UsageError, match="index"):

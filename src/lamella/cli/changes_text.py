@@ -9,11 +9,12 @@ from lamella.ops.changes import FileChange, MetadataChange
 from lamella.ops.repackaged import Repackaged
 from lamella.repo.manifest import OPAQUE
 
-_WORDS = ("changed", "added", "removed", "reshaped")
-_MARKS = {"added": "+", "removed": "-", "changed": "~", "reshaped": "!"}
-_COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "reshaped": "magenta"}
+_WORDS = ("changed", "added", "removed", "reshaped", "cast")
+_MARKS = {"added": "+", "removed": "-", "changed": "~", "reshaped": "!", "cast": "!"}
+_COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "reshaped": "magenta", "cast": "magenta"}
 
-
+_LEAST_ALIKE = 3
+"""Entries of metadata that differ only in the middle of their keys are one line from here on."""
 _SHOWN_KEYS = 20
 _SHOWN_PATHS = 3
 
@@ -54,12 +55,25 @@ def summary(change: FileChange) -> str:
 
 
 def show_metadata(changes: Sequence[MetadataChange]) -> None:
-    """Print what changed beside the tensors, a line for each entry."""
-    for one in changes[:_SHOWN_KEYS]:
-        values = [_shown(value) for value in (one.before, one.after)]
-        render.line(f"  metadata {one.key}: {' -> '.join(values)}", fg="cyan")
-    if len(changes) > _SHOWN_KEYS:
-        render.line(f"  metadata: {len(changes) - _SHOWN_KEYS:,} more differ")
+    """Print what changed beside the tensors, a line for each entry, or for several of the same values and like keys."""
+    alike: dict[tuple[str | None, ...], list[MetadataChange]] = {}
+    for one in changes:
+        steps = one.key.split(".")
+        alike.setdefault((one.before, one.after, steps[0], steps[-1]), []).append(one)
+    lines = [line for group in alike.values() for line in _told_together(group)]
+    for key, count, one in lines[:_SHOWN_KEYS]:
+        times = f"  ({count:,} times)" if count > 1 else ""
+        render.line(f"  metadata {key}: {_shown(one.before)} -> {_shown(one.after)}{times}", fg="cyan")
+    beyond = sum(count for _, count, _ in lines[_SHOWN_KEYS:])
+    if beyond:
+        render.line(f"  metadata: {beyond:,} more differ")
+
+
+def _told_together(group: Sequence[MetadataChange]) -> list[tuple[str, int, MetadataChange]]:
+    if len(group) < _LEAST_ALIKE:
+        return [(one.key, 1, one) for one in group]
+    first, *_, last = group[0].key.split(".")
+    return [(f"{first}.*.{last}", len(group), group[0])]
 
 
 def _shown(value: str | None) -> str:

@@ -18,7 +18,7 @@ from lamella.repo.repository import Repository
 from lamella.repo.targets import relative_to_root
 from lamella.repo.versions import Manifests, Version, list_versions, rows_by_name
 
-ADDED, CHANGED, RESHAPED, MERGED = "added", "changed", "reshaped", "merged"
+ADDED, CHANGED, RESHAPED, CAST, MERGED = "added", "changed", "reshaped", "cast", "merged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Source:
 class BlamedTensor:
     """A tensor and the commit that last changed it, in which it was called `name_then`.
 
-    `what` is added, changed, reshaped (another dtype or shape), or merged: by a merge it became what it was on neither
+    `what` is added, changed, reshaped, cast (another dtype), or merged: by a merge it became what it was on neither
     side. `sources` are what it was before, one for each version before that has it.
     """
 
@@ -109,7 +109,7 @@ def _blamed(ancestry: Ancestry, name: str, origin: Origin) -> BlamedTensor:
         what = MERGED
     else:
         earlier = ancestry.row(sources[0].commit, sources[0].name).spec
-        what = CHANGED if (earlier.dtype, earlier.shape) == (spec.dtype, spec.shape) else RESHAPED
+        what = RESHAPED if earlier.shape != spec.shape else CAST if earlier.dtype != spec.dtype else CHANGED
     return BlamedTensor(name, spec.dtype.name, spec.shape, spec.nbytes, version.commit, what, origin.name, sources)
 
 

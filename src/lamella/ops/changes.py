@@ -11,7 +11,7 @@ from lamella.repo.manifest import OPAQUE, Manifest, Row
 
 @dataclass(frozen=True, slots=True)
 class TensorChange:
-    """One tensor that differs. `what` is added, removed, changed (other values) or reshaped (other dtype or shape)."""
+    """One tensor that differs. `what` is added, removed, changed (other values), reshaped or cast (another dtype)."""
 
     name: str
     what: str
@@ -80,7 +80,8 @@ def _tensor_changes(before: Manifest | None, after: Manifest | None) -> tuple[Te
         if old is None:
             changes.append(_change(row, "added"))
         elif old.spec != row.spec:
-            changes.append(_change(row, "reshaped", f"{old.spec.dtype.name} {list(old.spec.shape)}"))
+            what = "cast" if old.spec.shape == row.spec.shape else "reshaped"
+            changes.append(_change(row, what, f"{old.spec.dtype.name} {list(old.spec.shape)}"))
         elif old.object != row.object:
             changes.append(_change(row, "changed"))
     changes += [_change(row, "removed") for name, row in earlier.items() if name not in later]
