@@ -17,6 +17,7 @@ from lamella.cli.revisions import split_arguments
 from lamella.cli.session import json_option, known_sketches, open_repository, opened, progress, project_root, recorded
 from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.fsio import write_file
+from lamella.model.graph_difference import RENAMED
 from lamella.ops.diff import INDEX, DiffReport, diff, diff_models
 from lamella.repo.attributes import filtered
 from lamella.repo.objects import tracked
@@ -85,11 +86,14 @@ def command(ctx: click.Context, /, arguments: tuple[str, ...], **options: Any) -
 
 
 def _are_files(arguments: tuple[str, ...]) -> bool:
-    """Say whether two things on disk are named that are not both kept by Lamella in the repository around."""
-    if len(arguments) != 2 or not all(os.path.exists(argument) for argument in arguments):
+    """Say whether two things on disk are named that are not both kept by Lamella in a repository around."""
+    there = [os.path.exists(argument) for argument in arguments]
+    if len(arguments) != 2 or not any(there):
         return False
     try:
         with open_repository() as repository:
+            if not all(there):
+                return False
             git = repository.git
             paths = [os.path.relpath(os.path.abspath(argument), git.root) for argument in arguments]
             inside = [path for path in paths if path.split(os.sep)[0] != os.pardir]
@@ -208,7 +212,9 @@ def _comparisons(found: Mapping[str, Compared]) -> list[dict[str, Any]]:
 
 def _write_page(path: str, found: Mapping[str, Compared]) -> None:
     told = [(one.comparison, one.graphs) for one in found.values() if one.comparison is not None]
-    if len(told) != 1:
+    if not told:
+        raise UsageError("nothing that a page could show differs", kind="bad-argument", hint="name two other versions")
+    if len(told) > 1:
         hint = "name one model that changed, behind `--`"
         raise UsageError(f"a page shows one comparison, and there are {len(told)}", kind="bad-argument", hint=hint)
     from lamella.pages.diff_page import diff_page
@@ -225,6 +231,8 @@ def _differs(report: DiffReport, found: Mapping[str, Compared], options: Mapping
         one is None
         or one.alignment.added
         or one.alignment.removed
-        or any(tensor.change_point for tensor in one.tensors)
+        or one.interface
+        or (one.graph is not None and any(node.whats != (RENAMED,) for node in one.graph.nodes))
+        or any(tensor.change_point or tensor.overlap is not None for tensor in one.tensors)
         for one in told
     )
