@@ -111,7 +111,7 @@ def test_a_page_is_written_for_one_model(call, bench):
     assert bench.read("out.html").startswith(b"<!doctype html>")
     ended = call("diff", "HEAD", "HEAD", "--html", "none.html")
     assert ended.code == 2
-    assert "a page shows one comparison, and there are 0" in ended.err
+    assert "nothing that a page could show differs" in ended.err
 
 
 def test_weights_that_are_not_here_leave_what_ids_say(call, bench):
@@ -184,3 +184,56 @@ def test_an_adapter_that_was_added_is_told_with_its_tensors(call, pair):
     assert "  + q.lora_A.weight  f32 [2,4]  32 B" in lines
     assert "  + q.lora_B.weight  f32 [4,2]  32 B" in lines
     assert not [line for line in lines if "0 tensors" in line]
+
+
+def test_a_cast_is_told_as_one_and_its_rounding_shortly(call, pair):
+    names = [f"h.{number}.weight" for number in range(5)]
+    values = np.random.default_rng(1).normal(0, 1, (5, 8)).astype("<f4")
+    for name, dtype in (("a", "f32"), ("b", "f16")):
+        specs = [TensorSpec(one, DTYPES[dtype], (8,)) for one in names]
+        metadata = {f"v.{one}.version": "1" for one in names} if name == "a" else {}
+        stored = values.astype({"f32": "<f4", "f16": "<f2"}[dtype])
+        (pair / f"{name}.safetensors").write_bytes(build_header(specs, metadata) + stored.tobytes())
+    lines = call("diff", "a.safetensors", "b.safetensors").out.splitlines()
+    assert lines[0] == "b.safetensors: 5 cast of 5 tensors"
+    assert lines[2] == "parameters  5 of 5 tensors moved, 0 beyond epsilon; all of it is rounding"
+    assert lines[-3] == "  ... 2 more moved less; --all shows them"
+    assert lines[-1] == "  metadata v.*.version: 1 -> nothing  (5 times)"
+    assert call("diff", "a.safetensors", "b.safetensors", "--all").out.count("rounding") == 1 + 5
+
+
+def test_the_state_of_an_optimizer_is_told_behind_the_weights(call, pair):
+    for name, weight, state in (("a", 1.0, 1.0), ("b", 1.1, 9.0)):
+        content = file(model_weight=np.full(8, weight), optimizer_state_0=np.full(8, state))
+        (pair / f"{name}.safetensors").write_bytes(content)
+    lines = call("diff", "a.safetensors", "b.safetensors").out.splitlines()
+    assert "parameters 0.1," in lines[1]
+    assert lines[2] == "parameters  1 of 1 tensor moved, 1 beyond epsilon"
+    assert lines[4].split()[0] == "model.weight"
+    assert lines[5:] == ["optimizer  1 of 1 tensor moved, 1 beyond epsilon"]
+    assert (
+        call("diff", "a.safetensors", "b.safetensors", "--all").out.splitlines()[-1].split()[0] == "optimizer.state.0"
+    )
+
+
+def test_rows_that_were_added_differ_whatever_the_epsilon(call, pair):
+    values = np.ones((4, 2))
+    (pair / "a.safetensors").write_bytes(file(wte_weight=values))
+    (pair / "b.safetensors").write_bytes(file(wte_weight=np.concatenate([values, values])))
+    ended = call("diff", "a.safetensors", "b.safetensors", "--exit-code", "--epsilon", "1")
+    assert ended.code == 1
+    assert "parameters  0 of 1 tensor moved, 0 beyond epsilon; 1 only resized" in ended.out.splitlines()
+    assert "parameters 0.5," in ended.out
+
+
+def test_what_is_told_as_the_interface_is_told_once(call, pair):
+    for name, length in (("a", "128"), ("b", "256")):
+        (pair / f"{name}.safetensors").write_bytes(file({"context_length": length}, w=[float(length)]))
+    out = call("diff", "a.safetensors", "b.safetensors").out
+    assert out.count("context_length") == 1
+
+
+def test_a_file_that_is_not_there_is_told_without_a_repository(call, pair):
+    ended = call("diff", "a.safetensors", "absent.safetensors")
+    assert ended.code == 3
+    assert ended.err.startswith("error: there is no file or folder absent.safetensors")

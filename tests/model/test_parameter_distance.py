@@ -21,5 +21,26 @@ def test_tensors_count_by_their_elements_and_relative_change():
 
 def test_what_could_not_be_measured_is_left_out():
     blocks = raw("q4_0", (32,), bytes(18))
-    assert parameter_distance(tensor_differences(blocks, blocks, by_name("w"))) is None
+    assert parameter_distance(list(tensor_differences(blocks, blocks, by_name("w")))) is None
     assert parameter_distance([]) is None
+
+
+def distance(before, after):
+    pairs = by_name(*before)
+    return parameter_distance(list(tensor_differences(source(**before), source(**after), pairs)))
+
+
+def test_what_one_side_alone_has_is_as_far_as_can_be():
+    grown = np.ones((6, 2), "f4")
+    assert distance({"w": grown[:4]}, {"w": grown}) == pytest.approx(4 / 12)
+    assert distance({"w": grown}, {"w": grown[:4]}) == pytest.approx(4 / 12)
+    assert distance({"w": grown[:4]}, {"w": grown[:4] * 1.5}) == pytest.approx(0.5)
+    lost = grown.copy()
+    lost[0, 0] = np.nan
+    assert distance({"w": grown}, {"w": lost}) == pytest.approx(1 / 12)
+
+
+def test_the_state_of_an_optimizer_counts_only_alone():
+    one, other = np.ones(10, "f4"), np.full(10, 2, "f4")
+    assert distance({"w": one, "optimizer.m": one}, {"w": one, "optimizer.m": other}) == 0
+    assert distance({"optimizer.m": one}, {"optimizer.m": other}) == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamella.model.tensor_names import family, module_of, natural, steps
+from lamella.model.tensor_names import family, is_optimizer_state, module_of, natural, steps
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,8 @@ def test_a_name_of_thousands_of_dots_has_few_steps():
 
 def test_what_differs_by_numbers_alone_is_one_family():
     assert family("h.0.up") == family("h.11.up") != family("h.0.down")
+
+
+def test_an_encoder_that_follows_by_momentum_is_a_model():
+    assert is_optimizer_state("momentum.conv.weight")
+    assert not is_optimizer_state("momentum_encoder.conv.weight")

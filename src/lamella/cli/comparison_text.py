@@ -13,6 +13,7 @@ from lamella.ops.changes import FileChange
 from lamella.ops.comparison import ModelComparison, Total
 
 _SHOWN_TENSORS = 20
+_SHOWN_ROUNDED = 3
 _LEAST_NAME = 24
 _UNLIMITED = 1 << 16
 _INDENT = "  "
@@ -34,7 +35,9 @@ def show_comparison(found: ModelComparison, change: FileChange, *, every: bool =
     _interface(found)
     show_structure(found, every=every)
     _parameters(found, every=every)
-    other = [one for one in found.other if found.graph is None or not one.key.startswith(_TOLD_BY_GRAPH)]
+    told = {one.name for one in found.interface}
+    other = [one for one in found.other if one.key not in told]
+    other = [one for one in other if found.graph is None or not one.key.startswith(_TOLD_BY_GRAPH)]
     for title, changes in (("training", found.training), ("metadata", other)):
         if changes:
             render.line(title, bold=True)
@@ -76,23 +79,38 @@ def _interface(found: ModelComparison) -> None:
 
 
 def _parameters(found: ModelComparison, *, every: bool) -> None:
-    moved = [one for one in found.tensors if not one.same]
-    if not moved:
-        count = render.counted(len(found.tensors), "tensor")
-        render.line(f"parameters  {count}, all the same" if found.tensors else "parameters  none in common", bold=True)
+    if not found.tensors:
+        render.line("parameters  none in common", bold=True)
         return
-    points = sum(one.change_point for one in moved)
-    same = len(found.tensors) - len(moved)
-    head = f"{len(moved):,} of {render.counted(len(found.tensors), 'tensor')} moved, {points:,} beyond epsilon"
-    head += f"; {same:,} the same" if same else ""
-    rounding = [one for one in moved if one.rounding_only]
-    if len(rounding) == len(moved):
-        head += "; all of it is rounding"
-    render.line(f"parameters  {head}", bold=True)
-    shown = moved if every else sorted(moved, key=_weight, reverse=True)[:_SHOWN_TENSORS]
-    _table(shown)
-    if len(moved) > len(shown):
-        render.line(f"{_INDENT}... {len(moved) - len(shown):,} more moved less; --all shows them")
+    weights = found.weights
+    others = [one for one in weights if not one.same]
+    render.line(f"parameters  {_moved_line(weights)}", bold=True)
+    limit = _SHOWN_ROUNDED if all(one.rounding_only for one in others) else _SHOWN_TENSORS
+    shown = others if every else sorted(others, key=_weight, reverse=True)[:limit]
+    if shown:
+        _table(shown)
+    if len(others) > len(shown):
+        render.line(f"{_INDENT}... {len(others) - len(shown):,} more moved less; --all shows them")
+    counted = {one.after.name for one in weights}
+    state = [one for one in found.tensors if one.after.name not in counted]
+    if state:
+        render.line(f"optimizer  {_moved_line(state)}", bold=True)
+        if every:
+            _table([one for one in state if not one.same])
+
+
+def _moved_line(tensors: Sequence[TensorDifference]) -> str:
+    """Return in one line how many tensors moved, and of how many nothing but their size is another."""
+    count = render.counted(len(tensors), "tensor")
+    others = [one for one in tensors if not one.same]
+    if not others:
+        return f"{count}, all the same"
+    resized = sum(one.only_resized for one in others)
+    points, same = sum(one.change_point for one in others), len(tensors) - len(others)
+    told = f"{len(others) - resized:,} of {count} moved, {points:,} beyond epsilon"
+    told += f"; {resized:,} only resized" if resized else ""
+    told += f"; {same:,} the same" if same else ""
+    return told + ("; all of it is rounding" if all(one.rounding_only for one in others) else "")
 
 
 def _weight(one: TensorDifference) -> tuple[float, float]:
@@ -134,7 +152,7 @@ def _cells(one: TensorDifference) -> Iterator[str]:
     yield f"{found.mean_absolute:.2g}"
     yield "new" if found.relative is None else percent(found.relative)
     yield "-" if found.cosine_distance is None else f"{found.cosine_distance:.1g}"
-    yield f"{100 * found.changed / found.count:.0f}%" if found.count else "-"
+    yield percent(found.changed / found.count) if found.count else "-"
     yield render.short(found.ulp_max) if found.ulps else "-"
     yield "; ".join(_remarks(one))
 

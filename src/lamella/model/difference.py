@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lamella.core.tensors import TensorSpec
 from lamella.model.alignment import Pair
 from lamella.model.measures import Measures
+from lamella.model.tensor_names import is_optimizer_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,16 @@ class TensorDifference:
         return found.ulp_max == 0 if self.recast else found.ulp_max <= 1 and self.after.dtype.bits >= 16
 
     @property
+    def only_resized(self) -> bool:
+        """Whether the shapes differ, and what both have is the same."""
+        return self.overlap is not None and self.measures is not None and not self.measures.changed
+
+    @property
     def recast(self) -> bool:
         """Whether the two have other dtypes, so that values are compared and not bits."""
         return self.before.dtype != self.after.dtype
+
+
+def weights_of(differences: Sequence[TensorDifference]) -> tuple[TensorDifference, ...]:
+    """Return the differences that are not of an optimizer's state, as names tell; all where there are no others."""
+    return tuple(one for one in differences if not is_optimizer_state(one.after.name)) or tuple(differences)

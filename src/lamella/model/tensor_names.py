@@ -12,7 +12,7 @@ MOST_STEPS = 64
 """Steps of a name that are told apart; a name of thousands of dots is not one."""
 
 _STATE = re.compile(
-    r"optim|exp_avg|adam|momentum|velocit|(?:^|[./_])(?:mu|nu|slots?|first_moment|second_moment|ema)(?:[./_]|$)",
+    r"optim|exp_avg|adam|momentum(?!_(?:encoder|model))|velocit|(?:^|[./_])(?:mu|nu|slots?|first_moment|second_moment|ema)(?:[./_]|$)",
     re.IGNORECASE,
 )
 _VARIANCES = frozenset({"running_var", "moving_variance", "moving_var", "variance", "var"})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lamella.core.tensors import TensorSpec
 from lamella.model.alignment import Alignment
-from lamella.model.difference import TensorDifference
+from lamella.model.difference import TensorDifference, weights_of
 from lamella.model.graph_difference import GraphDifference
 from lamella.ops.changes import MetadataChange
 
@@ -74,3 +74,8 @@ class ModelComparison:
     total: Total
     removed: tuple[TensorSpec, ...] = ()
     added: tuple[TensorSpec, ...] = ()
+
+    @property
+    def weights(self) -> tuple[TensorDifference, ...]:
+        """What is on both sides without the state of an optimizer, which moves far at every step."""
+        return weights_of(self.tensors)

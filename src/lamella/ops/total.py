@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from lamella.core.config import DiffConfig
 from lamella.model.alignment import Alignment
@@ -16,7 +16,7 @@ def total(
     config: DiffConfig,
     graph: GraphDifference | None,
     alignment: Alignment,
-    tensors: Iterable[TensorDifference],
+    tensors: Sequence[TensorDifference],
     data: float | None,
     hyperparameters: float | None,
 ) -> Total:

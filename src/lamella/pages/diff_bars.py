@@ -16,7 +16,7 @@ def moved_most(comparison: ModelComparison, most: int) -> list[tuple[str, float]
     """Return up to `most` tensors that moved, relative to what they were, the furthest first, and how far."""
     moved = (
         (difference.after.name, relative)
-        for difference in comparison.tensors
+        for difference in comparison.weights
         if difference.measures and (relative := difference.measures.relative) and isfinite(relative)
     )
     return nlargest(most, moved, key=lambda item: item[1])

@@ -52,7 +52,8 @@ def _lede(comparison: ModelComparison) -> str:
         return f"Both hold the same weights; {counted(len(nodes), 'node')} of the graph changed."
     found = Counter(states.state(difference) for difference in comparison.tensors)
     moved = found[states.CHANGED] + found[states.SLIGHT] + found[states.ROUNDING]
-    alone = [f"{count(number)} were {what}" for number, what in _alone(comparison) if number]
+    verbs = [(number, "was" if number == 1 else "were", what) for number, what in _alone(comparison) if number]
+    alone = [f"{count(number)} {verb} {what}" for number, verb, what in verbs]
     weights = "; ".join([f"{count(moved)} of {counted(len(comparison.tensors), 'tensor')} moved", *alone])
     graph = comparison.graph
     changes = {"interface": bool(comparison.interface), **({"graph": bool(graph.nodes)} if graph else {})}
