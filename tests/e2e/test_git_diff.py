@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 from lamella.testing.models import network
 
@@ -62,3 +63,16 @@ def test_a_file_that_was_no_model_before_is_compared_all_the_same(bench):
     bench.write(".gitattributes", b"*.bin filter=lamella diff=lamella merge=lamella -text\n")
     bench.write("notes.bin", b"two\n")
     assert bench.git("diff", "notes.bin").startswith("diff --lamella a/notes.bin b/notes.bin\n")
+
+
+def test_a_pager_that_is_left_does_not_make_git_speak_of_a_death(bench):
+    bench.commit(MODEL, network())
+    bench.write(MODEL, network(layer_1_bias=1))
+    ended = subprocess.run(
+        ["sh", "-c", "git diff | true"],
+        cwd=bench.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stderr == ""
