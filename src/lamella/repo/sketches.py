@@ -16,6 +16,7 @@ from typing import TypeVar
 from blake3 import blake3
 
 from lamella.core import fsio
+from lamella.core.database import transaction
 from lamella.core.errors import LamellaError
 from lamella.core.ids import ObjectId
 from lamella.core.limits import KIB, MIB
@@ -112,7 +113,7 @@ class SketchCache:
             connection.execute("PRAGMA journal_mode=TRUNCATE")
             connection.execute("PRAGMA synchronous=NORMAL")
             if _version(connection) != _VERSION:
-                with _transaction(connection):
+                with transaction(connection):
                     if _version(connection) != _VERSION:
                         connection.execute("DROP TABLE IF EXISTS sketches")
                         connection.execute(_SCHEMA)
@@ -121,18 +122,6 @@ class SketchCache:
             connection.close()
             raise
         return connection
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -159,7 +148,7 @@ def _sealed(key: Key, sketch: bytes) -> bytes:
 
 
 def _insert(connection: sqlite3.Connection, sketches: Mapping[Key, bytes]) -> None:
-    with _transaction(connection):
+    with transaction(connection):
         connection.executemany(
             "INSERT OR IGNORE INTO sketches (id, dtype, sketch) VALUES (?, ?, ?)",
             ((*key, _sealed(key, sketch)) for key, sketch in sketches.items()),
@@ -172,6 +161,6 @@ def _insert(connection: sqlite3.Connection, sketches: Mapping[Key, bytes]) -> No
 def _delete(connection: sqlite3.Connection, gone: Callable[[Sequence[ObjectId]], Iterable[ObjectId]]) -> int:
     listed = connection.execute("SELECT DISTINCT CAST(id AS BLOB) FROM sketches").fetchall()
     dropped = [(identity,) for identity in gone([ObjectId(identity) for (identity,) in listed])]
-    with _transaction(connection):
+    with transaction(connection):
         connection.executemany("DELETE FROM sketches WHERE id = ?", dropped)
     return len(dropped)

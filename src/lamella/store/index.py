@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lamella.core import fsio
+from lamella.core.database import transaction
 from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.ids import ID_NBYTES, ObjectId
 from lamella.store.pack import SUFFIX, Entry, PackReader
@@ -107,7 +108,7 @@ class Index:
             connection.execute("PRAGMA synchronous=FULL")
             # Whoever only reads asks for no lock that a writer could hold.
             if _schema_version(connection) != SCHEMA_VERSION:
-                with _transaction(connection):
+                with transaction(connection):
                     if _schema_version(connection) != SCHEMA_VERSION:
                         _recreate(connection)
         except BaseException:
@@ -158,7 +159,7 @@ class Index:
     def _synchronise(self) -> dict[str, int]:
         if self._indexed() == (present := self.pack_sizes()):
             return present
-        with _transaction(self._connection):
+        with transaction(self._connection):
             # Other processes index what they find, too, so both sides are looked at again while none of them can; the
             # disk last, so that a pack that one of them publishes now is not taken for one that went.
             known = self._indexed()
@@ -175,7 +176,7 @@ class Index:
         self._guarded(self._rebuild)
 
     def _rebuild(self) -> None:
-        with _transaction(self._connection):
+        with transaction(self._connection):
             _recreate(self._connection)
             self._insert_packs(self.pack_names())
 
@@ -190,7 +191,7 @@ class Index:
         """Index the pack called `name`, which the caller has just written, replacing what was known of that name."""
 
         def replace() -> None:
-            with _transaction(self._connection):
+            with transaction(self._connection):
                 self._delete({name})
                 self._insert(name, nbytes, entries, damaged=False)
 
@@ -209,7 +210,7 @@ class Index:
         """Drop the rows of packs that are gone."""
 
         def delete() -> None:
-            with _transaction(self._connection):
+            with transaction(self._connection):
                 self._delete(names)
 
         self._guarded(delete)
@@ -255,7 +256,7 @@ class Index:
             unread = "SELECT number, name FROM packs WHERE NOT sketched LIMIT ?"
             # Some at a time, so that no other process waits for long.
             while self._connection.execute(unread, (1,)).fetchone():
-                with _transaction(self._connection):
+                with transaction(self._connection):
                     for number, name in self._connection.execute(unread, (_PACKS_AT_ONCE,)).fetchall():
                         self._insert_sketches(number, name)
 
@@ -291,19 +292,6 @@ class Index:
 
     def _rows(self, query: str, *values: object) -> list[Any]:
         return self._guarded(lambda: self._connection.execute(query, values).fetchall())
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite has rolled back by itself after some errors.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _sketches_in(pack: PackReader) -> Iterator[tuple[int, int, bytes, bytes]]:
