@@ -311,3 +311,13 @@ def test_graphs_that_are_unlike_cost_no_more(kind):
     assert graph_difference(before, renamed(before)[0]).matched == 10_000
     assert graph_difference(before, large(10_000, "tree", 5)).nodes_after == 10_000
     assert time.process_time() - begun < 40
+
+
+def test_a_node_that_very_many_take_beside_very_many_costs_no_more():
+    source = Node("source", "source", inputs=("@x",))
+    taken = [Node(f"a{n}", "a", inputs=("source",)) for n in range(30_000)]
+    far = [Node("hub", "b", inputs=("source",)), *(Node(f"c{n}", "c", inputs=("hub",)) for n in range(30_000))]
+    before, after = (Graph(OPERATORS, "onnx", (Port("x"),), (), (source, *nodes)) for nodes in (taken, far))
+    begun = time.process_time()
+    assert graph_difference(before, after).matched >= 1
+    assert time.process_time() - begun < 15

@@ -121,6 +121,8 @@ class GraphMatch:
 
     def same_users(self, a: int, b: int) -> bool:
         """Say whether the same nodes take what two nodes give, each in the same slot."""
+        if len(self.before.users[a]) != len(self.after.users[b]):
+            return False  # said before they are gone through: one that very many take may stand beside very many
         users = sorted((self.partner[user], slot) for user, slot in self.before.users[a])
         return users == sorted(self.after.users[b])
 
