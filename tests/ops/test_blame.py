@@ -149,6 +149,26 @@ def test_without_the_weights_commits_are_still_known(bench: Workbench, *, has_st
     assert [(one.commit.subject, one.measures, one.norm) for one in told] == [("two", None, None), ("one", None, None)]
 
 
+@pytest.mark.parametrize("edited", ["i64 [48,16]", "f32 [0,32]", "f32 [24,32]"])
+def test_a_version_that_lists_what_its_file_has_not_leaves_the_others_known(bench: Workbench, edited: str) -> None:
+    first = blocks(2)
+    second = trained(first, ["h.1.up.weight"])
+    bench.commit(MODEL, file(first), "one")
+    bench.commit(MODEL, file(second), "two")
+    text = bench.git("show", f"HEAD:{MODEL}") + "\n"
+    entry = bench.git("hash-object", "-w", "--stdin", given=text.replace("f32 [48,32]", edited, 1))
+    bench.git("update-index", "--cacheinfo", f"100644,{entry},{MODEL}")
+    bench.git("commit", "--quiet", "-m", "edited by hand")
+    bench.commit(MODEL, file(second), "repaired")
+    with bench.repository() as repository:
+        told = blame(repository, f"HEAD~1:{MODEL}")
+        newest = history(repository, f"HEAD:{MODEL}", "h.0.up.weight").versions[0]
+    subjects = {commit.commit: commit.subject for commit in told.commits}
+    assert [subjects[one.commit] for one in told.tensors] == ["edited by hand", "one", "two", "one"]
+    assert newest.commit.subject == "repaired"
+    assert newest.norm == pytest.approx(float(np.linalg.norm(first["h.0.up.weight"].astype("f8"))))
+
+
 def test_the_history_of_a_tensor_has_its_norm_and_every_step(bench: Workbench, repository: Repository) -> None:
     arrays, name = blocks(2), "h.0.up.weight"
     versions = [arrays]
@@ -165,3 +185,16 @@ def test_the_history_of_a_tensor_has_its_norm_and_every_step(bench: Workbench, r
     assert told[-1].measures is None and told[-1].source is None
     steps = [np.abs(versions[n][name].astype("f8") - versions[n - 1][name].astype("f8")).mean() for n in (4, 2, 1)]
     assert [one.measures.mean_absolute for one in told[:-1]] == pytest.approx(steps, rel=1e-12)
+
+
+def test_the_norm_of_a_tensor_that_grew_is_that_of_all_of_it(bench: Workbench, repository: Repository) -> None:
+    first = {**blocks(2), "wte.weight": np.random.default_rng(3).normal(0, 0.02, (100, 32)).astype("f4")}
+    rows = np.random.default_rng(4).normal(0, 0.02, (40, 32)).astype("f4")
+    second = {**first, "wte.weight": np.concatenate([first["wte.weight"], rows])}
+    bench.commit(MODEL, file(first), "one")
+    bench.commit(MODEL, file(second), "two")
+    grown, new = history(repository, f"HEAD:{MODEL}", "wte.weight").versions
+    assert (grown.shape, grown.measures.mean_absolute) == ((140, 32), 0)
+    assert [grown.norm, new.norm] == pytest.approx(
+        [float(np.linalg.norm(one["wte.weight"].astype("f8"))) for one in (second, first)], rel=1e-12
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from lamella.core.errors import IntegrityError, NotFoundError
+from lamella.core.errors import ConflictError, FormatError, IntegrityError, NotFoundError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.align import align
 from lamella.model.alignment import NAME, Pair
@@ -20,6 +20,9 @@ from lamella.repo.snapshot import Snapshot
 from lamella.repo.stored_model_file import StoredModelFile
 from lamella.repo.versions import Manifests, Version
 from lamella.repo.weights import ModelWeights
+
+_UNREADABLE = (NotFoundError, IntegrityError, ConflictError, FormatError)
+"""What reading the weights of a version raises that are not here, are damaged, or are not those that it lists."""
 
 
 class Ancestry:
@@ -57,7 +60,7 @@ class Ancestry:
         sides = [joined("", [StoredModelFile("", manifest, store)], ()) for manifest in (before, after)]
         try:
             found = align(*(ModelWeights(side, cache) for side in sides))
-        except (NotFoundError, IntegrityError):
+        except _UNREADABLE:
             return {name: name for name in rows if name in earlier}
         return {pair.after: pair.before for pair in found.pairs}
 
@@ -78,7 +81,7 @@ class Ancestry:
             sides = [Snapshot(store, manifest, version.path, rows_alone=True) for manifest in (before, after)]
             for found in tensor_differences(sides[0], sides[1], pairs, progress=progress):
                 yield found.after.name, found.measures
-        except (NotFoundError, IntegrityError):
+        except _UNREADABLE:
             return
 
 

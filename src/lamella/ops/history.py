@@ -104,12 +104,13 @@ def _described(
     step: _Step, told: Mapping[GitOid, CommitSummary], ancestry: Ancestry, progress: Progress
 ) -> TensorVersion:
     version, spec = step.version, ancestry.row(step.version.commit, step.name).spec
-    measures = alone = None
+    measures, known = None, None
     if step.source is not None and step.before is not None:
         measures = dict(ancestry.measured(version, step.source, {step.name: step.before}, progress)).get(step.name)
-    if measures is None:
-        alone = dict(ancestry.measured(version, version.commit, {step.name: step.name}, progress)).get(step.name)
-    known = measures or alone
+        if ancestry.row(step.source, step.before).spec.shape == spec.shape:
+            known = measures
+    if known is None:  # of a tensor that was resized, what both versions have is measured, and not all of it
+        known = dict(ancestry.measured(version, version.commit, {step.name: step.name}, progress)).get(step.name)
     norm = None if known is None else known.norm_after
     commit = told[version.commit]
     return TensorVersion(commit, version.path, step.name, spec.dtype.name, spec.shape, step.source, measures, norm)
