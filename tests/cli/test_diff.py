@@ -95,6 +95,17 @@ def test_paths_of_the_repository_are_still_paths(call, bench):
     assert "1 changed of 8 tensors" in call("diff", "--no-index", f"HEAD~1:{MODEL}", MODEL).out
 
 
+def test_models_of_revisions_are_named_from_where_the_user_stands(call, bench, monkeypatch):
+    bench.commit("top.safetensors", file(a=[1]))
+    bench.commit("deep/one..two.safetensors", file(a=[1]))
+    bench.commit("deep/one..two.safetensors", file(a=[2]))
+    monkeypatch.chdir(bench.root / "deep")
+    here = call("diff", "--stat", "HEAD~1:./one..two.safetensors", "HEAD:./one..two.safetensors")
+    assert here.out == "deep/one..two.safetensors: 1 changed of 1 tensor\n"
+    above = call("diff", "--stat", "HEAD:../top.safetensors", "HEAD:deep/one..two.safetensors")
+    assert above.out == "deep/one..two.safetensors: 1 changed of 1 tensor\n"
+
+
 def test_settings_of_the_project_hold(call, bench):
     bench.write(
         ".lamella/config.toml", b'[diff]\nweights = {parameters = 1, structure = 0}\n[diff.epsilon]\n"*" = 1e9\n'
