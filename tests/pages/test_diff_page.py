@@ -190,3 +190,26 @@ def test_hostile_text_stays_text_everywhere(name, other, at):
 PLAIN = Parsed(diff_page(believable.comparison(), believable.graphs()))
 KNOWN = {tag for tag, _ in PLAIN.elements} | {"wbr", "small"}
 ATTRIBUTES = {attribute for _, attributes in PLAIN.elements for attribute in attributes}
+
+
+def test_metadata_that_the_graph_or_the_interface_tells_is_not_told_again():
+    found = replace(
+        believable.comparison(),
+        graph=believable.graph_difference(),
+        interface=(InterfaceChange("context", "context_length", "128", "256"),),
+        other=(
+            MetadataChange("context_length", "128", "256"),
+            MetadataChange("nodes.Relu", "1", None),
+            MetadataChange("producer", "one", "two"),
+        ),
+    )
+    assert [one.key for one in found.untold] == ["producer"]
+    assert [one.key for one in replace(found, graph=None).untold] == ["nodes.Relu", "producer"]
+    assert "nodes.Relu" not in diff_page(found)
+    assert "1 entry differs" in diff_page(found)
+
+
+def test_one_tensor_was_removed_and_two_were():
+    found = replace(believable.comparison(), alignment=Alignment((), ("gone",), ("new", "newer"), (), (), ()))
+    assert "2 were added" in diff_page(found)
+    assert "1 was removed" in diff_page(found)

@@ -17,8 +17,6 @@ _SHOWN_ROUNDED = 3
 _LEAST_NAME = 24
 _UNLIMITED = 1 << 16
 _INDENT = "  "
-_TOLD_BY_GRAPH = ("layer:", "nodes.")
-"""Metadata that says of the layers and operators of a file what its graph says better."""
 _HEADINGS = ("TENSOR", "D", "REL L2", "1-COS", "CHANGED", "MAX ULP", "")
 
 
@@ -35,10 +33,7 @@ def show_comparison(found: ModelComparison, change: FileChange, *, every: bool =
     _interface(found)
     show_structure(found, every=every)
     _parameters(found, every=every)
-    told = {one.name for one in found.interface}
-    other = [one for one in found.other if one.key not in told]
-    other = [one for one in other if found.graph is None or not one.key.startswith(_TOLD_BY_GRAPH)]
-    for title, changes in (("training", found.training), ("metadata", other)):
+    for title, changes in (("training", found.training), ("metadata", found.untold)):
         if changes:
             render.line(title, bold=True)
             changes_text.show_metadata(changes)

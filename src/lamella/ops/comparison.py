@@ -11,6 +11,10 @@ from lamella.model.graph_difference import GraphDifference
 from lamella.ops.changes import MetadataChange
 
 
+_TOLD_BY_GRAPH = ("layer:", "nodes.")
+"""Metadata that says of the layers and operators of a file what its graph says better."""
+
+
 @dataclass(frozen=True, slots=True)
 class InterfaceChange:
     """Something that whoever uses the model has to know: `what` is an input, an output, the vocabulary, the classes."""
@@ -74,6 +78,13 @@ class ModelComparison:
     total: Total
     removed: tuple[TensorSpec, ...] = ()
     added: tuple[TensorSpec, ...] = ()
+
+    @property
+    def untold(self) -> tuple[MetadataChange, ...]:
+        """What `other` says that neither the interface nor the graph tells better."""
+        told = {one.name for one in self.interface}
+        beside = _TOLD_BY_GRAPH if self.graph is not None else ()
+        return tuple(one for one in self.other if one.key not in told and not one.key.startswith(beside))
 
     @property
     def weights(self) -> tuple[TensorDifference, ...]:

@@ -26,7 +26,7 @@ def summary(comparison: ModelComparison) -> Markup:
         ("Weights", f"{_weights(comparison)}{_furthest(comparison)}", None),
         ("Training", *_metadata(comparison.training, "value")),
         ("Data", _data(comparison.total), None),
-        ("Other metadata", *_metadata(comparison.other, "entry", "entries")),
+        ("Other metadata", *_metadata(comparison.untold, "entry", "entries")),
     ]
     answers = element("dl", *(_question(*question) for question in questions), class_="questions")
     return joined([_title(comparison), element("div", answers, _total(comparison.total), class_="answers")])
