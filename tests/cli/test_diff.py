@@ -248,3 +248,10 @@ def test_a_file_that_is_not_there_is_told_without_a_repository(call, pair):
     ended = call("diff", "a.safetensors", "absent.safetensors")
     assert ended.code == 3
     assert ended.err.startswith("error: there is no file or folder absent.safetensors")
+
+
+def test_a_broken_file_is_named(call, pair):
+    (pair / "b.safetensors").write_bytes((pair / "a.safetensors").read_bytes()[:-1])
+    ended = call("diff", "a.safetensors", "b.safetensors")
+    assert ended.code == 6
+    assert ended.err.startswith("error: b.safetensors: ")

@@ -25,7 +25,7 @@ from lamella.formats.neighbours import FolderNeighbours
 from lamella.formats.sniff import read_claimed
 from lamella.formats.strided import contiguous, read_view
 from lamella.repo.checkin import identify_file
-from lamella.repo.manifest import OPAQUE, PREFIX, Manifest, parse_for_git
+from lamella.repo.manifest import OPAQUE, PREFIX, Manifest, naming, parse_for_git
 from lamella.repo.stored_model_file import StoredModelFile
 from lamella.store.objects import ObjectStore
 
@@ -157,5 +157,6 @@ def look_at(path: str, where: Path, store: Callable[[], ObjectStore], threads: i
         if bytes(file.read_at(0, min(len(PREFIX), file.nbytes))) == PREFIX and file.nbytes <= MAX_MANIFEST_NBYTES:
             text = bytes(file.read_at(0, file.nbytes))
             return StoredModelFile(path, parse_for_git(path, text), store)
-        layout = read_claimed(file, beside) if file.nbytes else None
+        with naming(path):
+            layout = read_claimed(file, beside) if file.nbytes else None
         return DiskModelFile(path, where, state, layout, threads)
