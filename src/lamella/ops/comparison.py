@@ -10,7 +10,6 @@ from lamella.model.difference import TensorDifference, weights_of
 from lamella.model.graph_difference import GraphDifference
 from lamella.ops.changes import MetadataChange
 
-
 _TOLD_BY_GRAPH = ("layer:", "nodes.")
 """Metadata that says of the layers and operators of a file what its graph says better."""
 
