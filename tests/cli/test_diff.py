@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lamella.cli.comparison_text import shortened
 from lamella.core.dtypes import DTYPES
 from lamella.core.tensors import TensorSpec
 from lamella.formats.safetensors.header import build_header
@@ -140,6 +141,23 @@ def test_stat_reads_no_weights(call, bench):
         pack.unlink()
     ended = call("diff", "HEAD~1", "HEAD", "--stat")
     assert (ended.out, ended.err) == (f"{MODEL}: 1 changed of 8 tensors\n", "")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (40, "encoder.layer.11.attention.self.key.bias"),
+        (39, "e.layer.11.attention.self.key.bias"),
+        (30, "e.l.11.attention.self.key.bias"),
+        (24, "e.l.11.a.self.key.bias"),
+        (20, "e.l.11.a.s.key.bias"),
+        (16, "e.l.1...s.k.bias"),
+    ],
+)
+def test_a_name_that_is_too_long_keeps_its_numbers(width, shown):
+    found = shortened("encoder.layer.11.attention.self.key.bias", width)
+    assert found == shown
+    assert len(found) <= width
 
 
 OLD, NEW = b"text,label\na,0\nb,1\nc,1\n", b"text,label\na,0\nc,1\nd,0\ne,0\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -128,11 +129,21 @@ def _table(shown: Sequence[TensorDifference]) -> None:
 
 
 def shortened(name: str, width: int) -> str:
-    """Return a name with its middle left out where it is longer than `width`: its ends tell the most."""
-    if len(name) <= width:
-        return name
+    """Return a name in at most `width` letters: words from the left on become their first letter, numbers stay whole.
+
+    What is still too long loses its middle.
+    """
+    words = re.split(r"([./])", name)
+    for place in range(0, len(words) - 1, 2):
+        if sum(map(len, words)) <= width:
+            break
+        if not words[place].isdecimal():
+            words[place] = words[place][:1]
+    short = "".join(words)
+    if len(short) <= width:
+        return short
     tail = (width - 3) * 2 // 3
-    return f"{name[: width - 3 - tail]}...{name[len(name) - tail :]}"
+    return f"{short[: width - 3 - tail]}...{short[len(short) - tail :]}"
 
 
 def _name(one: TensorDifference) -> str:

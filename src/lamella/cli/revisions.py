@@ -21,7 +21,8 @@ def split_arguments(
     """Split `arguments` into revisions and paths.
 
     Everything behind ``--`` is a path. Without it, the arguments are revisions until one is not, and from there on
-    they must name files. A path within a revision that begins with a dot is made one from the root. Raises NotFoundError (revision-unknown) for an argument that is neither.
+    they must name files. A path within a revision that begins with a dot is made one from the root. Raises
+    NotFoundError (revision-unknown) for an argument that is neither.
     """
     behind = _count_behind_dashes(ctx)
     revisions = list(arguments[: len(arguments) - (behind or 0)])

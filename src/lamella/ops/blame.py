@@ -121,11 +121,13 @@ def _measure(
     for one in tensors.values():
         for source in one.sources:
             wanted[one.commit, source.commit][one.name_then] = source.name
+    progress.start("measuring", 2 * sum(one.nbytes * len(one.sources) for one in tensors.values()))
     found = {
         (commit, parent, name): measures
         for (commit, parent), names in wanted.items()
         for name, measures in ancestry.measured(versions[commit], parent, names, progress)
     }
+    progress.finish()
     for name, one in tensors.items():
         sources = tuple(
             replace(source, measures=found.get((one.commit, source.commit, one.name_then))) for source in one.sources

@@ -78,7 +78,9 @@ def compare_models(
     graph = _graph_difference(graphs, alignment, before)
     chosen = [pair for pair in alignment.pairs if _is_chosen(pair, how.layers)]
     same = {pair for pair in chosen if _object(before, pair.before) == _object(after, pair.after)}
+    progress.start("comparing", sum(_nbytes(pair, before, after) for pair in chosen if pair not in same))
     tensors = tuple(tensor_differences(*sources, chosen, same, how.measuring, progress))
+    progress.finish()
     said = sources[0].metadata(), sources[1].metadata()
     training, other = split_training(compare_metadata(*said))
     return ModelComparison(
@@ -124,6 +126,10 @@ def _is_chosen(pair: Pair, layers: Sequence[str]) -> bool:
 def _object(model: Model, name: str) -> object:
     row = model.rows[name]
     return row.spec.dtype, row.spec.shape, row.object
+
+
+def _nbytes(pair: Pair, before: Model, after: Model) -> int:
+    return before.spec(pair.before).nbytes + after.spec(pair.after).nbytes
 
 
 def _parameters(source: LoadedModel) -> int:

@@ -73,7 +73,9 @@ def history(repository: Repository, specification: str, tensor: str, progress: P
         ancestry = Ancestry(repository, manifests)
         steps = list(_steps(versions, manifests, ancestry, tensor))
         told = summaries(repository.git, [step.version.commit for step in steps])
+        progress.start("measuring", 2 * rows[tensor].spec.nbytes * len(steps))
         found = tuple(_described(step, told, ancestry, progress) for step in steps)
+        progress.finish()
     return HistoryReport(revision, path, tensor, found)
 
 
