@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from lamella.core.errors import BackendError, UsageError
+from lamella.ops.comparison import Part, Total
 from lamella.ops.diff import diff
 from lamella.ops.status import status
 from lamella.repo.targets import opened_model
@@ -106,3 +107,13 @@ def test_metadata_of_a_header_that_is_a_part_are_read_and_compared(bench, reposi
     for sides in (["HEAD~", "HEAD"], ["HEAD~:m.gguf", "HEAD:m.gguf"], ["HEAD~"]):
         (change,) = diff(repository, sides).files
         assert [(one.key, one.before, one.after) for one in change.metadata] == [("general.name", "first", "other")]
+
+
+def test_the_total_is_the_weighted_mean_of_the_parts_that_are_known():
+    parts = Part("structure", 3, 0.5), Part("parameters", 1, 0.1), Part("data", 2, None)
+    assert Total(parts).value == pytest.approx(0.4)
+    assert Total(()).value == Total(parts[2:]).value == Total((Part("structure", 0, 1.0),)).value == 0
+
+
+def test_weights_as_large_as_there_are_make_a_total():
+    assert Total((Part("structure", 1e308, 0.0), Part("parameters", 1e308, 0.5))).value == pytest.approx(0.25)

@@ -46,8 +46,11 @@ class Total:
     def value(self) -> float:
         """T itself."""
         known = [part for part in self.parts if part.distance is not None]
-        weights = sum(part.weight for part in known)
-        return sum(part.weight * (part.distance or 0.0) for part in known) / weights if weights else 0.0
+        largest = max((part.weight for part in known), default=0.0)
+        if not largest:
+            return 0.0
+        shares = [part.weight / largest for part in known]  # the sum of weights themselves may be beyond all floats
+        return sum(share * (part.distance or 0.0) for share, part in zip(shares, known, strict=True)) / sum(shares)
 
 
 @dataclass(frozen=True, slots=True)
