@@ -107,6 +107,18 @@ def test_models_of_revisions_are_named_from_where_the_user_stands(call, bench, m
     assert above.out == "deep/one..two.safetensors: 1 changed of 1 tensor\n"
 
 
+def test_only_what_was_all_zeros_is_new(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before, after = ({"zeros": [0.0, 0.0], "huge": [1e300] * 4}, {"zeros": [1.0, 0.0], "huge": [-1e300] * 4})
+    for name, arrays in (("a", before), ("b", after)):
+        specs = [TensorSpec(one, DTYPES["f64"], (len(values),)) for one, values in arrays.items()]
+        data = b"".join(np.asarray(values, "<f8").tobytes() for values in arrays.values())
+        Path(f"{name}.safetensors").write_bytes(build_header(specs, None) + data)
+    out = call("diff", "a.safetensors", "b.safetensors", "--all").out
+    shown = {line.split()[0]: line.split()[2] for line in out.splitlines() if line.startswith("  ")}
+    assert (shown["zeros"], shown["huge"]) == ("new", "-")
+
+
 def test_settings_of_the_project_hold(call, bench):
     bench.write(
         ".lamella/config.toml", b'[diff]\nweights = {parameters = 1, structure = 0}\n[diff.epsilon]\n"*" = 1e9\n'

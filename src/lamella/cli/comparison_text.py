@@ -156,7 +156,7 @@ def _cells(one: TensorDifference) -> Iterator[str]:
         yield from ("-", "-", "-", "-", "-", one.unread)
         return
     yield f"{found.mean_absolute:.2g}"
-    yield "new" if found.relative is None else percent(found.relative)
+    yield percent(found.relative) if found.relative is not None else "-" if found.squares_before else "new"
     yield "-" if found.cosine_distance is None else f"{found.cosine_distance:.1g}"
     yield percent(found.changed / found.count) if found.count else "-"
     yield render.short(found.ulp_max) if found.ulps else "-"
