@@ -285,3 +285,9 @@ def test_a_broken_file_is_named(call, pair):
     ended = call("diff", "a.safetensors", "b.safetensors")
     assert ended.code == 6
     assert ended.err.startswith("error: b.safetensors: ")
+
+
+def test_a_page_that_cannot_be_written_names_the_folder(call, pair):
+    ended = call("diff", "a.safetensors", "b.safetensors", "--html", "absent/out.html")
+    assert ended.code == 7
+    assert ended.err.startswith("error: absent: no such file or directory\n")

@@ -107,7 +107,8 @@ class Temporary:
         """Open a new file, hold it until it is closed, and say whether it still has its name then."""
         self.name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with changing("create", self.path):
+        with translated(self.directory):
+            announce("create", self.path)
             self.fd = os.open(self._where(self.name), flags, mode, dir_fd=self._directory_fd)
             try:
                 fcntl.flock(self.fd, fcntl.LOCK_EX)
