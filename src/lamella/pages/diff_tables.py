@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from lamella.pages.frame import search_box
 from lamella.pages.markup import Markup, element, joined
 from lamella.pages.numbers import count, counted
 from lamella.pages.states import FLAGS, LABELS, STATES
@@ -47,15 +48,7 @@ def tensor_section(tensors: dict[str, Any]) -> Markup | None:
         element("tbody"),
         id="table",
     )
-    search = element(
-        "input",
-        type="search",
-        id="q",
-        placeholder="name or glob, as h.*.attn.*",
-        aria_label="Search tensors by name or glob",
-        autocomplete="off",
-        spellcheck="false",
-    )
+    search = search_box("q", "name or glob, as h.*.attn.*", "Search tensors by name or glob")
     beyond = tensors["total"] - len(rows)
     told = f"{counted(beyond, 'tensor')} that changed least are not in this page." if beyond else None
     return joined(
@@ -94,15 +87,7 @@ def graph_section(graph: dict[str, Any] | None) -> Markup | None:
     """Return the frame of the two graphs, None where nothing is known of them."""
     if graph is None:
         return None
-    search = element(
-        "input",
-        type="search",
-        id="g",
-        placeholder="node, operator or module",
-        aria_label="Search nodes",
-        autocomplete="off",
-        spellcheck="false",
-    )
+    search = search_box("g", "node, operator or module", "Search nodes")
     only = element("button", "changes only", type="button", id="only", aria_pressed="false")
     unlisted = f"{counted(graph['unlisted'], 'node')} as before not listed." if graph["unlisted"] else None
     beyond = f"{counted(graph['beyond'], 'further line')} not in this page." if graph["beyond"] else None

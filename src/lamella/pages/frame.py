@@ -1,4 +1,4 @@
-"""What every page has around its sections: the bar at the top with its links, the headings, the foot."""
+"""What every page has around and in its sections: the bar with its links, the headings, a box to search, the foot."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ def framed(kind: str, sections: Sequence[Section]) -> Markup:
         class_="bar",
     )
     return joined([bar, element("main", *(_section(*section) for section in kept)), _foot()])
+
+
+def search_box(identifier: str, hint: str, label: str) -> Markup:
+    """Return a field to search in, which shows `hint` while it is empty and is called `label`."""
+    return element(
+        "input",
+        type="search",
+        id=identifier,
+        placeholder=hint,
+        aria_label=label,
+        autocomplete="off",
+        spellcheck="false",
+    )
 
 
 def _section(anchor: str, heading: str, body: Markup | None) -> Markup:

@@ -9,7 +9,7 @@ from typing import Any
 from lamella.core.graphs import NAMES, OPERATORS, Graph, Node, Port
 from lamella.core.limits import MAX_PAGE_NODES
 from lamella.pages.diff_graph import extents
-from lamella.pages.frame import framed
+from lamella.pages.frame import framed, search_box
 from lamella.pages.graph_tree import Group, graph_tree
 from lamella.pages.markup import Markup, broken, element, joined, shown
 from lamella.pages.numbers import count, counted
@@ -110,15 +110,7 @@ def _ports(ports: Sequence[Port]) -> str:
 
 
 def _picture(beyond: int, *, flat: bool) -> Markup:
-    search = element(
-        "input",
-        type="search",
-        id="g",
-        placeholder="node, operator or module",
-        aria_label="Search nodes",
-        autocomplete="off",
-        spellcheck="false",
-    )
+    search = search_box("g", "node, operator or module", "Search nodes")
     buttons = [
         element("button", label, type="button", data_zoom=way, aria_label=meaning)
         for way, label, meaning in (
