@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamella.pages.diff_map import brief
-from lamella.pages.numbers import counted, figure, percent
+from lamella.pages.numbers import counted, extents, figure, percent
 
 
 @given(st.floats(-1e300, 1e300))
@@ -56,3 +56,10 @@ def test_a_cell_says_two_digits(value, text):
 
 def test_nouns_agree():
     assert (counted(1, "tensor"), counted(2000, "entry", "entries")) == ("1 tensor", "2,000 entries")
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"), [((), "scalar"), ((1024, 8), "1,024 × 8"), (("batch", None), "batch × ?"), ((1,) * 99, None)]
+)
+def test_a_shape_reads_as_people_write_it(shape, told):
+    assert extents(shape) == told if told else extents(shape).count("×") == 63

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from lamella.core.graphs import Extent, Graph, Node
+from lamella.core.graphs import Graph, Node
 from lamella.core.limits import MAX_PAGE_ROWS
 from lamella.model.graph_difference import (
     ADDED,
@@ -22,6 +22,7 @@ from lamella.model.graph_difference import (
 from lamella.model.sequences import increasing
 from lamella.ops.comparison import ModelComparison
 from lamella.pages.markup import shown
+from lamella.pages.numbers import extents
 from lamella.pages.places import block
 
 MARKS = (ADDED, REMOVED, CHANGED, MOVED, RENAMED, REWIRED)
@@ -153,11 +154,6 @@ def _line(change: NodeChange | None, before: Node | None, after: Node | None, *,
 
 def _side(node: Node) -> tuple[str, str, str]:
     return shown(node.op), shown(node.name), "" if node.shape is None else extents(node.shape)
-
-
-def extents(shape: Iterable[Extent]) -> str:
-    """Return a shape of a graph for people; ? is an axis of which nothing is said."""
-    return " × ".join("?" if extent is None else shown(str(extent)) for extent in list(shape)[:64]) or "scalar"
 
 
 def _module(name: str) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 
 from lamella.core.graphs import NAMES, OPERATORS, Graph, Node, Port
 from lamella.core.limits import MAX_PAGE_NODES
-from lamella.pages.diff_graph import extents
 from lamella.pages.frame import framed, search_box
 from lamella.pages.graph_tree import Group, graph_tree
 from lamella.pages.markup import Markup, broken, element, joined, shown
-from lamella.pages.numbers import count, counted
+from lamella.pages.numbers import count, counted, extents
 from lamella.pages.page import page
 
 _MOST_PAIRS, _MOST_INPUTS, _MOST_PORTS, _MOST_OPERATORS = 12, 32, 24, 16

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import isfinite, isnan
+
+from lamella.core.graphs import Extent
+from lamella.core.limits import MAX_DIMENSIONS
+from lamella.pages.markup import shown
 
 NONE = "–"
 """What stands where there is no number."""
@@ -41,3 +46,12 @@ def count(number: int) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a count and its noun, in the plural where it should be."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
+
+
+def extents(shape: Iterable[Extent]) -> str:
+    """Return a shape, of a tensor or of a graph's value; ? is an axis of which nothing is said."""
+    return " × ".join(map(_extent, list(shape)[:MAX_DIMENSIONS])) or "scalar"
+
+
+def _extent(extent: Extent) -> str:
+    return "?" if extent is None else count(extent) if isinstance(extent, int) else shown(extent)

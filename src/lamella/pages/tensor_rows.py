@@ -12,7 +12,7 @@ from lamella.model.measures import Measures
 from lamella.ops.comparison import ModelComparison
 from lamella.pages.charts import bars, overlay
 from lamella.pages.markup import shown
-from lamella.pages.numbers import NONE, count, counted, figure, percent
+from lamella.pages.numbers import NONE, count, counted, extents, figure, percent
 from lamella.pages.states import (
     ADDED,
     CHANGED,
@@ -76,7 +76,7 @@ def _row(difference: TensorDifference) -> list[Any]:
         shown(after.name),
         shown(before.name) if difference.pair.renamed else "",
         _both(before.dtype.name, after.dtype.name),
-        _both(_shape(before.shape), _shape(after.shape)),
+        _both(extents(before.shape), extents(after.shape)),
         *_columns(difference),
         STATES.index(state(difference)),
         bits,
@@ -122,7 +122,7 @@ def _facts(difference: TensorDifference) -> list[list[str]]:
     pair, found = difference.pair, difference.measures
     facts = [["paired by", f"{pair.reason}, {percent(pair.confidence)} sure"]]
     if difference.overlap is not None:
-        facts.append(["compared", f"{_shape(difference.overlap)}, where the shapes overlap"])
+        facts.append(["compared", f"{extents(difference.overlap)}, where the shapes overlap"])
     if found is None:
         return [*facts, ["not compared", shown(difference.unread)]] if difference.unread else facts
     facts += [
@@ -155,10 +155,6 @@ def _spectrum(spectrum: Spectrum) -> dict[str, str]:
 
 def _chart(title: str, left: str, right: str, **parts: str) -> dict[str, str]:
     return {"title": title, "left": left, "right": right, **parts}
-
-
-def _shape(extents: tuple[int, ...]) -> str:
-    return " × ".join(map(count, extents)) if extents else "scalar"
 
 
 def _both(before: str, after: str) -> str:
