@@ -238,3 +238,14 @@ MAX_DATA_FILES = 2_000_000
 
 MAX_PARQUET_FOOTER_NBYTES = 16 * MIB
 """The footer of a Parquet file, held in memory; one of 1,000 columns in 100 groups of rows takes 10 MB."""
+
+MAX_OCDBT_NBYTES = 64 * MIB
+MAX_OCDBT_KEYS = 1_000_000
+MAX_OCDBT_NODES = 100_000
+"""The tree of an OCDBT database, which Orbax writes, as it is held; 10,000 arrays of 8 chunks take some 10 MB."""
+
+MAX_ZSTD_WINDOW_NBYTES = 8 * MIB
+"""What decoding a frame holds at once, as RFC 8878 asks of decoders; some eight frames are open together."""
+
+MAX_ZARR_CHUNKS = 100_000
+"""Chunks of one array; each is kept in memory as a box while it is read."""

@@ -16,7 +16,7 @@ from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import arrange, row_major, strided
 from lamella.formats.base import Beside, Layout, RandomAccess
 
-_MAX_DESCRIPTION_NBYTES = 64 * KIB
+MAX_ZARRAY_NBYTES = 64 * KIB
 """Such a file takes some hundred bytes, and more only where elements have named fields."""
 
 _DTYPE = re.compile(r"([<>|])([biufc][0-9]{1,2})")
@@ -45,12 +45,12 @@ class ZarrFormat:
         if held is None or held.get("compressor") is not None or held.get("filters"):
             return None
         shape = _chunk_shape(held, len(indices))
-        name, swapped = _dtype(held.get("dtype"))
+        name, swapped = numpy_dtype(held.get("dtype"))
         if name is None:
             return None
         spec = TensorSpec(beside.name, dtype_named(name), shape)
         if spec.nbytes != file.nbytes:
-            raise _malformed(f"a chunk takes {spec.nbytes} bytes, and this file has {file.nbytes}")
+            raise malformed(f"a chunk takes {spec.nbytes} bytes, and this file has {file.nbytes}")
         strides = row_major(spec)
         if held.get("order") == "F":
             strides = tuple(accumulate(shape[:-1], mul, initial=spec.dtype.bits // 8)) if shape else ()
@@ -58,14 +58,19 @@ class ZarrFormat:
 
 
 def _read(description: RandomAccess) -> dict[str, Any]:
-    if description.nbytes > _MAX_DESCRIPTION_NBYTES:
-        raise _malformed(f"it has {description.nbytes} bytes", kind="header-too-large")
+    if description.nbytes > MAX_ZARRAY_NBYTES:
+        raise malformed(f"it has {description.nbytes} bytes", kind="header-too-large")
+    return read_description(bytes(description.read_at(0, description.nbytes)))
+
+
+def read_description(text: bytes) -> dict[str, Any]:
+    """Return what a `.zarray` says; raise FormatError (header-malformed) where it is none of version 2."""
     try:
-        held = json.loads(bytes(description.read_at(0, description.nbytes)))
+        held = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise _malformed("it is not JSON") from exc
+        raise malformed("it is not JSON") from exc
     if not isinstance(held, dict) or held.get("zarr_format") != 2:
-        raise _malformed("it describes no array of version 2")
+        raise malformed("it describes no array of version 2")
     return held
 
 
@@ -73,13 +78,13 @@ def _chunk_shape(held: dict[str, Any], dimensions: int) -> tuple[int, ...]:
     """Return the shape of a chunk whose name has so many numbers; that of a scalar is `0`."""
     chunks = held.get("chunks")
     if not isinstance(chunks, list) or not all(type(n) is int and n > 0 for n in chunks):
-        raise _malformed("its chunks have no shape")
+        raise malformed("its chunks have no shape")
     if max(1, len(chunks)) != dimensions or len(chunks) > MAX_DIMENSIONS or prod(chunks) > MAX_TENSOR_NBYTES:
-        raise _malformed(f"its chunks have {len(chunks)} axes, and the file's name has {dimensions}")
+        raise malformed(f"its chunks have {len(chunks)} axes, and the file's name has {dimensions}")
     return tuple(chunks)
 
 
-def _dtype(code: object) -> tuple[str | None, bool]:
+def numpy_dtype(code: object) -> tuple[str | None, bool]:
     """Return our name of a dtype, None where it has none, and whether its most significant byte comes first."""
     if isinstance(code, str):
         if match := _DTYPE.fullmatch(code):
@@ -88,5 +93,6 @@ def _dtype(code: object) -> tuple[str | None, bool]:
     return None, False
 
 
-def _malformed(reason: str, kind: str = "header-malformed") -> FormatError:
+def malformed(reason: str, kind: str = "header-malformed") -> FormatError:
+    """Return the error of a `.zarray` for which `reason` holds."""
     return FormatError(f".zarray is malformed: {reason}", kind=kind, hint="write the array again")

@@ -1,0 +1,1 @@
+"""OCDBT, the key-value store of TensorStore in which Orbax keeps its arrays: read, never written."""
