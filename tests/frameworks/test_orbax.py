@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+import safetensors.numpy
 import tensorstore
 
+import lamella
 from tests.frameworks.trip import folder_round_trip
 
 PATTERNS = ("saved/**",)
@@ -25,6 +28,33 @@ def test_a_checkpoint_of_orbax_comes_back(bench, use_ocdbt, use_zarr3):
         restored = checkpointer.restore(bench.root / "saved")
     np.testing.assert_array_equal(restored["layer"]["kernel"], values)
     assert int(restored["step"]) == 7
+
+
+@pytest.mark.parametrize("chunk_nbytes", [None, 4096])
+@pytest.mark.parametrize("use_ocdbt", [True, False])
+def test_lamella_reads_what_orbax_restores(bench, use_ocdbt, chunk_nbytes):
+    values = np.random.default_rng(0).standard_normal((96, 320)).astype(np.float32)
+    tree = {
+        "layers": [{"kernel": jnp.asarray(values)}, {"kernel": jnp.asarray(values, jnp.bfloat16)}],
+        "mask": jnp.arange(9) > 4,
+        "zeros": jnp.zeros((64, 64)),
+        "step": jnp.int32(7),
+    }
+    arguments = jax.tree.map(lambda _: ocp.SaveArgs(chunk_byte_size=chunk_nbytes), tree)
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=use_ocdbt)) as checkpointer:
+        checkpointer.save(bench.root / "saved", tree, save_args=arguments)
+        restored = checkpointer.restore(bench.root / "saved")
+    folder_round_trip(bench, "saved", "saved/_METADATA")
+    listed, _ = jax.tree_util.tree_flatten_with_path(restored)
+    expected = {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(held) for path, held in listed}
+    safetensors.numpy.save_file(expected, bench.root / "one.safetensors")
+    for model in (bench.root / "saved", "HEAD:saved"):
+        with lamella.load(model, repo=bench.root) as loaded:
+            assert set(loaded) == set(expected)
+            for name, held in expected.items():
+                np.testing.assert_array_equal(loaded[name], held)
+            with lamella.load(bench.root / "one.safetensors") as one:
+                assert loaded.model_id == one.model_id
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

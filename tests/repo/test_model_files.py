@@ -211,11 +211,11 @@ def test_files_that_an_onnx_model_names_and_has_not_are_told(bench, where, locat
 
 @EVERYWHERE
 @pytest.mark.parametrize("path", ["step", "step/1"])
-def test_a_checkpoint_of_orbax_is_told(bench, where, path):
+def test_a_checkpoint_of_orbax_that_is_not_whole_is_told(bench, where, path):
     commit_all(bench, {"step/1/_CHECKPOINT_METADATA": b'{"a": 1}\n', "step/1/d/0.data": b"x" * 99})
     with pytest.raises(NotFoundError, match="Orbax") as caught, found(bench, path, where):
         pass
-    assert "lamella track" in caught.value.hint
+    assert "copy all files" in caught.value.hint
 
 
 @EVERYWHERE

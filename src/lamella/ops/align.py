@@ -9,7 +9,7 @@ from lamella.model.align import align
 from lamella.model.alignment import Alignment
 from lamella.repo.disk_model_file import DiskModelFile
 from lamella.repo.joined_model import Model
-from lamella.repo.pieces import JoinedPieces
+from lamella.repo.located import LocatedTensors
 from lamella.repo.sketches import SketchCache
 from lamella.repo.weights import ModelWeights
 
@@ -38,7 +38,7 @@ def align_models(
     for model in (before, after):
         model.check_whole()
         for one in (*model.files, *model.holders):
-            if isinstance(one, DiskModelFile | JoinedPieces):
+            if isinstance(one, DiskModelFile | LocatedTensors):
                 one.progress = progress
     alignment = align(ModelWeights(before, cache), ModelWeights(after, cache))
     shapes = [{name: model.spec(name).shape for name in model.names} for model in (before, after)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lamella.core.progress import SILENT, Progress
 from lamella.repo.disk_model_file import DiskModelFile
 from lamella.repo.joined_model import Model
-from lamella.repo.pieces import JoinedPieces
+from lamella.repo.located import LocatedTensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Identity:
 def identify_model(model: Model, progress: Progress = SILENT) -> Identity:
     """Return a model's id: from its manifests where it has some, and by hashing files on disk; nothing is stored."""
     for one in (*model.files, *model.holders):
-        if isinstance(one, DiskModelFile | JoinedPieces):
+        if isinstance(one, DiskModelFile | LocatedTensors):
             one.progress = progress
     files = tuple(file.path for file in model.files)
     return Identity(model.path, model.model_id(), len(model.names), files, model.unread, model.missing)

@@ -10,9 +10,9 @@ from functools import cached_property
 from lamella.core.errors import FormatError, NotFoundError
 from lamella.core.ids import ObjectId, digest
 from lamella.core.tensors import TensorSpec
+from lamella.repo.located import LocatedTensors
 from lamella.repo.manifest import Manifest, Row
 from lamella.repo.model_file import ModelFile, TensorHolder
-from lamella.repo.pieces import JoinedPieces
 
 SEVERAL = "several-files"
 """The format, so to speak, of a model that is more than one file."""
@@ -107,7 +107,7 @@ def joined(
     Raises FormatError (name-duplicate) where the tensors cannot all be named.
     """
     names = _named(files if holders is None else holders)
-    found = {name: one.find(inner) if isinstance(one, JoinedPieces) else (one, inner) for name, (one, inner) in names}
+    found = {name: one.find(inner) if isinstance(one, LocatedTensors) else (one, inner) for name, (one, inner) in names}
     return Model(path, tuple(files), tuple(others), found)
 
 

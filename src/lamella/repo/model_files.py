@@ -18,13 +18,13 @@ from lamella.repo.model_folders import CommittedFolder, DiskFolder, ModelFolder,
 from lamella.repo.model_parts import (
     DATA_FORMAT,
     GRAPH_FORMAT,
-    ORBAX,
     VARIABLES,
     VARIABLES_FORMAT,
     external_files,
     is_plain,
     missing_data,
 )
+from lamella.repo.orbax import is_orbax, orbax_arrays
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.stored_model_file import StoredModelFile
 from lamella.repo.weight_map import SUFFIX, check_shards, chosen_index, parse_weight_map
@@ -100,7 +100,7 @@ def _model_in(folder: ModelFolder, label: str, index: str) -> Model:
     if chosen is not None:
         found = _sharded(folder, label, chosen, direct)
         return found if index else replace(found, unread=_unread(folder, nested))
-    orbax = any(path.rpartition("/")[2] in ORBAX for path in paths)
+    orbax = is_orbax(paths)
     for candidates, rest in ((direct, nested), (nested, direct)):
         looked = (folder.look(path) for path in candidates[:MAX_FOLDER_ENTRIES])
         files = [file for file in looked if file is not None and file.format != OPAQUE]
@@ -114,11 +114,9 @@ def _model_in(folder: ModelFolder, label: str, index: str) -> Model:
             unread = _unread(folder, nested, taken)
             return replace(joined(label, files, others, holders), unread=unread, missing=missing)
     if orbax:
-        raise NotFoundError(
-            f"{label} is an Orbax checkpoint, whose compressed files are kept as bytes and not read by their tensors",
-            kind="path-unknown",
-            hint="`lamella track 'FOLDER/**'` keeps all of it, and restores it bit for bit",
-        )
+        arrays, parts = orbax_arrays(folder, label, paths)
+        taken = {part.path for part in parts}
+        return joined(label, parts, [path for path in paths if path not in taken], arrays)
     check_described(paths, set(paths))
     raise NotFoundError(
         f"there is no model in {label}",

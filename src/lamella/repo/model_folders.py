@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from lamella.core.buffers import Buffer
-from lamella.core.errors import FormatError
+from lamella.core.errors import FormatError, NotFoundError
 from lamella.core.fsio import translated
-from lamella.core.limits import MAX_FOLDER_ENTRIES
+from lamella.core.limits import MAX_FOLDER_ENTRIES, MAX_MANIFEST_NBYTES
+from lamella.formats.base import RandomAccess
+from lamella.repo.checkout import load_skeleton, stored_file
 from lamella.repo.disk_model_file import look_at, open_on_disk
 from lamella.repo.manifest import OPAQUE, PREFIX, is_manifest, naming, parse_manifest
 from lamella.repo.model_file import ModelFile
@@ -21,6 +23,14 @@ from lamella.repo.objects import ObjectReader, list_tree, tracked
 from lamella.repo.repository import Repository
 from lamella.repo.stored_model_file import StoredModelFile
 from lamella.store.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFile:
+    """A file of a folder, of this length; what `open` returns is read, and need not be closed."""
+
+    nbytes: int
+    open: Callable[[], RandomAccess]
 
 
 class ModelFolder(Protocol):
@@ -36,6 +46,13 @@ class ModelFolder(Protocol):
 
     def text(self, path: str, limit_nbytes: int) -> bytes:
         """Return a file whole, the one itself where its manifest stands there; raise FormatError (header-too-large)."""
+        ...
+
+    def file(self, path: str) -> FolderFile:
+        """Return a file, or the one whose manifest is there, to be read in part.
+
+        Raises NotFoundError (path-unknown) for what Git has and Lamella does not keep.
+        """
         ...
 
 
@@ -85,6 +102,14 @@ class CommittedFolder:
             return _read(path, kept.pieces(), limit_nbytes)
         return _read(path, [found.data], limit_nbytes)
 
+    def file(self, path: str) -> FolderFile:
+        """Return the file that a manifest stands for. See `ModelFolder.file`."""
+        found = self.reader.read(self.blobs[path], prefix=PREFIX)
+        if found is None or found.data is None or not is_manifest(found.data):
+            hint = "`lamella track 'FOLDER/**'` keeps all of a checkpoint; then add it again"
+            raise NotFoundError(f"{path} is in Git itself and not kept by lamella", kind="path-unknown", hint=hint)
+        return _stored(path, found.data, self.store)
+
 
 @dataclass(frozen=True)
 class DiskFolder:
@@ -126,6 +151,34 @@ class DiskFolder:
             with naming(path):
                 return _read(path, StoredModelFile(path, parse_manifest(data), self.store).pieces(), limit_nbytes)
         return _read(path, [data], limit_nbytes)
+
+    def file(self, path: str) -> FolderFile:
+        """Return a file, or the one whose manifest is there. See `ModelFolder.file`."""
+        with ExitStack() as closing:
+            file, _, _ = open_on_disk(self.where / path, closing)
+            if file.nbytes <= MAX_MANIFEST_NBYTES and bytes(file.read_at(0, min(len(PREFIX), file.nbytes))) == PREFIX:
+                return _stored(path, bytes(file.read_at(0, file.nbytes)), self.store)
+            reopened = _Reopened(self.where / path, file.nbytes)
+            return FolderFile(file.nbytes, lambda: reopened)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reopened:
+    """A file on disk of which none is open between two reads: a model may be in any number of them."""
+
+    where: Path
+    nbytes: int
+
+    def read_at(self, offset: int, nbytes: int) -> Buffer:
+        with ExitStack() as closing:
+            file, _, _ = open_on_disk(self.where, closing)
+            return file.read_at(offset, nbytes)
+
+
+def _stored(path: str, text: bytes, store: Callable[[], ObjectStore]) -> FolderFile:
+    with naming(path):
+        manifest = parse_manifest(text)
+    return FolderFile(manifest.nbytes, lambda: stored_file(store(), manifest, load_skeleton(store(), manifest)))
 
 
 def _read(path: str, pieces: Iterable[Buffer], limit_nbytes: int) -> bytes:

@@ -19,9 +19,6 @@ VARIABLES = "variables"
 
 DATA_FORMAT = OnnxDataFormat.name
 
-ORBAX = ("_CHECKPOINT_METADATA", "manifest.ocdbt")
-"""Files by which a checkpoint of Orbax is told."""
-
 
 def external_files(file: ModelFile) -> Sequence[str] | None:
     """Return the locations at which an ONNX model has tensors beside itself; none of any other file.

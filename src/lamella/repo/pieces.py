@@ -5,20 +5,18 @@ from __future__ import annotations
 import functools
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
-from lamella.core.ids import ObjectId
 from lamella.core.limits import MAX_DIVIDED_AXES
-from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.formats.arrange import row_major, strided
 from lamella.formats.base import Box, RandomAccess, TensorSpan, TensorView
 from lamella.formats.strided import read_view
-from lamella.repo.disk_model_file import hash_pieces
+from lamella.repo.located import LocatedTensors
 from lamella.repo.model_file import TensorHolder
 
 _MOST_OPEN_PIECES = 8
@@ -35,32 +33,17 @@ class Piece:
     extents: tuple[int, ...]
 
 
-class JoinedPieces:
-    """Tensors that are put together from pieces, which make up each of them. For `TensorHolder`."""
+class JoinedPieces(LocatedTensors):
+    """Tensors that are put together from pieces, which make up each of them."""
 
     def __init__(self, path: str, tensors: Mapping[str, tuple[TensorSpec, Sequence[Piece]]]) -> None:
-        self.path = path
-        self.specs: Mapping[str, TensorSpec] = {name: spec for name, (spec, _) in tensors.items()}
-        self.progress: Progress = SILENT
+        super().__init__(path, {name: spec for name, (spec, _) in tensors.items()})
         self._tensors = tensors
 
     def find(self, name: str) -> tuple[TensorHolder, str]:
         """Return the file of a tensor that lies whole in one, and its name there; this for any other."""
         spec, (first, *_) = self._tensors[name]
         return (first.holder, first.name) if first.extents == spec.shape else (self, name)
-
-    def object_ids(self, names: Sequence[str]) -> Sequence[ObjectId]:
-        """Return the ids of what tensors hold, for which those in pieces are read."""
-        self.progress.start("hashing", sum(self.specs[name].nbytes for name in names))
-        found = [self._object_id(name) for name in names]
-        self.progress.finish()
-        return found
-
-    def _object_id(self, name: str) -> ObjectId:
-        holder, inner = self.find(name)
-        if holder is not self:
-            return holder.object_ids([inner])[0]
-        return hash_pieces(_advancing(read_view(*self.locate(name)), self.progress))
 
     def locate(self, name: str) -> tuple[RandomAccess, TensorView]:
         """Return where the elements of a tensor lie: in its pieces, one behind the other."""
@@ -72,21 +55,6 @@ class JoinedPieces:
             if 0 not in piece.extents
         )
         return one, TensorView(spec, boxes)
-
-    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytearray:
-        """Return the bytes from `start` to `stop` of one tensor."""
-        return bytearray().join(read_view(*self.locate(name), start, stop))
-
-    def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
-        """Yield for each tensor named its bytes, in pieces."""
-        for name in names:
-            yield read_view(*self.locate(name))
-
-
-def _advancing(pieces: Iterator[bytes], progress: Progress) -> Iterator[bytes]:
-    for piece in pieces:
-        yield piece
-        progress.advance(len(piece))
 
 
 class _OneBehindTheOther:
