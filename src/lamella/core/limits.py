@@ -245,7 +245,7 @@ MAX_OCDBT_NODES = 100_000
 """The tree of an OCDBT database, which Orbax writes, as it is held; 10,000 arrays of 8 chunks take some 10 MB."""
 
 MAX_ZSTD_WINDOW_NBYTES = 8 * MIB
-"""What decoding a frame holds at once, as RFC 8878 asks of decoders; some eight frames are open together."""
+"""What decoding a frame holds at once, as RFC 8878 asks of decoders; some thirty frames are open together."""
 
 MAX_ZARR_CHUNKS = 100_000
 """Chunks of one array; each is kept in memory as a box while it is read."""

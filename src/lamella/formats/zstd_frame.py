@@ -8,10 +8,11 @@ import zstandard
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError
-from lamella.core.limits import IO_NBYTES, MAX_ZSTD_WINDOW_NBYTES
+from lamella.core.limits import IO_NBYTES, KIB, MAX_ZSTD_WINDOW_NBYTES
 from lamella.formats.base import RandomAccess
 
 _MOST_HEADER_NBYTES = 18
+_READ_NBYTES = 128 * KIB
 
 
 class ZstdFrame:
@@ -38,7 +39,7 @@ class ZstdFrame:
     def _begin(self) -> None:
         decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_NBYTES)
         source = cast("IO[bytes]", _Source(*self._run))  # of which only `read` is called
-        self._reader = decompressor.stream_reader(source, read_size=IO_NBYTES)
+        self._reader = decompressor.stream_reader(source, read_size=_READ_NBYTES)
         self._at = 0
 
     def read_at(self, offset: int, nbytes: int) -> Buffer:

@@ -18,9 +18,9 @@ from lamella.repo.located import LocatedTensors
 from lamella.repo.model_folders import FolderFile
 
 _MOST_OPEN_TENSORS = 2
-_MOST_OPEN_CHUNKS = 8
+_MOST_OPEN_CHUNKS = 32
 _MOST_OPEN_FILES = 2
-"""What is kept open, of each that is left: chunks take some MiB each while they are decoded."""
+"""What is kept open: a row of chunks is gone through again and again, and each takes a MiB while it is decoded."""
 
 
 @dataclass(frozen=True, slots=True)
