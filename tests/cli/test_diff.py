@@ -291,3 +291,18 @@ def test_a_page_that_cannot_be_written_names_the_folder(call, pair):
     ended = call("diff", "a.safetensors", "b.safetensors", "--html", "absent/out.html")
     assert ended.code == 7
     assert ended.err.startswith("error: absent: no such file or directory\n")
+
+
+def test_data_at_revisions_are_named_as_models_are(call, bench):
+    bench.write("d/t.csv", OLD)
+    bench.write("d/i.png", b"x")
+    bench.git("add", "d")
+    bench.git("commit", "--quiet", "-m", "old")
+    bench.write("d/t.csv", NEW)
+    bench.git("add", "d")
+    bench.git("commit", "--quiet", "-m", "new")
+    assert call("diff", "HEAD~1:d/t.csv", "HEAD:d/t.csv").out.startswith(f"t.csv: {ROWS}\n")
+    for arguments in (("HEAD~1:d", "HEAD:d"), ("--no-index", "HEAD~1:d", "HEAD:d")):
+        assert call("diff", *arguments).out.startswith(f"~ t.csv: {ROWS}\n")
+    ended = call("diff", "HEAD~1:d/i.png", "HEAD:d/t.csv")
+    assert (ended.code, ended.err.splitlines()[0]) == (2, "error: 'HEAD~1:d/i.png' is no model file")

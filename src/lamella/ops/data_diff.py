@@ -45,13 +45,18 @@ class DataFileChange:
     table: TableDifference | None = None
     unread: str = ""
 
+    @property
+    def is_table(self) -> bool:
+        """Whether both sides are tables, also where their rows could not be compared."""
+        return self.table is not None or bool(self.unread)
+
 
 @dataclass(frozen=True, slots=True)
 class DataComparison:
     """Two versions of a data set. `kept` is how many files have the same path and content in both.
 
     `distance` is the Jaccard distance, 1 - |both| / |either|: of rows where two tables were compared, else of files by
-    their content, as `unit` says.
+    their content, as `unit` says. `is_file` says that each side is one file, and no folder.
     """
 
     before: str
@@ -62,6 +67,7 @@ class DataComparison:
     files: tuple[DataFileChange, ...]
     distance: float
     unit: str
+    is_file: bool = False
 
 
 def compare_data(
@@ -105,11 +111,11 @@ def compare_data(
 def _compare_files(before: DataSet, after: DataSet, comparing: _Comparing) -> DataComparison:
     old, new = before.files[""], after.files[""]
     if _Digests().same(old, new):
-        return DataComparison(before.label, after.label, 1, 1, 1, (), 0.0, "files")
+        return DataComparison(before.label, after.label, 1, 1, 1, (), 0.0, "files", is_file=True)
     change = comparing.change(after.name, old, new)
     comparing.progress.finish()
     distance, unit = (1.0, "files") if change.table is None else (change.table.distance, "rows")
-    return DataComparison(before.label, after.label, 1, 1, 0, (change,), distance, unit)
+    return DataComparison(before.label, after.label, 1, 1, 0, (change,), distance, unit, is_file=True)
 
 
 class _Digests:

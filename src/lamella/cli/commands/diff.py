@@ -79,8 +79,12 @@ def command(ctx: click.Context, /, arguments: tuple[str, ...], **options: Any) -
     else:
         with open_repository() as repository:
             revisions, paths = split_arguments(repository, arguments, ctx)
-            report = diff(repository, revisions, paths, progress(quiet=options["as_json"]))
-            found, data = _of_repository(repository, report, paths, options)
+            try:
+                report = diff(repository, revisions, paths, progress(quiet=options["as_json"]))
+            except UsageError as error:
+                report, found, data = _of_data(revisions, options, error)
+            else:
+                found, data = _of_repository(repository, report, paths, options)
     _show(report, found, data, options, arguments)
     return 1 if options["exit_code"] and (data or _differs(report, found, options)) else 0
 
@@ -107,22 +111,36 @@ Found = tuple[Mapping[str, "Compared"], Mapping[str, "DataComparison"]]
 """What was found of models, and of data, by path."""
 
 
-def _of_two(arguments: tuple[str, ...], options: Mapping[str, Any]) -> tuple[DiffReport, *Found]:
+def _of_two(arguments: Sequence[str], options: Mapping[str, Any]) -> tuple[DiffReport, *Found]:
     """Compare two models, or data where neither side has tensors."""
-    before, after = arguments
     try:
         report, found = _of_models(arguments, options)
     except NotFoundError as error:
-        if error.kind != "path-unknown" or not all(map(os.path.isdir, arguments)):
-            raise
-        report, found = DiffReport(before, after, ()), {}
+        return _of_data(arguments, options, error)
     if found or options["stat"] or any(file.format not in DATA_FORMATS for file in report.files):
         return report, found, {}
+    before, after = arguments
     data = compare_named(before, after, Path.cwd(), options["label"], progress(quiet=options["as_json"]))
-    return report, {}, {file.path: data for file in report.files} or {after: data} if data.files else {}
+    return report, {}, {file.path: data for file in report.files} if data.files else {}
 
 
-def _of_models(arguments: tuple[str, ...], options: Mapping[str, Any]) -> tuple[DiffReport, Mapping[str, Compared]]:
+def _of_data(
+    arguments: Sequence[str], options: Mapping[str, Any], error: NotFoundError | UsageError
+) -> tuple[DiffReport, *Found]:
+    """Compare what is no model as data, folders or tables; raise `error` where it is not that either."""
+    if len(arguments) != 2 or error.kind not in ("path-unknown", "bad-argument"):
+        raise error
+    before, after = arguments
+    try:
+        data = compare_named(before, after, Path.cwd(), options["label"], progress(quiet=options["as_json"]))
+    except (NotFoundError, UsageError):
+        raise error from None
+    if data.is_file and not all(change.is_table for change in data.files):
+        raise error
+    return DiffReport(before, after, ()), {}, {after: data} if data.files else {}
+
+
+def _of_models(arguments: Sequence[str], options: Mapping[str, Any]) -> tuple[DiffReport, Mapping[str, Compared]]:
     with opened(arguments[0]) as before, opened(arguments[1]) as after:
         report = diff_models(before, after)
         if options["stat"] or not report.files or not (before.names or after.names):
