@@ -83,7 +83,9 @@ def test_the_same_difference_has_the_same_spectrum(monkeypatch):
     monkeypatch.setattr(spectra, "EXACT_SIDE", 10)
     draw = np.random.default_rng(1)
     a, b = draw.standard_normal((2, 200, 300))
-    assert spectrum(a, b) == spectrum(a, b)
+    found = spectrum(a, b)
+    assert found is not None
+    assert found == spectrum(a, b)
 
 
 def test_what_is_no_matrix_or_did_not_change_has_no_spectrum():
@@ -122,3 +124,14 @@ def test_memory_is_for_numbers_of_rows_and_columns_only(monkeypatch):
     tracemalloc.stop()
     assert found.spectrum.rank == 4
     assert peak < 3000 * 2000 * 8  # one side, in doubles
+
+
+@pytest.mark.parametrize("exact_side", [1024, 4])
+def test_differences_whose_squares_overflow_have_the_spectrum_of_smaller_ones(monkeypatch, exact_side):
+    monkeypatch.setattr(spectra, "EXACT_SIDE", exact_side)
+    draw = np.random.default_rng(2)
+    step = draw.standard_normal((40, 2)) @ draw.standard_normal((2, 30))
+    small, large = (spectrum(np.zeros((40, 30)), step * size) for size in (1.0, 2.0**520))
+    assert (large.rank, large.distinct) == (small.rank, small.distinct)
+    assert large.effective_rank == pytest.approx(small.effective_rank, rel=1e-9)
+    assert large.values[:2] == pytest.approx([value * 2.0**520 for value in small.values[:2]], rel=1e-9)

@@ -36,9 +36,12 @@ Read = Callable[[], Iterator[tuple[Buffer, Buffer, int]]]
 """Reads both sides from the beginning, in runs of so many elements."""
 
 
-def spectrum(read: Read, dtype_before: str, dtype_after: str, count: int, columns: int) -> Spectrum | None:
+def spectrum(
+    read: Read, dtype_before: str, dtype_after: str, count: int, columns: int, largest: float = 1.0
+) -> Spectrum | None:
     """Return the spectrum of b - a, `count` elements in rows of `columns`, what is not finite taken as 0.
 
+    `largest` is the largest |b - a|: squares are taken of what is in parts of it, so that none overflows.
     None for what is no matrix, or has so many rows and columns that memory for eight numbers of each is too much.
     """
     rows = count // columns if columns else 0
@@ -46,19 +49,23 @@ def spectrum(read: Read, dtype_before: str, dtype_after: str, count: int, column
         return None
 
     def blocks() -> Iterator[Array]:
-        return _blocks(_differences(read(), dtype_before, dtype_after), columns)
+        return _blocks(_differences(read(), dtype_before, dtype_after, scale), columns)
 
+    # A power of two changes no digit.
+    scale = 2.0 ** (math.frexp(largest)[1] - 1) if 0 < largest < math.inf else 1.0
     if columns <= EXACT_SIDE or (rows <= EXACT_SIDE and count <= EXACT_ELEMENTS):
         values, energy = _all_values(blocks(), rows, columns)
-        return _summary(values, energy, rows, columns, exact=True)
+        return _summary(values, energy, rows, columns, scale, exact=True)
     width = min(VALUES_KEPT, rows, SKETCH_NUMBERS // (rows + columns))
     if width < LEAST_SKETCH:
         return None
     values, energy = _leading_values(blocks, rows, columns, width)
-    return _summary(values, energy, rows, columns, exact=False)
+    return _summary(values, energy, rows, columns, scale, exact=False)
 
 
-def _differences(runs: Iterator[tuple[Buffer, Buffer, int]], dtype_before: str, dtype_after: str) -> Iterator[Array]:
+def _differences(
+    runs: Iterator[tuple[Buffer, Buffer, int]], dtype_before: str, dtype_after: str, scale: float
+) -> Iterator[Array]:
     import numpy
 
     for before, after, count in runs:
@@ -68,7 +75,7 @@ def _differences(runs: Iterator[tuple[Buffer, Buffer, int]], dtype_before: str, 
         with numpy.errstate(all="ignore"):
             difference = sides[1] - sides[0]
         difference[~numpy.isfinite(difference)] = 0
-        yield difference
+        yield difference / scale
 
 
 def _blocks(differences: Iterator[Array], columns: int) -> Iterator[Array]:
@@ -136,7 +143,7 @@ def _times(blocks: Iterator[Array], directions: Array, rows: int) -> tuple[Array
     return image, energy
 
 
-def _summary(values: Array, energy: float, rows: int, columns: int, *, exact: bool) -> Spectrum:
+def _summary(values: Array, energy: float, rows: int, columns: int, scale: float, *, exact: bool) -> Spectrum:
     import numpy
 
     side = min(rows, columns)
@@ -155,7 +162,7 @@ def _summary(values: Array, energy: float, rows: int, columns: int, *, exact: bo
     if rank > len(values):
         rank = len(values) + (math.ceil((wanted - float(reached[-1])) / each**2) if each else 0)
     distinct = _distinct(values, energy, rows, columns)
-    kept = tuple(float(value) for value in values[:VALUES_KEPT])
+    kept = tuple(float(value) * scale for value in values[:VALUES_KEPT])
     return Spectrum(kept, math.exp(entropy), min(rank, side), distinct, exact)
 
 

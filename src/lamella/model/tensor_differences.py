@@ -191,4 +191,4 @@ def _spectrum(
         for span in _spans(before, after, alone, SILENT):
             yield span.before, span.after, min(SPAN_ELEMENTS, comparison.count - span.number * SPAN_ELEMENTS)
 
-    return spectrum(read, *dtypes, comparison.count, comparison.row_items)
+    return spectrum(read, *dtypes, comparison.count, comparison.row_items, difference.measures.max_absolute)
