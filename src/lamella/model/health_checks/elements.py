@@ -80,9 +80,8 @@ def headroom(patient: Patient) -> Iterator[Finding]:
         if dtype == "f16":
             message = f"the largest element, {largest:g}, is within a factor of two of the end of f16"
         else:
-            message = f"the largest element, {largest:g}, is infinite in f16" + (
-                " and in bf16 and f32" if largest > _LARGEST["bf16"] else ""
-            )
+            infinite = [other for other in ("f16", "bf16", "f32") if largest > _LARGEST[other]]
+            message = f"the largest element, {largest:g}, is infinite in {' and in '.join(infinite)}"
         yield finding(
             "headroom", NOTE if meant else WARNING, name, message,
             "keep this tensor in bf16 or f32, or scale it down before it is cast",
