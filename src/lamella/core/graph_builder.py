@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from struct import pack
 from typing import Any
 
 from lamella.core.errors import FormatError
-from lamella.core.graphs import Extent, Graph, Node, Port, in_order
+from lamella.core.graphs import Extent, Graph, Node, Port, in_order, unambiguous
 from lamella.core.ids import digest
 from lamella.core.limits import MAX_DIMENSIONS, MAX_GRAPH_NODES, MAX_GRAPH_TEXT_LENGTH, MAX_TENSOR_NBYTES
 
 Shape = tuple[Extent, ...] | None
 
-_AMBIGUOUS = re.compile(r"\A@|:(?=[0-9]+\Z)")
 _MAX_NAME_LENGTH = 512
 _MAX_TEXT_LENGTH = 1024
 _SHOWN_LENGTH = 256
@@ -78,7 +76,7 @@ class GraphBuilder:
 
         It is one printable line of some hundred characters in which nothing reads as a reference to something else.
         """
-        return _unique(self._names, _AMBIGUOUS.sub("_", _line(wanted)) or "node")
+        return _unique(self._names, unambiguous(_line(wanted)) or "node")
 
     def add(self, node: Node) -> None:
         """Take a node, whose name is one that `name` returned.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -66,6 +67,14 @@ class Graph:
     outputs: tuple[Port, ...]
     nodes: tuple[Node, ...]
     attributes: tuple[tuple[str, str], ...] = ()
+
+
+_AMBIGUOUS = re.compile(r"\A@|:(?=[0-9]+\Z)")
+
+
+def unambiguous(name: str) -> str:
+    """Return a name for a node in which nothing reads as a reference to something else."""
+    return _AMBIGUOUS.sub("_", name)
 
 
 def node_of(reference: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-from lamella.core.graphs import NAMES, Graph, Node
+from lamella.core.graphs import NAMES, Graph, Node, unambiguous
 from lamella.core.tensors import TensorSpec
 from lamella.model.tensor_names import bare, module_of, natural, separator
 
@@ -49,15 +48,20 @@ def names_graph(tensors: Iterable[TensorSpec]) -> Graph:
     modules: dict[str, list[tuple[str, TensorSpec]]] = {}
     for spec in tensors:
         module, role = owner_of(spec.name)
-        modules.setdefault(_node_name(module), []).append((role, spec))
-    nodes = (_node(name, owned) for name, owned in modules.items())
+        modules.setdefault(module, []).append((role, spec))
+    taken: dict[str, int] = {}
+    nodes = (_node(_node_name(module, taken), owned) for module, owned in modules.items())
     return Graph(NAMES, "names", (), (), tuple(sorted(nodes, key=lambda node: natural(node.name))))
 
 
-def _node_name(module: str) -> str:
-    """Return a module's name as the name of a node, in which nothing reads as a reference."""
-    escaped = re.sub(r"\A@|:(?=[0-9]+\Z)", "_", module)
-    return escaped or "_"
+def _node_name(module: str, taken: dict[str, int]) -> str:
+    """Return a module's name as the name of a node, in which nothing reads as a reference, and which no other has."""
+    plain = name = unambiguous(module) or "_"
+    while name in taken:
+        taken[plain] += 1
+        name = f"{plain}#{taken[plain]}"
+    taken[name] = 1
+    return name
 
 
 def _node(name: str, owned: list[tuple[str, TensorSpec]]) -> Node:

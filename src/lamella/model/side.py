@@ -66,7 +66,6 @@ class Side:
         self.source = source
         self.specs = source.specs()
         self.names = [spec.name for spec in self.specs]
-        self.number = {name: tensor for tensor, name in enumerate(self.names)}
         self.kinds = [kind(spec) for spec in self.specs]
         self.contents = source.contents()
         self.copies = Counter(self.contents)

@@ -42,10 +42,6 @@ class Wiring:
                 if source >= 0:
                     self.users[source].append((number, slot))
 
-    def number(self, name: str) -> int:
-        """Return the number of the node of that name."""
-        return self._numbers[name]
-
     def name(self, feed: Feed) -> str:
         """Return the reference that a feed is written as."""
         number, output = feed
