@@ -96,7 +96,7 @@ def _translated() -> Iterator[None]:
     """Turn PyArrow's errors into ours."""
     try:
         yield
-    except (framework("pyarrow").ArrowException, OSError) as exc:
+    except (framework("pyarrow").ArrowException, OSError, ValueError, OverflowError, KeyError) as exc:
         if isinstance(exc, LamellaError):
             raise
         reason = str(exc).partition("\n")[0][:200]

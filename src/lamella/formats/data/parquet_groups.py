@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lamella.core.errors import FormatError
-from lamella.core.limits import IO_NBYTES, MAX_PARQUET_FOOTER_NBYTES
+from lamella.core.limits import IO_NBYTES, MAX_NAME_NBYTES, MAX_PARQUET_FOOTER_NBYTES
 from lamella.formats.base import RandomAccess
 from lamella.formats.data.parquet import footer_text
 from lamella.formats.data.thrift_compact import BINARY, I32, I64, LIST, STRUCT, CompactReader, malformed
@@ -82,7 +82,10 @@ def _columns(reader: CompactReader) -> Iterator[tuple[str, str]]:
     for _ in range(count):
         name, kind, children = _element(reader)
         if not children and path:
-            yield ".".join([*(step for step, _ in path[1:]), name])[:1024], kind
+            steps = [*(step for step, _ in path[1:]), name]
+            if sum(map(len, steps)) > MAX_NAME_NBYTES:
+                raise malformed("a column has a name that is too long")
+            yield ".".join(steps), kind
         path.append((name, children))
         while path and not path[-1][1]:
             path.pop()

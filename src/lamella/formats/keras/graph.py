@@ -8,8 +8,8 @@ from typing import Any
 
 from lamella.core.graph_builder import GraphBuilder, too_large
 from lamella.core.graphs import LAYERS, Extent, Graph, Node
-from lamella.core.limits import MAX_GRAPH_NODES
-from lamella.formats.keras.calls import Place, arguments_of, calls_of, ends_of
+from lamella.core.limits import MAX_GRAPH_NODES, MAX_GRAPH_PARTS
+from lamella.formats.keras.calls import Call, Place, arguments_of, calls_of, ends_of
 from lamella.formats.keras.config import dict_in, listed_layers, text_in
 from lamella.formats.keras.settings import dtype_name, setting_text, shape_of
 
@@ -78,17 +78,21 @@ class _Reading:
         self._by_path = by_path
         self._builder = GraphBuilder(LAYERS, "keras")
         self._left = MAX_GRAPH_NODES
+        self._arguments_left = MAX_GRAPH_PARTS
         self._room = _MAX_LABELS_LENGTH
         self._labels: dict[str, str] = {}
         self._attributes: dict[int, tuple[tuple[str, str], ...]] = {}
+        self._calls: dict[int, list[Call]] = {}
+        self._told: dict[int, list[tuple[Place, tuple[Extent, ...] | None, str | None]]] = {}
 
     def read(self, config: Entry, tensors: Iterable[tuple[str, str]]) -> Graph:
         """Return the graph of a model."""
         model = self._declare(config, "", "", "", 0)
         owned = self._owned(tensors)
         self._add(model, {}, owned)
+        types = self._types(model)
         for name, place in model.outputs:
-            shape, dtype = self._types(model).get(place, (None, None))
+            shape, dtype = types.get(place, (None, None))
             self._builder.add_output(name, model.reference(place) or None, dtype, shape)
         return self._builder.build()
 
@@ -103,10 +107,13 @@ class _Reading:
             self._room -= len(child_path) + len(shown) + 2 * len(name)
             key = child_path if self._by_path else start_label + name
             self._labels[key] = start_label + name
-            calls = [([(before, 0, 0)] if before else [], [])] if sequential else calls_of(child)
+            calls = [([(before, 0, 0)] if before else [], [])] if sequential else self._calls_of(child)
             for number, (given, texts) in enumerate(calls or [([], [])]):
                 self._left -= 1
                 if self._left < 0 or self._room < 0:
+                    raise too_large()
+                self._arguments_left -= len(given) + len(texts)
+                if self._arguments_left < 0:
                     raise too_large()
                 call = _Call(child, key, "", given, texts)
                 called = f"{start}{name}#{number + 1}" if number else start + name
@@ -159,9 +166,18 @@ class _Reading:
         """Return shape and dtype of the values of a model, as far as the arguments of calls tell them."""
         found: dict[Place, tuple[tuple[Extent, ...] | None, str | None]] = {}
         for (_, number), call in model.calls.items():
-            for place, shape, dtype in arguments_of(call.entry) if not number else ():
-                found[place] = shape_of(shape), dtype_name(dtype)
+            if not number and id(call.entry) not in self._told:
+                told = [(place, shape_of(shape), dtype_name(dtype)) for place, shape, dtype in arguments_of(call.entry)]
+                self._told[id(call.entry)] = told
+            for place, shape, dtype in self._told[id(call.entry)] if not number else ():
+                found[place] = shape, dtype
         return found
+
+    def _calls_of(self, entry: Entry) -> list[Call]:
+        """Return the calls of a layer, read once for all uses of the model that it is in."""
+        if id(entry) not in self._calls:
+            self._calls[id(entry)] = calls_of(entry)
+        return self._calls[id(entry)]
 
     def _settings(self, entry: Entry) -> tuple[tuple[str, str], ...]:
         """Return what a layer was made with, as attributes."""

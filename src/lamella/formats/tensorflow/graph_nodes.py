@@ -196,8 +196,9 @@ class NodeReader:
         found: list[int] = []
         for one in self.parts(pair[2]) if 2 in pair else ():
             if one.number == 2:
-                found += self._reader.numbers(one, self._left)
-                self.charge(len(found))
+                numbers = self._reader.numbers(one, self._left)
+                self.charge(len(numbers))
+                found += numbers
         return self.text(pair.get(1)), found
 
     def shape(self, message: Field) -> tuple[Extent, ...] | None:

@@ -70,7 +70,7 @@ def _items(data: bytes) -> Iterator[Item]:
         about = _fields(held)
         if type(name) is str and about.get("size") is not None:
             tensors[name] = about["size"], about.get("chunks")
-    extents: dict[str, dict[Value, Value]] = {}
+    extents: dict[int, dict[Value, Value]] = {}  # by the list that many names may share
     for key, held in _pairs(fields.get("storage_data")):
         where, stored = _fields(key), _fields(held)
         name, file = where.get("fqn"), stored.get("relative_path")
@@ -79,11 +79,11 @@ def _items(data: bytes) -> Iterator[Item]:
         if type(name) is not str or name not in tensors:  # bytes of an object that is no tensor
             continue
         shape, chunks = tensors[name]
-        if name not in extents:
-            extents[name] = _extents(chunks)
+        if id(chunks) not in extents:
+            extents[id(chunks)] = _extents(chunks)
         origin = sizes(where.get("offset") or ())
         offset, nbytes = sizes((stored.get("offset"), stored.get("length")))
-        yield Item(file, name, sizes(shape), origin, extents[name].get(origin), offset, nbytes)
+        yield Item(file, name, sizes(shape), origin, extents[id(chunks)].get(origin), offset, nbytes)
 
 
 def piece_name(name: str, origin: tuple[int, ...], extents: tuple[int, ...]) -> str:
