@@ -195,6 +195,7 @@ def test_data_that_changed_with_a_model_counts_in_the_total(call, bench):
     bench.write(".gitattributes", b"*.safetensors filter=lamella -text\n*.csv filter=lamella -text\n")
     bench.commit("t.csv", OLD)
     bench.commit("t.csv", NEW)
+    assert call("diff", "HEAD~1:t.csv", "HEAD:t.csv").out.startswith(f"t.csv: {ROWS}\n")
     report = json.loads(call("diff", "HEAD~3", "HEAD~1", "--json").out)
     assert report["data"] == []
     bench.commit(MODEL, bench.read(MODEL)[:-1] + b"\0")

@@ -12,7 +12,7 @@ from lamella.core.progress import Progress
 from lamella.formats.data.csv_table import CsvFormat
 from lamella.formats.data.json_lines import JsonLinesFormat
 from lamella.formats.data.parquet import ParquetFormat
-from lamella.ops.diff import INDEX, WORKTREE, DiffReport
+from lamella.ops.diff import INDEX, WORKTREE, DiffReport, names_model
 from lamella.repo.repository import Repository
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def changed_data(
     found = {}
     for path in (*kept, *named):
         try:
-            sides = [_named(side, path) for side in (report.before, report.after)]
+            sides = [_named(repository, side, path) for side in (report.before, report.after)]
             comparison = compare_named(sides[0], sides[1], repository.git.root, label, progress)
         except NotFoundError:
             if path in kept:
@@ -69,5 +69,9 @@ def _from_root(repository: Repository, path: str) -> str:
     return os.path.relpath(repository.git.directory / path, repository.git.root)
 
 
-def _named(side: str, path: str) -> str:
-    return path if side == WORKTREE else f":{path}" if side == INDEX else f"{side}:{path}"
+def _named(repository: Repository, side: str, path: str) -> str:
+    """Return how a path on a side is called, where the side does not name a file or a folder itself."""
+    if side in (WORKTREE, INDEX):
+        return path if side == WORKTREE else f":{path}"
+    with repository.reader() as reader:
+        return side if names_model(reader, side) else f"{side}:{path}"

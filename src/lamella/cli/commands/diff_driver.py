@@ -56,10 +56,12 @@ def command(path: str, versions: tuple[str, ...]) -> None:
             show_comparison(found.comparison, file)
         else:
             changes_text.show_file(file, stat=False)
+    if found is not None and found.unread:
+        render.line(f"not compared: {found.unread}")
 
 
 def _compared(repository: Repository, before: Model, after: Model) -> Compared | None:
-    if not before.names or not after.names:
+    if not before.names and not after.names:
         return None
     how = Comparing(config=diff_settings(repository.git.worktree))
     cache = SketchCache(repository.store_directory) if repository.store_directory.is_dir() else None
