@@ -294,6 +294,12 @@ def test_damaged_parameters_are_refused_or_taken_at_their_word(layout):
             refused_or_taken_at_their_word(hostile)
 
 
+@given(st.binary(max_size=4), st.integers(0, 400), st.integers(0, 8))
+def test_parameters_with_other_bytes_within_are_refused_or_taken_at_their_word(other, at, gone):
+    whole = fitted(1).parameters
+    refused_or_taken_at_their_word(whole[:at] + other + whole[at + gone :])
+
+
 @given(parameters=st.binary(max_size=100), start=st.sampled_from([b"", b"\1\0\0\0", b"\3\0\0\2\4\7"]))
 def test_parameters_that_nobody_made_are_refused_or_taken_at_their_word(parameters, start):
     refused_or_taken_at_their_word(start + parameters)

@@ -51,8 +51,9 @@ def test_anything_else_is_refused(text):
 def test_any_text_is_read_or_refused(text):
     try:
         parse_selection(text)
-    except UsageError:
-        return
+    except UsageError as exc:
+        assert exc.kind == "bad-argument"
+        assert exc.hint
 
 
 @st.composite

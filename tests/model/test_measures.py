@@ -53,12 +53,54 @@ def test_zeros_of_both_signs_are_the_same(twin):
 
 
 @TWINS
-def test_distances_are_counted_by_their_powers_of_two(twin):
-    one = np.float32(1.0).view("<u4")
-    after = np.array([one, one + 1, one + 2, one + 3, one + 4, one - 1], "<u4").view("<f4")
-    found = measured([1.0] * 6, after, twin=twin)
+@pytest.mark.parametrize("dtype", ["f16", "f32", "f64"])
+def test_distances_are_counted_by_their_powers_of_two(twin, dtype):
+    nbytes = int(dtype[1:]) // 8
+    kind, bits = f"<f{nbytes}", f"<u{nbytes}"
+    one = int(np.array(1.0, kind).view(bits))
+    after = np.array([one, one + 1, one + 2, one + 3, one + 4, one - 1], bits).view(kind)
+    found = measured([1.0] * 6, after, kind, dtype, twin=twin)
     assert found.ulps == (1, 2, 2, 1)
     assert found.ulp_max == 4
+
+
+@TWINS
+def test_the_parts_of_a_complex_number_have_distances_of_their_own(twin):
+    up = np.nextafter(np.float32(1.0), np.float32(2.0))
+    sides = [np.array(side, "<c8").tobytes() for side in ([1 + 1j, 1 + 1j], [complex(up, 1), 1 + 1j])]
+    found = Measures(*twin.measure(sides[0], "c64", sides[1], "c64", 4, 0.0))
+    assert (found.ulps, found.ulp_max) == ((3, 1), 1)
+
+
+@TWINS
+def test_what_is_beyond_the_largest_number_lies_one_unit_behind_it(twin):
+    wide, narrow = np.array([448.0, 1e30], "<f4").tobytes(), bytes([0x7E, 0x7E])
+    assert Measures(*twin.measure(wide, "f32", narrow, "f8_e4m3", 2, 0.0)).ulp_max == 1
+
+
+@TWINS
+@pytest.mark.parametrize(
+    ("data", "dtype", "expected"),
+    [
+        (b"\x8f", "i4", [-1, -8]),
+        (b"\x8f", "u4", [15, 8]),
+        (b"\xe4", "i2", [0, 1, -2, -1]),
+        (b"\xe4", "u2", [0, 1, 2, 3]),
+    ],
+)
+def test_packed_integers_begin_at_the_low_bits_and_have_signs(twin, data, dtype, expected):
+    out = np.zeros(len(expected), "<f8")
+    twin.decode(data, dtype, len(expected), out)
+    assert out.tolist() == expected
+
+
+@TWINS
+def test_values_are_counted_by_the_upper_half_of_their_float32(twin):
+    counts = np.zeros(1 << 16, "<u8")
+    twin.count_values(np.array([1.0, NAN, 1e300, -1e300], "<f8").tobytes(), "f64", 4, counts)
+    assert {int(code): int(counts[code]) for code in np.flatnonzero(counts)} == {
+        **dict.fromkeys((0x3F80, 0x7F80, 0x7FC0, 0xFF80), 1)
+    }
 
 
 @TWINS
