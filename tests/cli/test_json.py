@@ -70,7 +70,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         },
     },
     "blame HEAD:model.safetensors": {
-        "": {"revision", "path", "versions", "commits", "tensors"},
+        "": {"revision", "path", "versions", "commits", "tensors", "unread"},
         "commits": {"commit", "author", "email", "date", "subject"},
         "tensors": {"name", "dtype", "shape", "nbytes", "commit", "what", "name_then", "sources"},
     },
@@ -78,7 +78,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "tensors.sources": {"commit", "name", "measures"},
     },
     "history model.safetensors layer.1.weight": {
-        "": {"revision", "path", "name", "versions"},
+        "": {"revision", "path", "name", "versions", "unread"},
         "versions": {"commit", "path", "name", "dtype", "shape", "source", "measures", "norm"},
     },
     "log -n 1": {

@@ -198,3 +198,17 @@ def test_the_norm_of_a_tensor_that_grew_is_that_of_all_of_it(bench: Workbench, r
     assert [grown.norm, new.norm] == pytest.approx(
         [float(np.linalg.norm(one["wte.weight"].astype("f8"))) for one in (second, first)], rel=1e-12
     )
+
+
+def test_a_version_that_cannot_be_read_is_told(bench: Workbench, repository: Repository) -> None:
+    first = blocks(1)
+    bench.commit(MODEL, file(first), "one")
+    good = bench.git("show", f"HEAD:{MODEL}")
+    bench.write(MODEL, b"lamella manifest 999\n")
+    bench.git("commit", "--quiet", "--all", "-m", "broken")
+    broken = bench.git("rev-parse", "HEAD")
+    bench.write(MODEL, f"{good}\n".encode())
+    bench.git("commit", "--quiet", "--all", "-m", "mended")
+    assert blame(repository, f"HEAD:{MODEL}").unread == (broken,)
+    assert history(repository, f"HEAD:{MODEL}", "h.0.up.weight").unread == (broken,)
+    assert "cannot be read" in bench.try_lamella("blame", f"HEAD:{MODEL}").err

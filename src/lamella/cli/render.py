@@ -83,6 +83,13 @@ def incomplete(unread: Sequence[str], missing: Sequence[str]) -> None:
         warning(f"{name[:80]}, which the model takes, is missing")
 
 
+def unread_versions(commits: Sequence[str]) -> None:
+    """Warn of versions whose manifest cannot be read."""
+    if commits:
+        which = f"{commits[0][:10]}{f' and {len(commits) - 1} more' if len(commits) > 1 else ''}"
+        warning(f"the manifest in {which} cannot be read; what it changed is told of the version behind it")
+
+
 def _colour() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 

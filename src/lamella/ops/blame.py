@@ -53,13 +53,17 @@ class BlamedTensor:
 
 @dataclass(frozen=True, slots=True)
 class BlameReport:
-    """The tensors of a model file, the commits that they come from, newest first, and how many versions there are."""
+    """The tensors of a model file, the commits that they come from, newest first, and how many versions there are.
+
+    `unread` commits have a manifest that cannot be read: what they changed is told of those that come after them.
+    """
 
     revision: str
     path: str
     versions: int
     commits: tuple[CommitSummary, ...]
     tensors: tuple[BlamedTensor, ...]
+    unread: tuple[GitOid, ...] = ()
 
 
 def blame(
@@ -88,7 +92,8 @@ def blame(
             _measure(ancestry, versions, tensors, progress)
     used = {one.commit for one in tensors.values()}
     told = summaries(repository.git, (commit for commit in versions if commit in used))
-    return BlameReport(revision, path, len(versions), tuple(told.values()), tuple(tensors.values()))
+    unread = tuple(sorted(manifests.unread))
+    return BlameReport(revision, path, len(versions), tuple(told.values()), tuple(tensors.values()), unread)
 
 
 def committed(repository: Repository, revision: str, path: str) -> Manifest:

@@ -39,12 +39,13 @@ class TensorVersion:
 
 @dataclass(frozen=True, slots=True)
 class HistoryReport:
-    """One tensor of a model file, and all versions that changed it, newest first."""
+    """One tensor of a model file, and all versions that changed it, newest first; `unread` is as in `BlameReport`."""
 
     revision: str
     path: str
     name: str
     versions: tuple[TensorVersion, ...]
+    unread: tuple[GitOid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def history(repository: Repository, specification: str, tensor: str, progress: P
         progress.start("measuring", 2 * rows[tensor].spec.nbytes * len(steps))
         found = tuple(_described(step, told, ancestry, progress) for step in steps)
         progress.finish()
-    return HistoryReport(revision, path, tensor, found)
+    return HistoryReport(revision, path, tensor, found, tuple(sorted(manifests.unread)))
 
 
 def _steps(

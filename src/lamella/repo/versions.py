@@ -110,7 +110,10 @@ def _newest(git: Git, start: GitOid, path: str) -> tuple[GitOid, ...]:
 
 
 class Manifests:
-    """The manifests of versions, as many kept as there is room for."""
+    """The manifests of versions, as many kept as there is room for.
+
+    `unread` are the commits whose manifest this program cannot read: edited by hand, or made by a later one.
+    """
 
     def __init__(self, reader: ObjectReader, versions: Mapping[GitOid, Version]) -> None:
         self._reader = reader
@@ -118,6 +121,7 @@ class Manifests:
         self._kept: OrderedDict[GitOid, tuple[Manifest | None, Mapping[str, Row]]] = OrderedDict()
         self._kept_rows = 0
         self._known: KnownRows = {}
+        self.unread: set[GitOid] = set()
 
     def __getitem__(self, commit: GitOid) -> Manifest | None:
         """Return the manifest of a version; None where the file is not there, or is none that this program reads."""
@@ -145,7 +149,7 @@ class Manifests:
                 self._known = {}
             return manifest_at(self._reader, self._versions[commit].specification, self._known)
         except FormatError:
-            # A history may hold what was edited by hand, or made by a later program; it is a version all the same.
+            self.unread.add(commit)
             return None
 
 

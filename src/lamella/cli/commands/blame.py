@@ -36,6 +36,7 @@ def command(specification: str, patterns: tuple[str, ...], no_measure: bool, as_
     if as_json:
         render.emit_json("blame", {**_plain(report), "tensors": [_fields(one) for one in report.tensors]})
         return
+    render.unread_versions(report.unread)
     commits = {commit.commit: commit for commit in report.commits}
     rows = [_row(one, commits[one.commit]) for one in report.tensors]
     if rows:

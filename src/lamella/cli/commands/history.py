@@ -47,6 +47,7 @@ def command(specification: str, tensor: str, plot: str | None, output: str | Non
     if as_json:
         render.emit_json("history", {**_plain(report), "versions": [_fields(one) for one in report.versions]})
         return
+    render.unread_versions(report.unread)
     render.columns([_HEADINGS, *map(_row, report.versions)], right=frozenset({2, 3, 4}))
     bars = sparkline([one.measures.mean_absolute for one in reversed(report.versions) if one.measures is not None])
     if bars:
