@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from lamella.core.buffers import Buffer
 from lamella.core.errors import FormatError, NotFoundError
 from lamella.core.ids import ObjectId, digest
 from lamella.core.tensors import TensorSpec
@@ -71,6 +73,17 @@ class Model:
         for holder, inner in self.names.values():
             found.setdefault(id(holder), (holder, []))[1].append(inner)
         return found.values()
+
+    def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
+        """Yield for each tensor named, in that order, its bytes in pieces of some MiB at most.
+
+        Each is gone through to its end before the next is asked for. Raises IntegrityError at the end of a tensor that
+        is not what was stored.
+        """
+        found = [self.find(name) for name in names]
+        for _, run in itertools.groupby(found, key=lambda one: id(one[0])):
+            pairs = list(run)
+            yield from pairs[0][0].stream([inner for _, inner in pairs])
 
     @cached_property
     def rows(self) -> Mapping[str, Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -76,15 +75,8 @@ class LoadedModel(Mapping[str, "numpy.ndarray[Any, Any]"]):
         return file.read(inner, start, stop)
 
     def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
-        """Yield for each tensor named, in that order, its bytes in pieces of some MiB at most.
-
-        Each is gone through to its end before the next is asked for. Raises IntegrityError at the end of a tensor that
-        is not what was stored.
-        """
-        found = [self._model.find(name) for name in names]
-        for _, run in itertools.groupby(found, key=lambda one: id(one[0])):
-            pairs = list(run)
-            yield from pairs[0][0].stream([inner for _, inner in pairs])
+        """Yield for each tensor named its bytes, in pieces. See `Model.stream`."""
+        return self._model.stream(names)
 
     @property
     def data_files(self) -> Mapping[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lamella.core.buffers import Buffer
@@ -69,6 +69,10 @@ class ModelWeights:
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Buffer:
         """Return the bytes from `start` to `stop` of one tensor."""
         return ranges(*self._locate(name))(start, self._specs[name].nbytes if stop is None else stop)
+
+    def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
+        """Yield for each tensor named its bytes, in pieces. See `Model.stream`."""
+        return self._model.stream(names)
 
 
 def ranges(file: RandomAccess, view: TensorView) -> Read:

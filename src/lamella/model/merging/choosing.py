@@ -1,0 +1,62 @@
+"""From what the user chose to what a strategy is told: parameters checked, and the weights of the sides taking part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lamella.core.errors import UsageError
+from lamella.model.merging.rules import Choice
+from lamella.model.merging.strategies.builtin import STRATEGIES
+from lamella.model.merging.strategy import Settings, Strategy
+
+
+def strategy_named(name: str) -> Strategy:
+    """Return the strategy of that name; raise UsageError (bad-argument) where there is none."""
+    from difflib import get_close_matches
+
+    found = STRATEGIES.get(name)
+    if found is None:
+        close = get_close_matches(name, STRATEGIES, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(STRATEGIES)}"
+        raise UsageError(f"there is no merge strategy {name!r}", kind="bad-argument", hint=hint)
+    return found
+
+
+def settings_for(
+    choice: Choice, weights: Sequence[float], numbers: Sequence[int], sides: int, *, has_base: bool
+) -> Settings:
+    """Return what a strategy is told of a tensor that the sides of these `numbers`, of so many in all, take part in.
+
+    Raises UsageError (bad-argument) for parameters that the strategy has not, values that they cannot have, weights
+    that are not one for each side, more sides than it merges, and where it needs a base and there is none.
+    """
+    strategy = strategy_named(choice.strategy)
+    if strategy.needs_base and not has_base:
+        raise UsageError(
+            f"the strategy {strategy.name} needs the version that the sides come from, and there is none",
+            kind="bad-argument",
+            hint="`--strategy linear` and `average` do without",
+        )
+    if strategy.most_sides is not None and len(numbers) > strategy.most_sides:
+        said = f"the strategy {strategy.name} merges {strategy.most_sides} sides, not {len(numbers)}"
+        raise UsageError(said, kind="bad-argument", hint="`average` merges any number")
+    if weights and len(weights) != sides:
+        said = f"there are {len(weights)} weights for {sides} sides"
+        raise UsageError(said, kind="bad-argument", hint="give one for each side, ours first")
+    values = {parameter.name: parameter.default for parameter in strategy.parameters}
+    for name, value in choice.parameters.items():
+        _check(strategy, name, value)
+        values[name] = value
+    return Settings(values, tuple(weights[number] for number in numbers) if weights else (1.0,) * len(numbers))
+
+
+def _check(strategy: Strategy, name: str, value: float) -> None:
+    known = {parameter.name: parameter for parameter in strategy.parameters}
+    if name not in known:
+        hint = f"it has {', '.join(known)}" if known else "it has none"
+        raise UsageError(f"the strategy {strategy.name} has no parameter {name!r}", kind="bad-argument", hint=hint)
+    parameter = known[name]
+    if not parameter.least <= value <= parameter.most:
+        said = f"{name} of {strategy.name} cannot be {value:g}"
+        hint = f"it is from {parameter.least:g} to {parameter.most:g}: {parameter.meaning}"
+        raise UsageError(said, kind="bad-argument", hint=hint)

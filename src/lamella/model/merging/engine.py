@@ -1,0 +1,109 @@
+"""The merged tensors, taken or computed as they are asked for: piece by piece, in bounded memory, over the threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from lamella.core.buffers import Buffer
+from lamella.core.config import DEFAULT
+from lamella.core.progress import SILENT, Progress
+from lamella.core.tensors import TensorSpec
+from lamella.model.merging import plan as words
+from lamella.model.merging.choosing import strategy_named
+from lamella.model.merging.contents import Companions, PlacedContents
+from lamella.model.merging.models import Models
+from lamella.model.merging.plan import Compute, Conflict, MergePlan, PlannedTensor, Take
+from lamella.model.merging.score import Score, Tally, score
+from lamella.model.merging.strategy import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was seen when a tensor was computed: how far the sides are at odds, and whether that is a conflict."""
+
+    name: str
+    score: Score | None
+    conflict: Conflict | None
+
+
+class MergedTensors:
+    """The tensors of a plan as a StreamedSource. Each that is computed leaves an outcome once it was gone through.
+
+    Where the outcome has a conflict, the bytes that came are those that the strategy makes, and not yet to be kept:
+    what stands instead is the first side's. Memory is bounded by the spans in flight, and by HELD_NBYTES of a tensor
+    that has to be gone through several times; larger ones are read again.
+    """
+
+    def __init__(
+        self,
+        plan: MergePlan,
+        models: Models,
+        opposition: float = 1.0,
+        threads: int = DEFAULT.threads,
+        progress: Progress = SILENT,
+        companions: Companions | None = None,
+    ) -> None:
+        self._plan = {one.name: one for one in plan.tensors}
+        self._models = models
+        self._opposition = opposition
+        self._threads = threads
+        self._progress = progress
+        self._companions = companions
+        self.outcomes: dict[str, Outcome] = {}
+
+    def specs(self) -> Sequence[TensorSpec]:
+        """Return the tensors of the result, in its order."""
+        return [one.spec for one in self._plan.values()]
+
+    def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
+        """Yield for each tensor named its bytes, in pieces. See `StreamedSource`; raises as sides and strategies do."""
+        planned = [self._plan[name] for name in names]
+        for side, run in groupby(planned, key=_taken_from):
+            members = list(run)
+            if side is None:
+                yield from map(self._made, members)
+                continue
+            taken = [one.action.place.name for one in members if isinstance(one.action, Take)]
+            yield from map(self._told, self._models.stream(side, taken))
+
+    def _told(self, pieces: Iterator[Buffer]) -> Iterator[Buffer]:
+        for piece in pieces:
+            yield piece
+            self._progress.advance(len(piece))
+
+    def _made(self, planned: PlannedTensor) -> Iterator[Buffer]:
+        if isinstance(planned.action, Compute):
+            return self._told(self._computed(planned, planned.action))
+        raise NotImplementedError  # rows upon rows
+
+    def _computed(self, planned: PlannedTensor, action: Compute) -> Iterator[Buffer]:
+        with closing(PlacedContents(planned.spec, action, self._models, self._threads, self._companions)) as contents:
+            formula = strategy_named(action.strategy).formula(contents, action.settings)
+            total = Tally()
+            for tally, data in contents.each(partial(_merged, formula, contents), last=True):
+                total += tally
+                yield data
+        self.outcomes[planned.name] = self._outcome(planned, action, total)
+
+    def _outcome(self, planned: PlannedTensor, action: Compute, total: Tally) -> Outcome:
+        found, conflict = score(total), None
+        if total.not_finite:
+            conflict = Conflict(words.NOT_FINITE, f"{total.not_finite} elements would not be finite")
+        elif action.stops and found is not None and found.cosine < -self._opposition:
+            conflict = Conflict(words.OPPOSED, f"the sides moved in opposite directions: cosine {found.cosine:.2f}")
+        return Outcome(planned.name, found, conflict)
+
+
+def _taken_from(planned: PlannedTensor) -> int | None:
+    return planned.action.place.side if isinstance(planned.action, Take) else None
+
+
+def _merged(formula: Callable[[Span, Any], Tally], contents: PlacedContents, span: Span) -> tuple[Tally, bytearray]:
+    out = bytearray(len(span.sides[0]))
+    tally = formula(span, out)
+    return tally, contents.narrowed(out, span.count)

@@ -1,0 +1,1 @@
+"""The ways to merge the elements of a tensor, one file each."""
