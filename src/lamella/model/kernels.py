@@ -1,10 +1,11 @@
-"""The kernels that measure, as everyone calls them: the compiled ones where installed, else their NumPy twins."""
+"""The kernels that measure and merge, as everyone calls them: the compiled ones where installed, else their twins."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
 from lamella.core.errors import BackendError
+from lamella.model import elect_reference, merge_reference
 
 IS_NATIVE = find_spec("lamella.model._native") is not None
 """Whether the compiled kernels are installed. Where they are and do not load is an error, not a slow day."""
@@ -24,3 +25,6 @@ else:
 
     measure, survey = measure_reference.measure, measure_reference.survey
     decode, count_values = measure_reference.decode, measure_reference.count_values
+
+encode, weighted_sum, ordered_mean = merge_reference.encode, merge_reference.weighted_sum, merge_reference.ordered_mean
+elect, gram, count_magnitudes = elect_reference.elect, elect_reference.gram, elect_reference.count_magnitudes
