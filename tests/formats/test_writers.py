@@ -312,3 +312,24 @@ def test_a_file_of_no_known_format_is_no_template():
     file = BytesFile(b"text")
     with pytest.raises(UsageError, match="opaque cannot be a template"):
         TemplateWriter(file, read_layout(file)[0])
+
+
+@pytest.mark.parametrize("write", [numpy.savez, numpy.savez_compressed])
+def test_an_archive_is_a_template_and_has_the_checksums_of_what_went_in(write):
+    file = io.BytesIO()
+    write(file, a=numpy.arange(6, dtype="<f4").reshape(2, 3), b=numpy.ones(5, "<f8"))
+    source = BytesFile(file.getvalue())
+    writer = TemplateWriter(source, read_layout(source)[0])
+    if write is numpy.savez_compressed:
+        with pytest.raises(UsageError, match="no tensor 'a'"):
+            writer.arranged([spec("a", 2, 3)])
+        return
+    new = numpy.full((2, 3), 7, "<f4").tobytes()
+    made = bytearray(file.getvalue())
+    for offset, piece in writer.write(writer.arranged([spec("a", 2, 3)]), iter([iter([new[:10], new[10:]])]), {}):
+        made[offset : offset + len(piece)] = piece
+    with zipfile.ZipFile(io.BytesIO(made)) as archive:
+        assert archive.testzip() is None
+    loaded = numpy.load(io.BytesIO(made))
+    assert loaded["a"].tolist() == [[7, 7, 7], [7, 7, 7]]
+    assert loaded["b"].tolist() == [1] * 5

@@ -95,7 +95,15 @@ _declare(
     "framework-missing",
 )
 _declare(NotFoundError, "object-missing", "revision-unknown", "path-unknown", "tensor-unknown", "pack-missing")
-_declare(ConflictError, "file-changed", "lock-held", "manifest-conflict", "manifest-mixed", "version-staged")
+_declare(
+    ConflictError,
+    "file-changed",
+    "lock-held",
+    "manifest-conflict",
+    "manifest-mixed",
+    "version-staged",
+    "merge-conflict",
+)
 _declare(
     IntegrityError,
     "object-damaged",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
 from lamella.core.buffers import Buffer
@@ -10,9 +12,13 @@ from lamella.core.limits import IO_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import Layout, RandomAccess, TensorSpan
 from lamella.formats.writer import Contents, Pieces, refuse_metadata
+from lamella.formats.zip_archive import ZipMember, first_name, read_members
 
 _UNGUARDED = ("safetensors", "npy", "gguf", "onnx", "tflite")
-"""Formats of which no byte depends on what the tensors hold. A zip has a checksum of each."""
+"""Formats of which no byte depends on what the tensors hold."""
+
+_ARCHIVES = ("torch", "npz", "keras")
+"""Formats of zip archives, which have a checksum of each member and nothing else that depends on it."""
 
 
 class TemplateWriter:
@@ -27,9 +33,13 @@ class TemplateWriter:
     def __init__(self, file: RandomAccess, layout: Layout) -> None:
         self.name = layout.format
         self._file = file
-        if layout.format not in _UNGUARDED:
-            hint = f"one of {', '.join(_UNGUARDED)} can be"
+        self._members: tuple[ZipMember, ...] = ()
+        if layout.format in _ARCHIVES and first_name(bytes(file.read_at(0, min(file.nbytes, IO_NBYTES)))) is not None:
+            self._members = read_members(file)
+        elif layout.format not in _UNGUARDED:
+            hint = f"one of {', '.join((*_UNGUARDED, *_ARCHIVES))} can be"
             raise UsageError(f"a file of format {layout.format} cannot be a template", kind="bad-argument", hint=hint)
+        self._starts = [member.offset for member in self._members]
         self._spans = {span.spec.name: span for span in layout.tensors if not span.part}
 
     def arranged(self, specs: Sequence[TensorSpec]) -> Sequence[TensorSpec]:
@@ -46,8 +56,28 @@ class TemplateWriter:
         return sorted(specs, key=lambda spec: (self._spans[spec.name].offset, spec.nbytes > 0))
 
     def write(self, specs: Sequence[TensorSpec], contents: Contents, metadata: Mapping[str, str]) -> Pieces:
-        """Yield the file."""
+        """Yield the file; of an archive the checksums come last."""
         refuse_metadata("a template", metadata)
+        checksums = [0] * len(self._members)
+        for offset, piece in self._filled(specs, contents):
+            self._add_to(checksums, offset, piece)
+            yield offset, piece
+        for member, checksum in zip(self._members, checksums, strict=True):
+            if member.stored:
+                yield from ((place, checksum.to_bytes(4, "little")) for place in member.checksums)
+
+    def _add_to(self, checksums: list[int], offset: int, piece: Buffer) -> None:
+        """Go on with the checksums of the members that some bytes of the file lie in; they come in order."""
+        view = memoryview(piece).cast("B")
+        number = max(0, bisect_right(self._starts, offset) - 1)
+        while number < len(self._members) and self._members[number].offset < offset + len(view):
+            member = self._members[number]
+            start, stop = max(member.offset, offset), min(member.offset + member.nbytes, offset + len(view))
+            if start < stop:
+                checksums[number] = zlib.crc32(view[start - offset : stop - offset], checksums[number])
+            number += 1
+
+    def _filled(self, specs: Sequence[TensorSpec], contents: Contents) -> Pieces:
         at = 0
         for spec, pieces in zip(specs, contents, strict=True):
             span: TensorSpan = self._spans[spec.name]

@@ -23,6 +23,10 @@ _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _LOCAL_MAGIC, _ENTRY_MAGIC, _END_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
+_CHECKSUM, _ROW_CHECKSUM = 14, 16
+"""Where in a member's header, and in its row of the directory, its checksum stands."""
+
+_BEHIND_MAGIC = b"PK\x07\x08"
 _END_64_MAGIC, _LOCATOR_MAGIC = b"PK\x06\x06", b"PK\x06\x07"
 _ELSEWHERE_16, _ELSEWHERE_32 = 0xFFFF, 0xFFFFFFFF
 """What stands in a field whose number is in a 64-bit record."""
@@ -35,13 +39,17 @@ _STORED, _DEFLATED = 0, 8
 
 @dataclass(frozen=True, slots=True)
 class ZipMember:
-    """A member: its bytes lie from `offset` on and take `nbytes` in the file, `decoded_nbytes` where it is decoded."""
+    """A member: its bytes lie from `offset` on and take `nbytes` in the file, `decoded_nbytes` where it is decoded.
+
+    `checksums` are the places in the file, of four bytes each, where the checksum of what it decodes to stands.
+    """
 
     name: str
     offset: int
     nbytes: int
     decoded_nbytes: int
     method: int
+    checksums: tuple[int, ...] = ()
 
     @property
     def stored(self) -> bool:
@@ -64,7 +72,7 @@ def read_members(file: RandomAccess) -> tuple[ZipMember, ...]:
     span-out-of-file, file-truncated.
     """
     start, stop, count = _find_directory(file)
-    entries = _read_directory(bytes(file.read_at(start, stop - start)), count)
+    entries = _read_directory(bytes(file.read_at(start, stop - start)), count, start)
     entries.sort(key=lambda entry: entry.start)
     if entries and entries[0].start != 0:
         raise _malformed("it does not begin with a member")
@@ -97,7 +105,7 @@ def read_member(file: RandomAccess, member: ZipMember, limit_nbytes: int) -> byt
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A member as the directory has it; `start` is where its local header lies."""
+    """A member as the directory has it; `start` is where its local header lies, `row` where its row there does."""
 
     name: str
     raw_name: bytes
@@ -106,6 +114,7 @@ class _Entry:
     nbytes: int
     decoded_nbytes: int
     start: int
+    row: int
 
 
 def _find_directory(file: RandomAccess) -> tuple[int, int, int]:
@@ -147,7 +156,7 @@ def _read_end_64(file: RandomAccess, locator: int, short: tuple[int, ...]) -> tu
     return at, here, count, directory_nbytes, start
 
 
-def _read_directory(directory: bytes, count: int) -> list[_Entry]:
+def _read_directory(directory: bytes, count: int, begins: int) -> list[_Entry]:
     entries: list[_Entry] = []
     names: set[str] = set()
     at = 0
@@ -164,8 +173,9 @@ def _read_directory(directory: bytes, count: int) -> list[_Entry]:
             raise _malformed("its directory is malformed")
         raw_name = directory[at + _ENTRY.size : at + _ENTRY.size + name_nbytes]
         extra = directory[at + _ENTRY.size + name_nbytes : stop - note_nbytes]
+        row = begins + at
         decoded_nbytes, nbytes, start = _wide(extra, decoded_nbytes, nbytes, start)
-        entry = _Entry(_decoded(raw_name, flags), raw_name, flags, method, nbytes, decoded_nbytes, start)
+        entry = _Entry(_decoded(raw_name, flags), raw_name, flags, method, nbytes, decoded_nbytes, start, row)
         if flags & _ENCRYPTED or disk not in (0, _ELSEWHERE_16):
             raise _malformed(f"member {entry.name[:80]!r} is encrypted or elsewhere")
         if method == _STORED and nbytes != decoded_nbytes:
@@ -221,7 +231,13 @@ def _read_local(file: RandomAccess, entry: _Entry, directory_start: int) -> ZipM
         raise _malformed(f"member {entry.name[:80]!r} is not what the directory says")
     if offset + entry.nbytes > directory_start:
         raise FormatError(f"archive member {entry.name[:80]!r} runs into the directory", kind="span-out-of-file")
-    return ZipMember(entry.name, offset, entry.nbytes, entry.decoded_nbytes, entry.method)
+    checksum = entry.start + _CHECKSUM
+    if flags & _LENGTHS_BEHIND:
+        behind = offset + entry.nbytes
+        is_marked = bytes(file.read_at(behind, min(4, file.nbytes - behind))) == _BEHIND_MAGIC
+        checksum = behind + (4 if is_marked else 0)
+    checksums = (checksum, entry.row + _ROW_CHECKSUM)
+    return ZipMember(entry.name, offset, entry.nbytes, entry.decoded_nbytes, entry.method, checksums)
 
 
 def _cut_short() -> FormatError:

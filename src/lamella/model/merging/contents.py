@@ -128,5 +128,5 @@ def _recast(data: Buffer, before: str, after: str, count: int) -> bytearray:
     doubles = numpy.empty(count, numpy.float64)
     kernels.decode(data, before, count, doubles)
     made = bytearray((count * (DTYPES[after].bits // parts(after)) + 7) // 8)
-    kernels.encode(doubles, after, count, made)
+    kernels.encode(doubles.data, after, count, made)
     return made

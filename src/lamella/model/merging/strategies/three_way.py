@@ -25,6 +25,7 @@ class ThreeWay:
         thresholds = (0.0,) * len(weights)
 
         def merge(span: Span, out: Any) -> Tally:
+            assert span.base is not None
             found = kernels.elect(
                 span.base,
                 span.sides,

@@ -1,0 +1,101 @@
+"""Merging models: planned, computed, and kept in the store as the file that is to be, or only looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lamella.core import fsio
+from lamella.core.config import DEFAULT
+from lamella.core.progress import SILENT, Progress
+from lamella.model.merging.engine import MergedTensors, Outcome
+from lamella.model.merging.models import Models
+from lamella.model.merging.plan import Compute, Conflict, MergePlan, Stack
+from lamella.model.merging.planning import plan_merge
+from lamella.model.merging.rules import Rules
+from lamella.repo.joined_model import Model
+from lamella.repo.manifest import Manifest
+from lamella.repo.merged_file import MergedFile, compute
+from lamella.repo.repository import Repository
+from lamella.repo.sketches import SketchCache
+from lamella.repo.stored_model_file import StoredModelFile
+from lamella.repo.weights import ModelWeights
+
+
+@dataclass(frozen=True, slots=True)
+class MergedModel:
+    """What became of a model: the plan, what was seen when tensors were computed, and the manifest of its file.
+
+    `conflicts` are those of the plan and those that only the values showed; in the file, ours stands in their place.
+    """
+
+    plan: MergePlan
+    outcomes: Mapping[str, Outcome]
+    manifest: Manifest | None
+
+    @property
+    def conflicts(self) -> Mapping[str, Conflict]:
+        """The tensors that somebody has to decide about, and why."""
+        found = {one.name: one.conflict for one in self.plan.conflicts if one.conflict is not None}
+        return found | {name: one.conflict for name, one in self.outcomes.items() if one.conflict is not None}
+
+
+def examine(
+    base: Model | None,
+    sides: Sequence[Model],
+    rules: Rules,
+    *,
+    cache: SketchCache | None = None,
+    threads: int = DEFAULT.threads,
+    progress: Progress = SILENT,
+) -> MergedModel:
+    """Return what would become of a model, everything computed and nothing kept. Raises as `merge_in_store` does."""
+    models = _models(base, sides, cache)
+    plan = plan_merge(models, rules)
+    progress.start("merging", _nbytes(plan))
+    merged = MergedTensors(plan, models, rules.opposition, threads, progress)
+    for pieces in merged.stream([one.name for one in plan.tensors if isinstance(one.action, Compute | Stack)]):
+        for _ in pieces:
+            pass
+    progress.finish()
+    return MergedModel(plan, merged.outcomes, None)
+
+
+def merge_in_store(
+    repository: Repository, base: Model | None, sides: Sequence[Model], rules: Rules, progress: Progress = SILENT
+) -> MergedModel:
+    """Merge files of one store, each a Model of one file at a revision, and return the manifest of what they become.
+
+    When this returns, its objects are durable. Raises UsageError (bad-argument) for rules that do not fit,
+    ConflictError (merge-conflict) where no file can hold the result, NotFoundError (object-missing) where weights are
+    not here, and IntegrityError where they are damaged.
+    """
+    store = repository.store
+    cache = SketchCache(repository.store_directory)
+    models = _models(base, sides, cache)
+    plan = plan_merge(models, rules)
+    progress.start("merging", _nbytes(plan))
+    merged = MergedTensors(plan, models, rules.opposition, repository.config.threads, progress)
+    fsio.make_directory(store.temporary, durable=False)
+    with fsio.spool(store.temporary) as spool:
+        computed = compute(plan, merged, spool)
+        progress.finish()
+        files = [None if one is None else _stored(one) for one in (base, *sides)]
+        manifest = MergedFile(store, files[0], files[1:], plan, models, computed).check_in(progress)
+    return MergedModel(plan, merged.outcomes, manifest)
+
+
+def _models(base: Model | None, sides: Sequence[Model], cache: SketchCache | None) -> Models:
+    return Models(
+        None if base is None else ModelWeights(base, cache), [ModelWeights(side, cache) for side in sides]
+    )  # fmt: skip
+
+
+def _stored(model: Model) -> StoredModelFile:
+    (file,) = model.files
+    assert isinstance(file, StoredModelFile)
+    return file
+
+
+def _nbytes(plan: MergePlan) -> int:
+    return sum(one.spec.nbytes for one in plan.tensors if isinstance(one.action, Compute | Stack))

@@ -1,0 +1,149 @@
+"""Merged files of every container: what they hold, and that readers find them whole."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy
+import pytest
+
+from lamella.core.errors import ConflictError
+from lamella.formats.file import BytesFile
+from lamella.formats.sniff import read_layout
+from lamella.formats.torch.writer import TorchWriter
+from lamella.model.merging.rules import Choice, Rules
+from lamella.ops.merge_models import MergedModel, examine, merge_in_store
+from lamella.repo.checkin import check_in
+from lamella.repo.checkout import file_pieces
+from lamella.repo.joined_model import joined
+from lamella.repo.stored_model_file import StoredModelFile
+
+BASE = {"a": numpy.arange(12, dtype="<f4").reshape(3, 4), "b": numpy.ones(5, "<f4"), "c": numpy.zeros((2, 2), "<f4")}
+OURS = {**BASE, "a": BASE["a"] + 1, "c": BASE["c"] + numpy.array([[1, 0], [2, -1]], "<f4")}
+THEIRS = {**BASE, "b": BASE["b"] * 2, "c": BASE["c"] + numpy.array([[0, 3], [4, -1]], "<f4")}
+
+
+def npz(arrays: dict[str, numpy.ndarray]) -> bytes:
+    file = io.BytesIO()
+    numpy.savez(file, **arrays)
+    return file.getvalue()
+
+
+def as_torch(arrays: dict[str, numpy.ndarray]) -> bytes:
+    source = BytesFile(npz(arrays))
+    specs = [span.spec for span in read_layout(source)[0].tensors]
+    made = bytearray()
+    contents = iter([iter([arrays[spec.name].tobytes()]) for spec in specs])
+    for offset, piece in TorchWriter().write(specs, contents, {}):
+        made[offset : offset + len(piece)] = piece
+    return bytes(made)
+
+
+def as_safetensors(arrays: dict[str, numpy.ndarray], metadata: dict[str, str] | None = None) -> bytes:
+    from lamella.formats.safetensors.header import build_header
+
+    source = BytesFile(npz(arrays))
+    specs = [span.spec for span in read_layout(source)[0].tensors]
+    return build_header(specs, metadata) + b"".join(arrays[spec.name].tobytes() for spec in specs)
+
+
+def model_of(repository, content: bytes):
+    manifest = check_in(repository.store, BytesFile(content), ()).manifest
+    return joined("model", [StoredModelFile("model", manifest, lambda: repository.store)], ())
+
+
+def merged(repository, base: bytes, *sides: bytes, rules: Rules | None = None) -> tuple[MergedModel, bytes]:
+    models = [model_of(repository, content) for content in (base, *sides)]
+    found = merge_in_store(repository, models[0], models[1:], rules or Rules())
+    return found, b"".join(file_pieces(repository.store, found.manifest))
+
+
+def tensors(content: bytes) -> dict[str, list]:
+    file = BytesFile(content)
+    layout, warning = read_layout(file)
+    assert warning is None
+    return {
+        span.spec.name: numpy.frombuffer(file.read_at(span.offset, span.spec.nbytes), "<f4").tolist()
+        for span in layout.tensors
+        if not span.part
+    }
+
+
+@pytest.mark.parametrize("write", [as_safetensors, npz, as_torch])
+def test_one_sided_tensors_and_elements_are_taken_and_agreed_signs_averaged(repository, write):
+    report, content = merged(repository, *map(write, (BASE, OURS, THEIRS)))
+    found = tensors(content)
+    assert found["a"] == OURS["a"].ravel().tolist()
+    assert found["b"] == THEIRS["b"].tolist()
+    assert found["c"] == [1, 3, 3, -1]
+    assert not report.conflicts
+    assert {one.name: one.state for one in report.plan.tensors} == {"a": "one-sided", "b": "one-sided", "c": "merged"}
+
+
+def test_a_merged_archive_has_the_checksums_of_its_members(repository):
+    _, content = merged(repository, *map(as_torch, (BASE, OURS, THEIRS)))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+
+
+@pytest.mark.parametrize("write", [as_safetensors, npz, as_torch])
+def test_opposite_moves_stop_with_ours_in_place_and_a_choice_goes_on(repository, write):
+    theirs = {**BASE, "c": -OURS["c"]}
+    report, content = merged(repository, *map(write, (BASE, OURS, theirs)))
+    assert report.conflicts["c"].kind == "opposed"
+    assert tensors(content)["c"] == OURS["c"].ravel().tolist()
+    report, content = merged(
+        repository, *map(write, (BASE, OURS, theirs)), rules=Rules(resolutions=(("c", Choice("theirs")),))
+    )
+    assert not report.conflicts
+    assert tensors(content)["c"] == theirs["c"].ravel().tolist()
+
+
+def test_what_one_side_brings_that_is_not_finite_is_no_average(repository):
+    broken = {**BASE, "c": BASE["c"] + numpy.array([[numpy.nan, 1], [1, 1]], "<f4")}
+    report, content = merged(repository, *map(as_safetensors, (BASE, OURS, broken)))
+    assert report.conflicts["c"].kind == "not-finite"
+    assert tensors(content)["c"] == OURS["c"].ravel().tolist()
+
+
+def test_the_file_is_of_the_side_whose_structure_the_result_has(repository):
+    longer = {**THEIRS, "d": numpy.full(3, 9, "<f4")}
+    for write in (as_safetensors, npz, as_torch):
+        report, content = merged(repository, *map(write, (BASE, OURS, longer)))
+        assert not report.conflicts
+        assert tensors(content)["d"] == [9, 9, 9]
+        assert tensors(content)["a"] == OURS["a"].ravel().tolist()
+
+
+def test_a_file_with_what_both_added_is_written_anew_where_it_is_nothing_but_tensors(repository):
+    ours, theirs = {**OURS, "o": numpy.ones(2, "<f4")}, {**THEIRS, "t": numpy.ones(3, "<f4")}
+    for write in (as_safetensors, npz):
+        _, content = merged(repository, *map(write, (BASE, ours, theirs)))
+        assert set(tensors(content)) == {"a", "b", "c", "o", "t"}
+    with pytest.raises(ConflictError) as caught:
+        merged(repository, *map(as_torch, (BASE, ours, theirs)))
+    assert caught.value.kind == "merge-conflict"
+
+
+def test_the_header_that_one_side_changed_is_taken(repository):
+    base, ours = as_safetensors(BASE, {"note": "old"}), as_safetensors(OURS, {"note": "old"})
+    theirs = as_safetensors(THEIRS, {"note": "new"})
+    _, content = merged(repository, base, ours, theirs)
+    assert b'"note":"new"' in content
+
+
+def test_nothing_changed_is_the_same_file(repository):
+    for write in (as_safetensors, npz, as_torch):
+        base, ours = write(BASE), write(OURS)
+        assert merged(repository, base, ours, base)[1] == ours
+        assert merged(repository, base, base, ours)[1] == ours
+
+
+def test_looking_stores_nothing_and_says_the_same(repository):
+    models = [model_of(repository, as_safetensors(one)) for one in (BASE, OURS, THEIRS)]
+    packs = sorted(path.name for path in repository.store.packs.iterdir())
+    looked = examine(models[0], models[1:], Rules())
+    assert sorted(path.name for path in repository.store.packs.iterdir()) == packs
+    assert looked.manifest is None
+    assert looked.outcomes == merge_in_store(repository, models[0], models[1:], Rules()).outcomes
