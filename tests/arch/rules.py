@@ -215,7 +215,7 @@ RULES = (
         exempt=("lamella.core.fsio", "lamella.core.locks"),
     ),
     Rule(
-        "only repo/git.py starts processes",
+        "only repo/git.py and repo/command.py start processes",
         mentions(
             *("subprocess*", "os.system", "os.popen", "os.exec*", "os.spawn*", "os.posix_spawn*", "os.fork*", "pty*"),
             *("multiprocessing*", "asyncio.create_subprocess*", "concurrent.futures.ProcessPoolExecutor"),
@@ -230,7 +230,7 @@ RULES = (
             "from concurrent.futures import ProcessPoolExecutor",
         ),
         good=("import os\nos.getpid()", "from concurrent.futures import ThreadPoolExecutor", "pool.spawn(work)"),
-        exempt=("lamella.repo.git",),
+        exempt=("lamella.repo.git", "lamella.repo.command"),
     ),
     Rule(
         "nothing runs what a file contains",

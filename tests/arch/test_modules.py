@@ -31,7 +31,7 @@ def test_harmless_code_passes(rule: Rule) -> None:
 
 
 def test_an_exemption_covers_a_room_and_not_its_namesakes() -> None:
-    rule = next(rule for rule in RULES if rule.exempt == ("lamella.repo.git",))
+    rule = next(rule for rule in RULES if "lamella.repo.git" in rule.exempt)
     text = "import subprocess"
     assert not rule.findings(parse(text, "lamella.repo.git"))
     assert rule.findings(parse(text, "lamella.repo.gitignore"))

@@ -148,4 +148,6 @@ _declare(
     "native-broken",
     "unreadable",
     "links-unsupported",
+    "command-failed",
+    "metric-missing",
 )

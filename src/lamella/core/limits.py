@@ -249,3 +249,6 @@ MAX_ZSTD_WINDOW_NBYTES = 8 * MIB
 
 MAX_ZARR_CHUNKS = 100_000
 """Chunks of one array; each is kept in memory as a box while it is read."""
+
+MAX_COMMAND_OUTPUT_NBYTES = 1 * MIB
+"""The end of what a command of the user's prints, which is kept: a metric is printed last."""

@@ -1,4 +1,4 @@
-"""The only module that starts processes: the `git` program, bound to one repository."""
+"""The module that starts the `git` program, bound to one repository; only `command.py` starts processes beside it."""
 
 from __future__ import annotations
 
