@@ -135,7 +135,7 @@ def foreign_loads(module: Module) -> Iterator[Finding]:
                 yield call.lineno, f"{name}(allow_pickle=...)"
 
 
-HEAVY = ("numpy", "scipy", "ml_dtypes", "rich", "click")
+HEAVY = ("numpy", "scipy", "ml_dtypes", "rich", "click", "yaml")
 
 
 def heavy_imports(module: Module) -> Iterator[Finding]:

@@ -190,6 +190,9 @@ number."""
 MAX_YAML_NBYTES = 1 * MIB
 """A small file that a program wrote; a pipeline of a thousand stages takes some hundred KiB."""
 
+MAX_YAML_DEPTH = 32
+"""Lists and mappings in one another, each a call within a call; a recipe of a merge has seven."""
+
 MAX_LOGGED_NBYTES = 16 * MIB
 """What a run logged of one kind; a million values of one metric do not fit."""
 

@@ -14,7 +14,7 @@ from lamella.core.errors import FormatError, UsageError
 from lamella.core.limits import MAX_LOGGED_NBYTES
 from lamella.ops.import_folder import files_below
 from lamella.ops.import_versions import Version
-from lamella.repo.plainyaml import parse_yaml
+from lamella.repo.yaml_nodes import parse_yaml
 
 _META = "meta.yaml"
 _RUNS = ".lamella/runs"

@@ -22,7 +22,7 @@ from lamella.core.errors import FormatError, LamellaError, NotFoundError
 from lamella.core.limits import MAX_FOLDER_DEPTH, MAX_TENSOR_NBYTES
 from lamella.repo.checkout import split_path
 from lamella.repo.contents import KeptFile, plain_digest
-from lamella.repo.plainyaml import Node, parse_yaml
+from lamella.repo.yaml_nodes import Node, parse_yaml
 
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _LENGTH = re.compile(r"0|[1-9][0-9]{0,18}")

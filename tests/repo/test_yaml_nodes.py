@@ -1,13 +1,14 @@
-"""Plain YAML is read as the text that it is, and anything that could mean more is refused."""
+"""YAML is read as mappings, lists and text, and anything that could mean more is refused."""
 
 from __future__ import annotations
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lamella.core.errors import FormatError
-from lamella.repo.plainyaml import parse_yaml
+from lamella.repo.yaml_nodes import parse_yaml
 
 LOCK = b"""\
 # made by a tool
@@ -29,8 +30,16 @@ stages:
 text: |
   one
     two
+flow: {b: [c, ~, 'null'], d: {}}
 last: ~
 """
+
+
+@pytest.fixture(params=["compiled", "python"], autouse=True)
+def loader(request, monkeypatch):
+    if request.param == "python":
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    return request.param
 
 
 def test_blocks_lists_and_scalars_are_read():
@@ -45,14 +54,20 @@ def test_blocks_lists_and_scalars_are_read():
             },
             "empty": None,
         },
-        "text": "one\ntwo",
+        "text": "one\n  two\n",
+        "flow": {"b": ["c", None, "null"], "d": {}},
         "last": None,
     }
 
 
 @pytest.mark.parametrize(
-    ("text", "node"), [(b"", None), (b"---\na: 1\n", {"a": "1"}), (b"- a\n- b", ["a", "b"]), (b"x", "x")]
-)
+    ("text", "node"),
+    [
+        *((b"", None), (b"---\na: 1\n", {"a": "1"}), (b"- a\n- b", ["a", "b"]), (b"x", "x")),
+        *((b"a: {b: c}", {"a": {"b": "c"}}), (b"a: yes", {"a": "yes"}), (b"a: 0x10", {"a": "0x10"})),
+        *((b"a: 1e3", {"a": "1e3"}), (b"a: 2026-01-01", {"a": "2026-01-01"})),
+    ],
+)  # fmt: skip
 def test_short_documents(text, node):
     assert parse_yaml(text) == node
 
@@ -60,10 +75,15 @@ def test_short_documents(text, node):
 @pytest.mark.parametrize(
     "text",
     [
-        *(b"a: !!python/object:os.system x", b"a: &b 1", b"a: *b", b"<<: x", b"a: {b: c}", b"a: [b]", b"a: 'x"),
+        *(b"a: !!python/object:os.system x", b"a: &b 1", b"a: *b", b"<<: x", b"a: 'x"),
         *(b'a: "\\ud800"', b'"\\udc80": a'),
         *(b'a: "\\q"', b"a: 1\na: 2", b"a: 1\nb", b"\ta: 1", b"a:\n    b: 1\n  c: 2", b"\xff", b"a: 1\n--- \nb: 2"),
+        *(b"a: &b [x]\nc: [*b, *b]", b"a: &b {c: d}\ne:\n  <<: *b", b"a: !!str 1", b"a: ! b", b"? [a]\n: b"),
+        *(b"%TAG ! tag:example.org,2000:\n---\na: 1", b"!!python/object/apply:os.system ['true']", b"a: [b"),
+        *(b"{a: 1, a: 2}", b"a: \x00"),
         b"- " * 100 + b"x",
+        b"[" * 1_000_000,
+        b"{a: " * 200_000,
         b"\n".join(b" " * depth + b"a:" for depth in range(100)),
     ],
 )  # fmt: skip
@@ -81,8 +101,11 @@ def test_nothing_else_escapes(text):
         assert exc.kind == "header-malformed"
 
 
-def test_a_long_document_takes_time_in_proportion():
-    assert len(parse_yaml(b"- a: 1\n" * 100_000)) == 100_000
+def test_a_long_document_takes_time_in_proportion(loader):
+    rows = 100_000 if loader == "compiled" else 10_000
+    assert len(parse_yaml(b"- a: 1\n" * rows)) == rows
     with pytest.raises(FormatError):
         parse_yaml(b"a" * (2 << 20))
-    assert parse_yaml(b"a" + b" " * 1_000_000 + b"b: c")
+    assert len(parse_yaml(b"[" + b"a, " * rows + b"]")) == rows
+    with pytest.raises(FormatError):
+        parse_yaml(b"a" + b" " * 1_000_000 + b"b: c")
