@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from lamella.core.buffers import Buffer
@@ -31,11 +31,17 @@ class Parameter:
 class Settings:
     """What a strategy is told for one tensor: a value for each of its parameters, and a weight for each side.
 
-    `weights` are those of the sides that take part, as the user gave them, or 1 for each.
+    `weights` are those of the sides that take part, as the user gave them, or 1 for each. `apart` has the parameters of
+    which every side has a value of its own, in the order of the sides.
     """
 
     values: Mapping[str, float]
     weights: tuple[float, ...]
+    apart: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def each(self, name: str) -> tuple[float, ...]:
+        """Return what a parameter is for every side."""
+        return self.apart.get(name, (self.values[name],) * len(self.weights))
 
 
 @dataclass(frozen=True, slots=True)
