@@ -103,6 +103,7 @@ _declare(
     "manifest-mixed",
     "version-staged",
     "merge-conflict",
+    "local-changes",
 )
 _declare(
     IntegrityError,

@@ -19,6 +19,7 @@ from lamella.formats.file import DescriptorFile
 from lamella.formats.neighbours import FolderNeighbours
 from lamella.repo.arrayfile import ArrayFile
 from lamella.repo.attributes import filtered
+from lamella.repo.branches import branch_reference, head_reference, message_bytes, tip_of
 from lamella.repo.checkin import check_in
 from lamella.repo.checkout import split_path
 from lamella.repo.git import GitOid
@@ -64,11 +65,11 @@ def commit(
     lock-held where somebody else moves the branch meanwhile or holds the index. Nothing is committed then.
     """
     path = _kept_path(repository, path)
-    text = _message(message)
-    head = _head(repository)
-    reference = _reference(repository, branch, head)
-    tip = _tip(repository, reference)
-    start = tip or _tip(repository, "HEAD")
+    text = message_bytes(message)
+    head = head_reference(repository.git)
+    reference = branch_reference(repository.git, branch)
+    tip = tip_of(repository.git, reference)
+    start = tip or tip_of(repository.git, "HEAD")
     kept = _kept(repository, start, path)
     parents = _parents(repository, kept)
     others = partial(_models_beside, repository, start, path)
@@ -112,18 +113,6 @@ def _refuse_what_is_no_model(file: IO[bytes], nbytes: int) -> None:
         raise UsageError(f"{file.name} is the manifest of a model", kind="bad-argument", hint=hint)
 
 
-def _message(message: str) -> bytes:
-    """Return a message as Git keeps it."""
-    try:
-        text = os.fsencode(message)
-    except UnicodeEncodeError:
-        text = b"\0"
-    if b"\0" in text:
-        hint = "leave out zeros and halves of surrogate pairs"
-        raise UsageError("the message is not text", kind="bad-argument", hint=hint)
-    return text if text.endswith(b"\n") else text + b"\n"
-
-
 def _opened(source: str | Path) -> IO[bytes]:
     try:
         return Path(source).open("rb")
@@ -141,36 +130,6 @@ def _beside(source: Path) -> Iterator[Beside]:
             yield Beside(source.name, neighbours)
     finally:
         os.close(folder)
-
-
-def _head(repository: Repository) -> str:
-    """Return the reference that HEAD stands for: a branch, or HEAD itself where it is detached."""
-    return repository.git.run("symbolic-ref", "--quiet", "HEAD", check=False).decode().strip() or "HEAD"
-
-
-def _reference(repository: Repository, branch: str | None, head: str) -> str:
-    if branch is None:
-        return head
-    git = repository.git
-    if not branch or git.run("check-ref-format", "--branch", branch, check=False).decode().strip() != branch:
-        hint = "`git help check-ref-format` has the rules"
-        raise UsageError(f"{branch!r} cannot be a branch", kind="bad-argument", hint=hint)
-    reference = f"refs/heads/{branch}"
-    if reference != head:
-        for worktree in git.run("worktree", "list", "--porcelain").decode("utf-8", "replace").split("\n\n"):
-            where, *state = worktree.split("\n")
-            if f"branch {reference}" in state:
-                place = where.removeprefix("worktree ")
-                hint = "its files and its index would be left behind; commit there, or on another branch"
-                raise UsageError(f"{branch!r} is checked out at {place}", kind="git-refused", hint=hint)
-    return reference
-
-
-def _tip(repository: Repository, reference: str) -> str | None:
-    try:
-        return repository.git.resolve(f"{reference}^{{commit}}")
-    except NotFoundError:
-        return None
 
 
 def _ancestors(path: str) -> list[str]:
@@ -236,7 +195,7 @@ def _write_commit(
     try:
         answer = git.run("fast-import", "--quiet", "--done", "--date-format=raw-permissive", input=b"\n".join(lines))
     except LamellaError as exc:
-        if "Not updating" not in exc.message and _tip(repository, reference) == tip:
+        if "Not updating" not in exc.message and tip_of(git, reference) == tip:
             raise
         raise ConflictError(
             f"{reference} moved while the commit was made", kind="lock-held", hint="commit again on top of it"

@@ -13,6 +13,7 @@ from lamella.ops import add as add_op
 from lamella.ops import commit as commit_op
 from lamella.ops import diff as diff_op
 from lamella.ops import log as log_op
+from lamella.ops import rollback as rollback_op
 from lamella.ops import status as status_op
 from lamella.repo.loaded import LoadedModel
 from lamella.repo.model_files import model_at
@@ -72,6 +73,18 @@ class Repo:
         return commit_op.commit(
             self._repository, source, path, message, branch=branch, metadata=metadata, progress=progress
         )
+
+    def rollback(
+        self, path: str, revision: str, *, branch: str | None = None, message: str | None = None,
+        progress: Progress = SILENT,
+    ) -> rollback_op.RollbackReport:  # fmt: skip
+        """Commit `path`, a file or a folder, as it is at `revision`, as `lamella rollback` does.
+
+        Without `branch` it is the one checked out, whose index and worktree follow.
+        """
+        return rollback_op.rollback(
+            self._repository, [path], revision, message, branch=branch, progress=progress
+        )  # fmt: skip
 
     def log(self, *revisions: str, paths: Sequence[str] = (), limit: int | None = None) -> Iterator[log_op.LogEntry]:
         """Yield the commits that `revisions` reach, newest first, with what each changed in model files."""

@@ -55,9 +55,7 @@ def ensure_ready(repository: Repository) -> None:
         raise _refused("some objects are replaced", "`git replace --list` names them; `git replace -d` ends it")
     if git.worktree is None:
         return
-    for name, what in _IN_PROGRESS.items():
-        if (git.git_dir / name).exists():
-            raise _refused(f"a {what} is in progress", "finish it, or end it with `--abort`")
+    ensure_at_rest(git)
     if len(re.findall(rb"^worktree ", git.run("worktree", "list", "--porcelain"), re.MULTILINE)) > 1:
         raise _refused(
             "there are further worktrees", "remove them with `git worktree remove` and make them again after"
@@ -66,6 +64,13 @@ def ensure_ready(repository: Repository) -> None:
     if changed:
         named = os.fsdecode(changed[3:])
         raise _refused(f"{named} has changes that are not committed", "commit them, or put them away with `git stash`")
+
+
+def ensure_at_rest(git: Git) -> None:
+    """Raise UsageError (git-refused) where a merge, a rebase or the like is in progress in this worktree."""
+    for name, what in _IN_PROGRESS.items():
+        if (git.git_dir / name).exists():
+            raise _refused(f"a {what} is in progress", "finish it, or end it with `--abort`")
 
 
 def _refused(message: str, hint: str) -> UsageError:
