@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -282,6 +283,12 @@ def remove(path: Path) -> None:
     """Remove the file at `path`, if it is there."""
     with changing("remove", path), contextlib.suppress(FileNotFoundError):
         path.unlink()
+
+
+def remove_tree(path: Path) -> None:
+    """Remove the directory at `path` with all that is in it, following no link, if it is there."""
+    with changing("remove", path), contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
 
 
 def rename(source: Path, target: Path) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lamella.core import fsio
@@ -93,14 +93,14 @@ def _look(repository: Repository, entry: IndexEntry) -> Unfilled | None:
     return Unfilled(entry, manifest, opened.state, entry.stage == 0 and blob.hexdigest() == entry.oid)
 
 
-def fill(repository: Repository, progress: Progress = SILENT) -> Filled:
-    """Replace every manifest in the worktree by the file it stands for, and tell Git's index.
+def fill(repository: Repository, progress: Progress = SILENT, entries: Sequence[IndexEntry] | None = None) -> Filled:
+    """Replace every manifest in the worktree by the file it stands for, or those of `entries`, and tell Git's index.
 
     A file that cannot be restored keeps its manifest and is reported, and so is one that somebody wrote meanwhile, who
     keeps what he wrote; the others are written. Each file is replaced as a whole, so an interrupted fill is finished by
     running it again, and what a killed one left behind is removed.
     """
-    entries = model_entries(repository)
+    entries = model_entries(repository) if entries is None else entries
     waiting = unfilled(repository, entries)
     # While an entry has the length of the manifest, Git takes a file of another length for changed, unseen.
     put_entries(repository, [item.entry for item in waiting if item.indexed])
