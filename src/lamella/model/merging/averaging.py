@@ -12,9 +12,18 @@ SCALED = ("f8_e4m3", "f8_e5m2", "f8_e4m3fnuz", "f8_e5m2fnuz", "f6_e2m3", "f6_e3m
 """Floats that mostly mean something only together with scales in another tensor: averaged only where it is said."""
 
 
+ORDERED = ("u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64")
+"""Integers of whole bytes, which are never averaged, but of which one is the larger."""
+
+
 def is_averaged(dtype: DType, *, named: bool) -> bool:
     """Say whether tensors of a dtype are averaged, `named` where somebody chose a strategy for just these."""
     return dtype.name in AVERAGED or (named and dtype.name in SCALED)
+
+
+def is_merged(dtype: DType, strategy: str, *, named: bool) -> bool:
+    """Say whether a strategy merges tensors of a dtype."""
+    return is_averaged(dtype, named=named) or (strategy == "larger" and dtype.name in ORDERED)
 
 
 def is_counter(spec: TensorSpec, name: str) -> bool:

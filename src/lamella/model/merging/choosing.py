@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from lamella.core.errors import UsageError
-from lamella.model.merging.rules import Choice
+from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
 from lamella.model.merging.strategies.builtin import STRATEGIES
 from lamella.model.merging.strategy import Settings, Strategy
 
@@ -20,6 +21,23 @@ def strategy_named(name: str) -> Strategy:
         hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(STRATEGIES)}"
         raise UsageError(f"there is no merge strategy {name!r}", kind="bad-argument", hint=hint)
     return found
+
+
+def check_rules(rules: Rules, sides: int) -> None:
+    """Raise UsageError (bad-argument) where rules name a strategy that there is not, or tell one what it cannot do.
+
+    That is asked before models are looked at, so that it does not depend on what they changed.
+    """
+    if rules.weights and rules.choice.strategy not in (OURS, THEIRS, FROM_BASE):
+        strategy = strategy_named(rules.choice.strategy)
+        if not strategy.weighted:
+            said = f"the strategy {strategy.name} does not weigh the sides"
+            raise UsageError(said, kind="bad-argument", hint="leave the weights out")
+    for choice in (rules.choice, *(choice for _, choice in (*rules.choices, *rules.resolutions))):
+        if choice.strategy in (OURS, THEIRS, FROM_BASE):
+            continue
+        strategy = strategy_named(choice.strategy)
+        strategy.check(_settings(strategy, choice, _checked(rules.weights, sides)))
 
 
 def settings_for(
@@ -40,14 +58,27 @@ def settings_for(
     if strategy.most_sides is not None and len(numbers) > strategy.most_sides:
         said = f"the strategy {strategy.name} merges {strategy.most_sides} sides, not {len(numbers)}"
         raise UsageError(said, kind="bad-argument", hint="`average` merges any number")
+    whole = _checked(weights, sides)
+    strategy.check(_settings(strategy, choice, whole))
+    return _settings(strategy, choice, tuple(whole[number] for number in numbers))
+
+
+def _checked(weights: Sequence[float], sides: int) -> tuple[float, ...]:
+    """Return a weight for each side, 1 where none are given."""
     if weights and len(weights) != sides:
         said = f"there are {len(weights)} weights for {sides} sides"
         raise UsageError(said, kind="bad-argument", hint="give one for each side, ours first")
+    if not all(map(isfinite, weights)):
+        raise UsageError("weights have to be finite", kind="bad-argument", hint="give a number for each side")
+    return tuple(weights) or (1.0,) * sides
+
+
+def _settings(strategy: Strategy, choice: Choice, weights: tuple[float, ...]) -> Settings:
     values = {parameter.name: parameter.default for parameter in strategy.parameters}
     for name, value in choice.parameters.items():
         _check(strategy, name, value)
         values[name] = value
-    return Settings(values, tuple(weights[number] for number in numbers) if weights else (1.0,) * len(numbers))
+    return Settings(values, weights)
 
 
 def _check(strategy: Strategy, name: str, value: float) -> None:

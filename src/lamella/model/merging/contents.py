@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
 from math import prod
@@ -17,17 +17,18 @@ from lamella.core.parallel import ordered_map
 from lamella.core.tensors import TensorSpec
 from lamella.model import kernels
 from lamella.model.measure_reference import parts
+from lamella.model.merging.averaging import is_averaged
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Compute, Place
 from lamella.model.merging.strategy import Contents, Span
-from lamella.model.streams import cut, lengths_of
+from lamella.model.streams import cut
 
 Found = TypeVar("Found")
 Companions = Callable[[str, Place], Place | None]
 """Finds the tensor that a side keeps beside another, by a kind of companions, and its place."""
 
 SPAN_ELEMENTS = 1 << 18
-"""Elements of a span. Sums are made span by span, so it is part of what a sum is, to the last bit."""
+"""Elements of a span, at most. Sums are made span by span, so it is part of what a sum is, to the last bit."""
 
 HELD_NBYTES = 64 * MIB
 """A tensor whose sides take no more is kept once it was read, for a strategy that goes through it again."""
@@ -47,13 +48,13 @@ class PlacedContents:
         self._models = models
         self._places = action.sides if action.base is None else (action.base, *action.sides)
         self._specs = [models.spec(place) for place in self._places]
-        self.dtype = max((one.dtype for one in self._specs), key=lambda dtype: dtype.bits).name
-        self._count = prod(spec.shape) * parts(self.dtype)
-        nbytes = sum(one.nbytes for one in self._specs)
-        self._threads = 1 if nbytes <= ALONE_NBYTES else threads
+        self.dtype = _working(self._specs)
+        self._count = prod(spec.shape) * parts(spec.dtype.name)
+        self._step = _step(spec)
+        self._threads = threads
         self._held: list[Span] | None = None
-        self._holds = nbytes <= HELD_NBYTES
         self._find = companions
+        self._joined: tuple[Place, ...] = ()
 
     @property
     def sides(self) -> int:
@@ -74,22 +75,38 @@ class PlacedContents:
 
     def each(self, function: Callable[[Span], Found], *, last: bool = False) -> Iterator[Found]:
         """Yield `function(span)` for all spans, in order; what is read in the `last` pass is not held for another."""
-        with closing(ordered_map(function, self._spans(holds=self._holds and not last), self._threads)) as found:
+        nbytes = self._count * (len(self._places) * _bits(self.dtype) + 64 * len(self._joined)) // 8
+        threads = 1 if nbytes <= ALONE_NBYTES else self._threads
+        with closing(ordered_map(function, self._spans(holds=nbytes <= HELD_NBYTES and not last), threads)) as found:
             yield from found
 
     def companions(self, kind: str) -> Contents | None:
-        """Return what the sides keep beside this tensor, None where one of them does not."""
-        if self._find is None:
+        """Return what the sides keep beside this tensor, None where one of them does not, or where shapes differ."""
+        places = self._beside(kind)
+        if not places:
             return None
-        found = [self._find(kind, place) for place in self._action.sides]
-        if any(place is None for place in found):
-            return None
-        action = Compute(self._action.strategy, self._action.settings, None, tuple(one for one in found if one))
-        return PlacedContents(self.spec, action, self._models, self._threads, None)
+        action = Compute(self._action.strategy, self._action.settings, None, places)
+        return PlacedContents(self._models.spec(places[0]), action, self._models, self._threads)
+
+    def join(self, kind: str) -> bool:
+        """Have spans come with companions of that kind; say False where there are none of the tensor's own shape."""
+        places = self._beside(kind)
+        if places and self._models.spec(places[0]).shape == self.spec.shape:
+            self._joined, self._held = places, None
+        return bool(self._joined)
+
+    def _beside(self, kind: str) -> tuple[Place, ...]:
+        found = [self._find(kind, place) for place in self._action.sides] if self._find else []
+        places = tuple(place for place in found if place is not None)
+        specs = [self._models.spec(place) for place in places]
+        floats = all(is_averaged(spec.dtype, named=False) and parts(spec.dtype.name) == 1 for spec in specs)
+        alike = len({spec.shape for spec in specs}) == 1
+        return places if len(places) == len(self._action.sides) and floats and alike else ()
 
     def narrowed(self, data: bytearray, count: int) -> bytearray:
         """Return elements of the working dtype as those of the result, rounded where these are narrower."""
-        return data if self.spec.dtype.name == self.dtype else _recast(data, self.dtype, self.spec.dtype.name, count)
+        after = self.spec.dtype.name
+        return data if after == self.dtype else _converted(data, self.dtype, after, count)
 
     def close(self) -> None:
         """Let go of what is held."""
@@ -107,26 +124,52 @@ class PlacedContents:
         self._held = held if holds else None
 
     def _read(self) -> Iterator[Span]:
-        streams = [next(self._models.stream(place.side, [place.name])) for place in self._places]
+        places = (*self._places, *self._joined)
+        specs = [self._models.spec(place) for place in places]
+        counts = [min(self._step, self._count - first) for first in range(0, self._count, self._step)]
         cuts = [
-            cut(pieces, lengths_of(spec.nbytes, SPAN_ELEMENTS * spec.dtype.bits // parts(spec.dtype.name) // 8))
-            for pieces, spec in zip(streams, self._specs, strict=True)
+            cut(next(self._models.stream(place.side, [place.name])), (_nbytes(spec, count) for count in counts))
+            for place, spec in zip(places, specs, strict=True)
         ]
-        for number, buffers in enumerate(zip(*cuts, strict=True)):
-            first = number * SPAN_ELEMENTS
-            count = min(SPAN_ELEMENTS, self._count - first)
-            same = tuple(self._widened(data, spec, count) for data, spec in zip(buffers, self._specs, strict=True))
-            yield Span(first, count, self.dtype, same[0] if self.has_base else None, same[self.has_base :])
-
-    def _widened(self, data: Buffer, spec: TensorSpec, count: int) -> Buffer:
-        return data if spec.dtype.name == self.dtype else _recast(data, spec.dtype.name, self.dtype, count)
+        for number, (count, *buffers) in enumerate(zip(counts, *cuts, strict=True)):
+            kept = len(self._places)
+            own = [_in(self.dtype, data, spec, count) for data, spec in zip(buffers[:kept], specs, strict=False)]
+            joined = [_in("f64", data, spec, count) for data, spec in zip(buffers[kept:], specs[kept:], strict=True)]
+            base = own.pop(0) if self.has_base else None
+            yield Span(number * self._step, count, self.dtype, base, tuple(own), tuple(joined))
 
 
-def _recast(data: Buffer, before: str, after: str, count: int) -> bytearray:
+def _working(specs: Sequence[TensorSpec]) -> str:
+    """Return the dtype of spans: that of all, where elements of it are whole bytes, else one that holds any exactly."""
+    dtypes = {spec.dtype for spec in specs}
+    return specs[0].dtype.name if len(dtypes) == 1 and specs[0].dtype.bits >= 8 else "f64"
+
+
+def _step(spec: TensorSpec) -> int:
+    """Return how many elements a span has: whole rows, eight of them or more where elements are packed."""
+    row = (spec.shape[-1] if spec.shape else 1) * parts(spec.dtype.name)
+    unit = max(1, row * (1 if spec.dtype.bits >= 8 else 8))
+    return SPAN_ELEMENTS // unit * unit or SPAN_ELEMENTS
+
+
+def _bits(dtype: str) -> int:
+    return DTYPES[dtype].bits // parts(dtype)
+
+
+def _nbytes(spec: TensorSpec, count: int) -> int:
+    return (count * _bits(spec.dtype.name) + 7) // 8
+
+
+def _in(dtype: str, data: Buffer, spec: TensorSpec, count: int) -> Buffer:
+    """Return elements in a dtype, the same buffer where it is theirs."""
+    return data if spec.dtype.name == dtype else _converted(data, spec.dtype.name, dtype, count)
+
+
+def _converted(data: Buffer, before: str, after: str, count: int) -> bytearray:
     import numpy
 
     doubles = numpy.empty(count, numpy.float64)
     kernels.decode(data, before, count, doubles)
-    made = bytearray((count * (DTYPES[after].bits // parts(after)) + 7) // 8)
+    made = bytearray((count * _bits(after) + 7) // 8)
     kernels.encode(doubles.data, after, count, made)
     return made

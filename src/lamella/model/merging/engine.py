@@ -11,6 +11,7 @@ from typing import Any
 
 from lamella.core.buffers import Buffer
 from lamella.core.config import DEFAULT
+from lamella.core.errors import ConflictError
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging import plan as words
@@ -83,7 +84,13 @@ class MergedTensors:
 
     def _computed(self, planned: PlannedTensor, action: Compute) -> Iterator[Buffer]:
         with closing(PlacedContents(planned.spec, action, self._models, self._threads, self._companions)) as contents:
-            formula = strategy_named(action.strategy).formula(contents, action.settings)
+            try:
+                formula = strategy_named(action.strategy).formula(contents, action.settings)
+            except ConflictError as exc:
+                self.outcomes[planned.name] = Outcome(planned.name, None, Conflict(words.UNMERGEABLE, str(exc)))
+                instead = next(place for place in (*planned.candidates, *action.sides) if place is not None)
+                yield from next(self._models.stream(instead.side, [instead.name]))
+                return
             total = Tally()
             for tally, data in contents.each(partial(_merged, formula, contents), last=True):
                 total += tally

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging import plan as words
-from lamella.model.merging.averaging import is_averaged, is_counter
-from lamella.model.merging.choosing import settings_for, strategy_named
+from lamella.model.merging.averaging import is_counter, is_merged
+from lamella.model.merging.choosing import check_rules, settings_for, strategy_named
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import BASE, Compute, Conflict, MergePlan, Place, PlannedTensor, Take
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
@@ -20,6 +20,7 @@ def plan_merge(models: Models, rules: Rules) -> MergePlan:
 
     Raises UsageError (bad-argument) for rules that name no strategy, or one that cannot merge these sides.
     """
+    check_rules(rules, len(models.sides))
     tensors: list[PlannedTensor] = []
     removed: list[PlannedTensor] = []
     for slot in list_slots(models):
@@ -95,11 +96,11 @@ def _merged(question: _Question, models: Models, rules: Rules, asked: list[Place
     if choice.strategy in (OURS, THEIRS, FROM_BASE):
         return _resolved(question, models, choice)
     strategy = strategy_named(choice.strategy)
-    if not (is_averaged(spec.dtype, named=named) or choice.strategy == "larger"):
+    if not is_merged(spec.dtype, choice.strategy, named=named):
         reason = f"several sides changed it, and {spec.dtype.name} is not averaged"
         return _stopped(question, models, rules, Conflict(words.NOT_AVERAGED, reason))
     if strategy.symmetric:
-        asked = sorted(asked, key=models.digest)
+        asked = sorted(asked, key=lambda one: (models.digest(one), rules.weights[one.side : one.side + 1]))
     numbers = [one.side for one in asked]
     settings = settings_for(choice, rules.weights, numbers, len(question.sides), has_base=question.base is not None)
     action = Compute(choice.strategy, settings, question.base, tuple(asked), stops=not named)

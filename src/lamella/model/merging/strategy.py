@@ -49,7 +49,8 @@ class Span:
     """Some neighbouring elements of a tensor, the same ones of the base and of every side, little-endian.
 
     `first` is the number of the first of `count` elements, in row-major order, a complex number being two. All buffers
-    are of `dtype`, whatever the sides keep: what is narrower was widened, which is exact.
+    are of `dtype`, whatever the sides keep: what is narrower was widened, which is exact. Elements take whole bytes. Of
+    `companions` there is one for each side, of doubles, where contents were joined with them.
     """
 
     first: int
@@ -57,6 +58,7 @@ class Span:
     dtype: str
     base: Buffer | None
     sides: tuple[Buffer, ...]
+    companions: tuple[Buffer, ...] = ()
 
 
 class Contents(Protocol):
@@ -93,15 +95,21 @@ class Contents(Protocol):
     def each(self, function: Callable[[Span], Found]) -> Iterator[Found]:
         """Yield `function(span)` for all spans, in order, computed over the threads: one pass over the tensor.
 
-        Spans are cut at the same places whatever the threads are, so sums made span by span are always the same.
+        Spans are cut at the same places whatever the threads are, so sums made span by span are always the same. They
+        are whole rows, along the last axis, where a row fits into one.
         """
         ...
 
     def companions(self, kind: str) -> Contents | None:
         """Return what the sides keep beside this tensor under a name for `kind`, None where one of them does not.
 
-        ``second-moment`` is what an optimizer such as Adam keeps of the squared gradients, of the tensor's own shape.
+        They are floats and all of one shape. ``second-moment`` is what an optimizer such as Adam keeps of the squared
+        gradients, of the tensor's own shape; ``gram`` the sum of x x' over the inputs x of a linear layer.
         """
+        ...
+
+    def join(self, kind: str) -> bool:
+        """Have spans come with companions of that kind; say False where there are none of the tensor's own shape."""
         ...
 
 
@@ -126,23 +134,33 @@ class Strategy(Protocol):
     summary: str
     """What it does, in one sentence for a list."""
 
-    parameters: tuple[Parameter, ...]
+    source: str = ""
+    """Where the formula comes from: a paper, by its number at arXiv or as it is cited."""
+
+    parameters: tuple[Parameter, ...] = ()
     """What it can be told."""
 
-    needs_base: bool
+    needs_base: bool = False
     """Whether it works on changes, and so cannot do without the version that the sides come from."""
 
-    most_sides: int | None
+    most_sides: int | None = None
     """How many sides it can merge, None for any number from two on."""
 
-    symmetric: bool
+    weighted: bool = True
+    """Whether the weights of the sides mean something to it."""
+
+    symmetric: bool = True
     """Whether the order of the sides, taken together with their weights, means nothing: they are then always put into
     the order of their contents, so that it makes no difference to a single bit."""
+
+    def check(self, settings: Settings) -> None:  # noqa: ARG002 -- most have nothing to say
+        """Raise UsageError (bad-argument) where values do not fit each other, or the weights of all sides."""
+        return
 
     def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return what merges the spans of a tensor, having gone through it as often as that takes.
 
-        Raises UsageError (bad-argument) for weights that do not fit, and ConflictError (merge-conflict) where these
-        contents cannot be merged in this way.
+        Raises UsageError (bad-argument) where the weights of these sides do not fit, and ConflictError (merge-conflict)
+        where these contents cannot be merged in this way.
         """
         ...

@@ -4,40 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamella.model import kernels
 from lamella.model.merging.score import Tally
-from lamella.model.merging.strategy import Contents, Formula, Parameter, Settings, Span
+from lamella.model.merging.strategy import Contents, Formula, Settings, Span, Strategy
+from lamella.model.merging.sums import MOST_SIDES, elected
 
 
-class ThreeWay:
+class ThreeWay(Strategy):
     """The sign election of TIES (arXiv 2306.01708) over all that moved: the default, and lawful element by element."""
 
     name = "three-way"
     summary = "element by element: the side that moved it; where several did, the mean of those that go the way of most"
-    parameters: tuple[Parameter, ...] = ()
+    source = "arXiv 2306.01708, without its trimming"
     needs_base = True
-    most_sides: int | None = None
-    symmetric = True
+    most_sides = MOST_SIDES
 
     def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it looks at no tensor
         """Return the election of signs without thresholds."""
-        weights = settings.weights
-        thresholds = (0.0,) * len(weights)
 
         def merge(span: Span, out: Any) -> Tally:
-            assert span.base is not None
-            found = kernels.elect(
-                span.base,
-                span.sides,
-                weights,
-                thresholds,
-                1.0,
-                True,
-                span.dtype,
-                span.count,
-                out,
-            )
-            moved, either, both, clashes, not_finite, gram = found
-            return Tally(not_finite, moved, either, both, clashes, gram)
+            return elected(span, span.sides, settings.weights, out)
 
         return merge

@@ -1,0 +1,51 @@
+"""The base and the changes of the sides, added up: all of them, or where signs are elected those of the majority."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lamella.core.buffers import Buffer
+from lamella.model import kernels
+from lamella.model.merging.score import Tally
+from lamella.model.merging.strategy import Parameter, Settings, Span
+
+SCALE = Parameter("scale", 1, -16, 16, "what the sum of the changes is multiplied by")
+NORMALIZE = Parameter("normalize", 0, 0, 1, "whether the sum is divided by that of the weights in it")
+ELECT = Parameter("elect", 0, 0, 1, "whether only the changes that go the way of most are added, as in TIES")
+MOST_SIDES = 64
+"""So many sides the kernels compare, all with all."""
+
+
+def elected(
+    span: Span,
+    sides: Sequence[Buffer],
+    weights: Sequence[float],
+    out: Any,
+    *,
+    thresholds: Sequence[float] = (),
+    scale: float = 1.0,
+    normalize: bool = True,
+) -> Tally:
+    """Write what the election of signs makes of the sides, see `kernels.elect`."""
+    assert span.base is not None
+    limits = thresholds or (0.0,) * len(sides)
+    found = kernels.elect(span.base, sides, weights, limits, scale, normalize, span.dtype, span.count, out)
+    moved, either, both, clashes, not_finite, gram = found
+    return Tally(not_finite, moved, either, both, clashes, gram)
+
+
+def added(span: Span, sides: Sequence[Buffer], settings: Settings, out: Any, factor: float = 1.0) -> Tally:
+    """Write base + factor * scale * sum w_i (side_i - base), as the settings want it: normalized, and elected.
+
+    It is one weighted sum of base and sides; where all of them are the same they are kept.
+    """
+    assert span.base is not None
+    scale, normalize = settings.values["scale"] * factor, bool(settings.values["normalize"])
+    if settings.values.get("elect"):
+        tally = elected(span, sides, settings.weights, out, scale=scale, normalize=normalize)
+        return Tally(tally.not_finite)
+    total = sum(settings.weights) if normalize else 1.0
+    factors = tuple(scale * weight / total for weight in settings.weights)
+    runs = (span.base, *sides)
+    return Tally(kernels.weighted_sum(runs, (1 - sum(factors), *factors), span.dtype, span.count, out, True))
