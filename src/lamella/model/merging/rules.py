@@ -26,27 +26,29 @@ class Rules:
     """How models are merged.
 
     `choices` are pairs of a pattern of names, `*` for any letters, and a choice; the last one that fits decides, else
-    `choice`. `resolutions` are the same for tensors in conflict, and go before all else. `weights` has one number for
-    each side, or none. `settles` says whether what one side alone changed is taken from it as it is; without that the
-    strategy goes over all that is not the same on all sides, as running averages and recipes want it. `opposition` is
-    from 0 to 1: where the default meets changes whose cosine is below its negative, it stops; a strategy that somebody
-    chose goes on.
+    `choice`. `resolutions` have what somebody decided about single tensors, and go before all else. `weights` has one
+    number for each side, or none. `settles` says whether what one side alone changed is taken from it as it is; without
+    that the strategy goes over all that is not the same on all sides, as running averages and recipes want it.
+    `opposition` is from 0 to 1: where the default meets changes whose cosine is below its negative, it stops; a
+    strategy that somebody chose goes on.
     """
 
     choice: Choice = DEFAULT
     choices: tuple[tuple[str, Choice], ...] = ()
-    resolutions: tuple[tuple[str, Choice], ...] = ()
+    resolutions: Mapping[str, Choice] = field(default_factory=dict)
     weights: tuple[float, ...] = ()
     settles: bool = True
     opposition: float = 0.5
 
     def chosen(self, name: str) -> tuple[Choice, bool]:
         """Return the choice for a tensor that is to be merged, and whether somebody made it."""
-        for pattern, choice in reversed((*self.choices, *self.resolutions)):
+        if name in self.resolutions:
+            return self.resolutions[name], True
+        for pattern, choice in reversed(self.choices):
             if fnmatchcase(name, pattern):
                 return choice, True
         return self.choice, self.choice != DEFAULT
 
     def resolved(self, name: str) -> Choice | None:
         """Return what somebody decided about a tensor in conflict."""
-        return next((one for pattern, one in reversed(self.resolutions) if fnmatchcase(name, pattern)), None)
+        return self.resolutions.get(name)
