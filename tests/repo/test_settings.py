@@ -8,7 +8,8 @@ import pytest
 
 from lamella.core.config import DiffConfig, HealthConfig
 from lamella.core.errors import FormatError
-from lamella.repo.settings import PATH, diff_settings, health_settings
+from lamella.model.merging.rules import Choice, Rules
+from lamella.repo.settings import PATH, diff_settings, health_settings, merge_settings
 
 
 def write(root: Path, text: str) -> Path:
@@ -67,3 +68,35 @@ def test_what_fails_a_model_is_one_of_few_words(tmp_path: Path, text: str) -> No
     with pytest.raises(FormatError) as caught:
         health_settings(write(tmp_path, f"[health]\n{text}\n"))
     assert caught.value.kind == "settings-malformed"
+
+
+def test_how_models_are_merged_is_read_in_its_order(tmp_path: Path) -> None:
+    assert merge_settings(None) == merge_settings(tmp_path) == Rules()
+    text = """
+    [merge]
+    strategy = {strategy = "ties", density = 0.2}
+    opposition = 0.25
+    [merge.strategies]
+    "*" = "linear"
+    "embed.*" = "ours"
+    """
+    rules = merge_settings(write(tmp_path, text))
+    assert rules.choice == Choice("ties", {"density": 0.2})
+    assert rules.choices == (("*", Choice("linear")), ("embed.*", Choice("ours")))
+    assert rules.opposition == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("merge = 3", "merge is no table"),
+        ("[merge]\ncolour = 3", "merge has no setting 'colour'"),
+        ("[merge]\nweights = [1]", "merge has no setting 'weights'"),
+        ("[merge]\nstrategy = {density = 1}", r"\[merge\]: strategy is neither"),
+        ("[merge]\nopposition = 3", r"\[merge\]: opposition is not from 0 to 1"),
+    ],
+)
+def test_settings_of_merges_that_say_nothing_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(FormatError, match=said) as refused:
+        merge_settings(write(tmp_path, text))
+    assert refused.value.kind == "settings-malformed"

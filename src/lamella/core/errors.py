@@ -138,6 +138,7 @@ _declare(
     "graph-malformed",
     "graph-version",
     "rows-malformed",
+    "rules-malformed",
 )
 _declare(
     BackendError,

@@ -154,6 +154,9 @@ MAX_KEPT_ROWS = 1_000_000
 MAX_SETTINGS_NBYTES = MIB
 """The settings of a project, which people write by hand."""
 
+MAX_MERGE_NBYTES = 64 * MIB
+"""What is kept of a merge in conflict: a hundred thousand tensors that somebody has to decide about, one by one."""
+
 MAX_LISTED_ELEMENTS = 1_000_000
 """Elements of a tensor that are printed one by one; each takes some hundred bytes on the way."""
 

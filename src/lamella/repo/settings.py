@@ -12,6 +12,7 @@ from lamella.core.errors import FormatError, UsageError
 from lamella.core.fsio import translated
 from lamella.core.limits import MAX_SETTINGS_NBYTES
 from lamella.model.health import SEVERITIES
+from lamella.model.merging.rules import Rules
 
 PATH = ".lamella/config.toml"
 
@@ -46,6 +47,22 @@ def health_settings(root: Path | None) -> HealthConfig:
     if not isinstance(skip, list) or not all(isinstance(check, str) for check in skip):
         raise _malformed("health.skip is no list of checks")
     return HealthConfig(fail_on, tuple(skip))
+
+
+def merge_settings(root: Path | None) -> Rules:
+    """Return how the project around `root`, a worktree, merges models; the defaults where it does not say.
+
+    The table is ``[merge]``: `strategy` is a name, or a table of a name as `strategy` and its parameters, `strategies`
+    has the same for patterns of tensors, and `opposition` is that of `Rules`. Raises FormatError (settings-malformed)
+    as `diff_settings` does.
+    """
+    from lamella.repo.merge_rules import rules_from_fields
+
+    table = _table({} if root is None else _read(root / PATH), "merge", ("strategy", "strategies", "opposition"))
+    try:
+        return rules_from_fields(table)
+    except FormatError as exc:
+        raise _malformed(f"[merge]: {exc.message.partition(': ')[2]}") from exc
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -85,5 +102,5 @@ def _numbers(values: Mapping[str, Any], name: str) -> dict[str, float]:
 
 
 def _malformed(reason: str) -> FormatError:
-    hint = "docs/guide/diff.md and docs/guide/health.md show what it may say"
+    hint = "docs/guide/diff.md, health.md and merging.md show what it may say"
     return FormatError(f"{PATH} is malformed: {reason}", kind="settings-malformed", hint=hint)
