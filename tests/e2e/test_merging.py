@@ -1,13 +1,22 @@
-"""Git merges models tensor by tensor, without help; what it cannot merge is told and lost nowhere."""
+"""A Git that was told of no merge driver merges manifests as text; what it cannot merge is told and lost nowhere."""
 
 from __future__ import annotations
 
 import pytest
 
 from lamella.testing.models import LAYERS, model, network, spec
+from tests.e2e.conftest import MakeBench
 from tests.e2e.workbench import Workbench
 
 MODEL = "model.safetensors"
+
+
+@pytest.fixture
+def bench(make_bench: MakeBench) -> Workbench:
+    """Return a repository that was set up before there was a merge driver."""
+    made = make_bench()
+    made.git("config", "--remove-section", "merge.lamella")
+    return made
 
 
 def branch_off(bench: Workbench, ours: dict[str, int], theirs: dict[str, int]) -> None:

@@ -18,6 +18,9 @@ NAMES = [
     "diff.lamella.command",
     "diff.lamella.textconv",
     "diff.lamella.xfuncname",
+    "merge.lamella.name",
+    "merge.lamella.driver",
+    "merge.lamella.recursive",
 ]
 
 
@@ -37,7 +40,7 @@ def test_installing_sets_what_is_missing_once(git_repository):
 def test_installing_repairs_what_differs(git_repository):
     setup.install(git_repository, "/old/lamella")
     git_repository.run("config", "--add", "filter.lamella.process", "another")
-    commands = ["filter.lamella.process", "diff.lamella.command", "diff.lamella.textconv"]
+    commands = ["filter.lamella.process", "diff.lamella.command", "diff.lamella.textconv", "merge.lamella.driver"]
     assert setup.install(git_repository, "'/a folder/lamella'") == commands
     assert git_repository.run("config", "--get-all", "filter.lamella.process").decode() == (
         "'/a folder/lamella' filter-process\n"

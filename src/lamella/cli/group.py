@@ -19,7 +19,7 @@ SECTIONS = {
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
     "Back": ("rollback",),
     "Care": ("fsck", "gc"),
-    "Called by Git": ("filter-process", "diff-driver", "textconv", "hook"),
+    "Called by Git": ("filter-process", "diff-driver", "textconv", "merge-driver", "hook"),
 }
 COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
 

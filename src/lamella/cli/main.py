@@ -15,6 +15,7 @@ DIRECT = {
     "version": "lamella.cli.direct.version",
     "filter-process": "lamella.cli.direct.filter_process",
     "textconv": "lamella.cli.direct.textconv",
+    "merge-driver": "lamella.cli.direct.merge_driver",
 }
 """Commands that start without click: they are run by other programs, or often, and import only what they need."""
 

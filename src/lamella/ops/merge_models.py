@@ -80,8 +80,8 @@ def merge_in_store(
     with fsio.spool(store.temporary) as spool:
         computed = compute(plan, merged, spool)
         progress.finish()
-        files = [None if one is None else _stored(one) for one in (base, *sides)]
-        manifest = MergedFile(store, files[0], files[1:], plan, models, computed).check_in(progress)
+        base_file = None if base is None or not base.files else _stored(base)
+        manifest = MergedFile(store, base_file, list(map(_stored, sides)), plan, models, computed).check_in(progress)
     return MergedModel(plan, merged.outcomes, manifest)
 
 

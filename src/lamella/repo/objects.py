@@ -194,17 +194,18 @@ def list_tree(git: Git, revision: str, *paths: str, recursive: bool = True) -> l
     return entries
 
 
-def tracked(git: Git, paths: Iterable[str] | None = None) -> list[IndexEntry]:
+def tracked(git: Git, paths: Iterable[str] | None = None, which: str = "--stage") -> list[IndexEntry]:
     """Return what the index holds, or only what it holds at and below `paths`, in Git's order.
 
+    `which` may be ``--unmerged``, for paths in conflict alone.
     Paths are relative to the root of the worktree and are taken letter by letter, never as patterns.
     """
     if paths is None:
-        return _index_entries(git.run("ls-files", "--stage", "-z"))
+        return _index_entries(git.run("ls-files", which, "-z"))
     found: dict[tuple[str, int], IndexEntry] = {}
     remaining = iter(paths)
     while group := list(islice(remaining, _PATHS_A_COMMAND)):
-        listing = git.run("ls-files", "--stage", "-z", "--", *group, env={"GIT_LITERAL_PATHSPECS": "1"})
+        listing = git.run("ls-files", which, "-z", "--", *group, env={"GIT_LITERAL_PATHSPECS": "1"})
         found.update(((entry.path, entry.stage), entry) for entry in _index_entries(listing))
     return sorted(found.values(), key=lambda entry: (os.fsencode(entry.path), entry.stage))
 

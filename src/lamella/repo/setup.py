@@ -20,12 +20,20 @@ def _wanted(command: str) -> dict[str, str]:
         "diff.lamella.command": f"{command} diff-driver",
         "diff.lamella.textconv": f"{command} textconv",
         "diff.lamella.xfuncname": _TENSOR_LINE,
+        "merge.lamella.name": "weights, tensor by tensor",
+        "merge.lamella.driver": f"{command} merge-driver %O %A %B %L %P",
+        "merge.lamella.recursive": "binary",
     }
 
 
 def calls_us(git: Git) -> bool:
     """Say whether Git has a command for model files, in whichever of its configurations."""
     return bool(git.run("config", "--get", "filter.lamella.process", check=False))
+
+
+def merges_by_us(git: Git) -> bool:
+    """Say whether Git has a command that merges model files, in whichever of its configurations."""
+    return bool(git.run("config", "--get", "merge.lamella.driver", check=False))
 
 
 def can_start(command: str, environment: Mapping[str, str] | None) -> bool:
@@ -42,7 +50,7 @@ def can_start(command: str, environment: Mapping[str, str] | None) -> bool:
 
 def installed(git: Git) -> dict[str, str]:
     """Return our settings as they stand in the repository's own configuration."""
-    listing = git.run("config", "--local", "--null", "--get-regexp", r"^(filter|diff)\.lamella\.", check=False)
+    listing = git.run("config", "--local", "--null", "--get-regexp", r"^(filter|diff|merge)\.lamella\.", check=False)
     rows = (row.partition("\n") for row in listing.decode("utf-8", "surrogateescape").split("\0")[:-1])
     ours = _wanted("")
     return {name: value for name, _, value in rows if name in ours}

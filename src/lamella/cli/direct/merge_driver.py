@@ -1,0 +1,61 @@
+"""`lamella merge-driver`: what Git starts for a model file that both sides of a merge changed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from lamella.core.errors import LamellaError, UsageError
+from lamella.core.text import printable
+from lamella.repo.repository import Repository
+
+RULES = "LAMELLA_MERGE"
+"""The variable that carries the rules of an explicit request, as JSON, through Git to here."""
+
+_ARGUMENTS = 5
+_HEADS = "GITHEAD_"
+"""How the variables begin by which `git merge` names the commits that it merges. No other verb of Git's sets them."""
+
+_CONFLICT, _FAILED = 1, 129
+"""What Git is told: that somebody has to decide, or, by more than 128, that there is no result at all."""
+
+
+def run(arguments: list[str]) -> int:
+    """Merge one file and return the status that Git understands."""
+    if len(arguments) != _ARGUMENTS:
+        raise UsageError("merge-driver takes %O %A %B %L %P", kind="bad-argument", hint="Git calls it by itself")
+    *files, _, path = arguments
+    try:
+        return _merged([Path(file) for file in files], path)
+    except LamellaError as error:
+        _say(error.message if error.message.startswith(path) else f"{path}: {error.message}")
+        if error.hint:
+            _say(f"hint: {error.hint}")
+        return _FAILED
+
+
+def _merged(files: list[Path], path: str) -> int:
+    from lamella.ops.merge_driver import drive
+    from lamella.ops.merge_file import usual_rules
+    from lamella.repo.merge_rules import rules_from_json
+
+    with Repository.open(Path.cwd(), environment=dict(os.environ)) as repository:
+        given = os.environ.get(RULES)
+        if given:
+            rules = rules_from_json(given)
+        else:
+            merging = any(name.startswith(_HEADS) for name in os.environ)
+            rules = usual_rules(repository.git.worktree, merging=merging)
+        found = drive(repository, files, path, rules, reporting=bool(given))
+    if found.failure is not None:
+        _say(f"{path}: {found.failure}; ours stands in the worktree")
+        return _CONFLICT
+    from lamella.cli.merge_text import in_words
+
+    _say(f"{path}: {in_words(found)}")
+    return _CONFLICT if found.conflicts else 0
+
+
+def _say(sentence: str) -> None:
+    print(f"lamella: {printable(sentence)}", file=sys.stderr)

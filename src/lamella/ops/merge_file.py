@@ -1,0 +1,135 @@
+"""Merging the three versions of one model file: what comes of it, counted for people and kept for resolving."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lamella.core.progress import SILENT, Progress
+from lamella.model.merging import plan as words
+from lamella.model.merging.choosing import strategy_named
+from lamella.model.merging.plan import Compute, PlannedTensor
+from lamella.model.merging.rules import DEFAULT, FROM_BASE, OURS, THEIRS, Choice, Rules
+from lamella.model.merging.strategies.builtin import STRATEGIES
+from lamella.ops.merge_models import MergedModel, examine, merge_in_store
+from lamella.repo.joined_model import Model, joined
+from lamella.repo.manifest import OPAQUE, Manifest
+from lamella.repo.merge_state import Blobs, FileMerge, TensorConflict
+from lamella.repo.repository import Repository
+from lamella.repo.settings import merge_settings
+from lamella.repo.stored_model_file import StoredModelFile
+
+REPLAYING = Rules(Choice("apply") if "apply" in STRATEGIES else DEFAULT, opposition=1.0)
+"""How a change is carried over to another version, as a cherry-pick, a revert, a rebase and a stash do: it is added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The versions of a model file that a merge brings together; `base` is None where the sides come from none."""
+
+    path: str
+    blobs: Blobs
+    base: Manifest | None
+    ours: Manifest
+    theirs: Manifest
+
+
+def usual_rules(root: Path | None, *, merging: bool) -> Rules:
+    """Return the rules where nobody gave any: the project's, around `root`, or those for carrying over a change.
+
+    Raises FormatError (settings-malformed).
+    """
+    return merge_settings(root) if merging else REPLAYING
+
+
+def merge_file(
+    repository: Repository, versions: Versions, rules: Rules, progress: Progress = SILENT
+) -> tuple[FileMerge, Manifest | None]:
+    """Merge the versions of one file; return what was found, and the manifest of what came of it.
+
+    Its objects are durable. Tensors in conflict have the bytes of ours. The manifest is None, and `failure` says why,
+    where only whole files can be taken. Raises NotFoundError (object-missing) where weights are not in the store, and
+    UsageError (bad-argument) for rules that cannot be followed.
+    """
+    reason = _whole(versions)
+    if reason is not None:
+        return FileMerge(versions.path, versions.blobs, rules, failure=reason), None
+    base, sides = _models(repository, versions, rules)
+    merged = merge_in_store(repository, base, sides, rules, progress)
+    return _found(versions, rules, merged), merged.manifest
+
+
+def examine_file(repository: Repository, versions: Versions, rules: Rules) -> tuple[FileMerge, MergedModel | None]:
+    """Return what `merge_file` would find, and the plan with it, without storing anything; raise as that does."""
+    reason = _whole(versions)
+    if reason is not None:
+        return FileMerge(versions.path, versions.blobs, rules, failure=reason), None
+    base, sides = _models(repository, versions, rules)
+    merged = examine(base, sides, rules)
+    return _found(versions, rules, merged), merged
+
+
+def _whole(versions: Versions) -> str | None:
+    """Return why the file cannot be merged in parts, None where it can."""
+    opaque = [name for name, one in (("ours", versions.ours), ("theirs", versions.theirs)) if one.format == OPAQUE]
+    return f"{' and '.join(opaque)} is of no known format, so only a whole file can be taken" if opaque else None
+
+
+def _models(repository: Repository, versions: Versions, rules: Rules) -> tuple[Model | None, list[Model]]:
+    def opened(manifest: Manifest) -> Model:
+        return joined(versions.path, [StoredModelFile(versions.path, manifest, repository.existing_store)], ())
+
+    base = None if versions.base is None or versions.base.format == OPAQUE else opened(versions.base)
+    if base is None and _needs_base(rules):
+        base = Model(versions.path, (), (), {})  # each tensor that is not the same on both sides is then a conflict
+    return base, [opened(versions.ours), opened(versions.theirs)]
+
+
+def _needs_base(rules: Rules) -> bool:
+    choices = (rules.choice, *(choice for _, choice in rules.choices))
+    taking = (OURS, THEIRS, FROM_BASE)
+    return any(one.strategy not in taking and strategy_named(one.strategy).needs_base for one in choices)
+
+
+def _found(versions: Versions, rules: Rules, merged: MergedModel) -> FileMerge:
+    planned = {one.name: one for one in (*merged.plan.tensors, *merged.plan.removed)}
+    conflicts = merged.conflicts
+    counts = Counter("conflict" if name in conflicts else _origin(one) for name, one in planned.items())
+    strategies = Counter(
+        one.action.strategy
+        for name, one in planned.items()
+        if isinstance(one.action, Compute) and name not in conflicts
+    )
+    listed = []
+    for name, one in conflicts.items():
+        outcome, changed = merged.outcomes.get(name), planned[name].changed_by
+        choices = _choices(one.kind, has_base=versions.base is not None)
+        score = None if outcome is None else outcome.score
+        listed.append(TensorConflict(name, one.kind, one.reason, changed, choices, score))
+    left = {name: choice for name, choice in rules.resolutions.items() if name not in conflicts}
+    return FileMerge(
+        versions.path,
+        versions.blobs,
+        replace(rules, resolutions=left),
+        conflicts=tuple(listed),
+        counts=dict(counts),
+        strategies=dict(strategies),
+    )
+
+
+def _origin(planned: PlannedTensor) -> str:
+    """Return where a tensor of the result comes from, in a word."""
+    if planned.state == words.UNCHANGED:
+        return "unchanged"
+    if planned.state == words.MERGED:
+        return "merged"
+    if len(planned.changed_by) > 1:
+        return "both"
+    return OURS if planned.changed_by == (0,) else THEIRS
+
+
+def _choices(kind: str, *, has_base: bool) -> tuple[str, ...]:
+    """Return what a conflict of a kind can be resolved with."""
+    taking = (OURS, THEIRS, *((FROM_BASE,) if has_base else ()))
+    return (*taking, *STRATEGIES) if kind == words.OPPOSED else taking

@@ -1,0 +1,50 @@
+"""What Git's index has of paths that a merge could not settle, and which verb of Git's is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lamella.repo.git import Git, GitOid
+from lamella.repo.objects import IndexEntry, tracked
+
+BASE, OURS, THEIRS = 1, 2, 3
+"""Git's numbers of the stages."""
+
+_UNDER_WAY = (
+    ("rebase-merge", "rebase"),
+    ("rebase-apply", "rebase"),
+    ("MERGE_HEAD", "merge"),
+    ("CHERRY_PICK_HEAD", "cherry-pick"),
+    ("REVERT_HEAD", "revert"),
+)
+"""What lies in a worktree's Git directory meanwhile. A rebase comes first: while it stops, others lie there too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmerged:
+    """A path in conflict, and the entries that the index has for it; `base`, `ours` or `theirs` is None for none."""
+
+    path: str
+    base: IndexEntry | None
+    ours: IndexEntry | None
+    theirs: IndexEntry | None
+
+    @property
+    def blobs(self) -> tuple[GitOid | None, GitOid | None, GitOid | None]:
+        """The ids of base, ours and theirs, which tell this conflict from every other."""
+        base, ours, theirs = (one.oid if one else None for one in (self.base, self.ours, self.theirs))
+        return base, ours, theirs
+
+
+def unmerged(git: Git, paths: Sequence[str] | None = None) -> list[Unmerged]:
+    """Return the paths in conflict, or those at and below `paths`, relative to the root, taken letter by letter."""
+    found: dict[str, dict[int, IndexEntry]] = {}
+    for entry in tracked(git, paths, "--unmerged"):
+        found.setdefault(entry.path, {})[entry.stage] = entry
+    return [Unmerged(path, *map(stages.get, (BASE, OURS, THEIRS))) for path, stages in found.items()]
+
+
+def under_way(git: Git) -> str | None:
+    """Return the verb of Git's that has stopped in the middle and waits to be continued or aborted, None for none."""
+    return next((verb for name, verb in _UNDER_WAY if (git.git_dir / name).exists()), None)
