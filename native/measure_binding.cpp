@@ -5,42 +5,14 @@
 #include <bit>
 #include <optional>
 
-#include "bindings.hpp"
-#include "borrowed.hpp"
+#include "element_buffers.hpp"
 #include "measure.hpp"
+#include "merge.hpp"
 
 namespace nb = nanobind;
 using namespace lamella;
 
 namespace {
-
-const Element* element_of(std::string_view dtype) {
-    const Element* element = element_named(dtype);
-    require(element != nullptr, "the dtype has no elements");
-    return element;
-}
-
-Run run_of(const Borrowed& data, const Element* element, std::size_t count) {
-    require(count <= data.size() * 8 && data.size() == nbytes_of(*element, count), "the data must be `count` elements");
-    return {data.bytes(), element};
-}
-
-// Call `action` without the interpreter, if it has enough to do.
-template <typename Action>
-void released(std::size_t nbytes, Action action) {
-    std::optional<nb::gil_scoped_release> released;
-    if (nbytes >= kReleaseNbytes) released.emplace();
-    action();
-}
-
-// A writable buffer of numbers of 8 bytes, aligned as NumPy and `array` align them.
-template <typename Number>
-std::span<Number> numbers_of(const Borrowed& buffer) {
-    require(buffer.size() % sizeof(Number) == 0, "a buffer of numbers must be whole numbers");
-    auto* data = reinterpret_cast<Number*>(buffer.mutable_bytes().data());
-    require(reinterpret_cast<std::uintptr_t>(data) % alignof(Number) == 0, "a buffer of numbers must be aligned");
-    return {data, buffer.size() / sizeof(Number)};
-}
 
 nb::tuple as_tuple(std::size_t count, const Measured& found, bool has_units) {
     nb::list ulps;
@@ -105,13 +77,15 @@ nb::list instruction_sets() {
     return names;
 }
 
-void use(std::string_view name) { require(measure_choice.use(name), "this machine has no such instruction set"); }
+void use(std::string_view name) {
+    require(measure_choice.use(name) && merge_choice.use(name), "this machine has no such instruction set");
+}
 
 }  // namespace
 
 NB_MODULE(_native, module) {
     using namespace nb::literals;
-    module.doc() = "The compiled kernels that measure tensors; `lamella.model.measure_reference` defines them.";
+    module.doc() = "The compiled kernels that measure and merge tensors; lamella.model's modules `*_reference` define them.";
     module.def("measure", &measure_buffers, "before"_a, "dtype_before"_a, "after"_a, "dtype_after"_a, "count"_a,
                "epsilon"_a, "rows"_a.none() = nb::none(), "row_items"_a = 0, "row_begin"_a = 0);
     module.def("survey", &survey_buffer, "data"_a, "dtype"_a, "count"_a);
@@ -119,4 +93,5 @@ NB_MODULE(_native, module) {
     module.def("count_values", &count_buffer, "data"_a, "dtype"_a, "count"_a, "counts"_a);
     module.def("instruction_sets", &instruction_sets);
     module.def("use_instruction_set", &use, "name"_a);
+    bind_merge(module);
 }

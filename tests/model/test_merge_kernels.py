@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamella.model import elect_reference, merge_reference
+from lamella.model import _native, elect_reference, merge_reference
 from lamella.model.measure_reference import UNITS
 from lamella.model.merge_reference import INFINITE, NANS
 from tests.model.element_runs import nbytes, numbers_of, width
@@ -26,7 +26,7 @@ REFERENCE = SimpleNamespace(
     gram=elect_reference.gram,
     count_magnitudes=elect_reference.count_magnitudes,
 )
-TWINS = pytest.mark.parametrize("twin", [REFERENCE], ids=["reference"])
+TWINS = pytest.mark.parametrize("twin", [_native, REFERENCE], ids=["native", "reference"])
 MODULES = {
     "f4_e2m1": "float4_e2m1fn", "f6_e2m3": "float6_e2m3fn", "f6_e3m2": "float6_e3m2fn", "f8_e4m3": "float8_e4m3fn",
     "f8_e5m2": "float8_e5m2", "f8_e4m3fnuz": "float8_e4m3fnuz", "f8_e5m2fnuz": "float8_e5m2fnuz", "bf16": "bfloat16",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SIDES = 64
 """So many sides at most have their moves compared, all with all."""
 
-_TILE, _LANES = 1024, 8
+_TILE, _LANES = 256, 8
 _NAN_MAGNITUDE = 0x7FC0_0000
 
 
@@ -84,7 +84,7 @@ def gram(base: Buffer | None, sides: Sequence[Buffer], dtype: str, count: int) -
     """Return the dot products of all sides with all, at most 64, less the base where there is one, row-major.
 
     An element is 0 where the side is the same as the base, and where it is not finite. Sums are made in eight lanes,
-    tile by tile of 1,024 elements: lanes are added as `((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7))`, tiles in order.
+    tile by tile of 256 elements: lanes are added as `((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7))`, tiles in order.
     """
     runs = read_sides(sides, dtype, count, SIDES)
     held = None if base is None else floats(base, dtype, count)
