@@ -258,3 +258,6 @@ MAX_ZARR_CHUNKS = 100_000
 
 MAX_COMMAND_OUTPUT_NBYTES = 1 * MIB
 """The end of what a command of the user's prints, which is kept: a metric is printed last."""
+
+MAX_MERGED_MODELS = 64
+"""Models that one merge reads; each is open until all is made."""

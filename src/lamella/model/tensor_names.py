@@ -8,6 +8,7 @@ _NUMBER = re.compile(r"\d+", re.ASCII)
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 _MOST_DIGITS = 18
 _STEP = re.compile(r"[./]")
+_LAYER = re.compile(r"(?:^|[./])([0-9]{1,6})[./]")
 MOST_STEPS = 64
 """Steps of a name that are told apart; a name of thousands of dots is not one."""
 
@@ -69,6 +70,15 @@ def blocks(one: str, other: str) -> tuple[str, str]:
     for found, name in ((left, one), (right, other)):
         ends.append(name[: len(".".join(found[: apart + 1]))])
     return ends[0], ends[1]
+
+
+def numbered(name: str) -> tuple[str, int, str] | None:
+    """Split a name around its first step that is a number, as of a repeated layer; None where it has none.
+
+    What stands before it, with its separator, is the same for all layers of a stack.
+    """
+    found = _LAYER.search(name)
+    return None if found is None else (name[: found.start(1)], int(found[1]), name[found.end(1) :])
 
 
 def is_optimizer_state(name: str) -> bool:

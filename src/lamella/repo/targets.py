@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from lamella.repo.joined_model import Model
 from lamella.repo.model_files import model_at, model_on_disk
 from lamella.repo.repository import Repository, split_specification
 from lamella.store.objects import ObjectStore
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 @contextmanager
@@ -47,6 +50,36 @@ def opened_model(text: str, directory: Path, environment: Mapping[str, str] | No
             raise NotFoundError(f"there is no file or folder {text}", kind="path-unknown", hint=hint)
         closing.callback(model.close)
         yield model
+
+
+@contextmanager
+def opened_source(text: str, directory: Path, environment: Mapping[str, str] | None = None) -> Iterator[Model]:
+    """Give the model that a recipe names: as `opened_model` does, or by PATH@REV, or all that a revision has, by REV.
+
+    Nothing is downloaded. Raises as `opened_model` does.
+    """
+    path, at, revision = text.rpartition("@")
+    if not os.path.lexists(directory / text) and ":" not in text:
+        if at and path and revision:
+            text = f"{revision}:{path}"
+        elif _is_revision(text, directory, environment):
+            text = f"{text}:."
+        else:
+            hint = f"a file of a revision is named as in `HEAD:{text}`"
+            if _HUB_ID.fullmatch(text):
+                hint = "nothing is downloaded: fetch the model, and name its folder"
+            raise NotFoundError(f"there is no file, folder or revision {text}", kind="path-unknown", hint=hint)
+    with opened_model(text, directory, environment) as model:
+        yield model
+
+
+def _is_revision(text: str, directory: Path, environment: Mapping[str, str] | None) -> bool:
+    try:
+        with Repository.open(directory, environment=environment) as repository:
+            repository.git.resolve(text)
+    except (UsageError, NotFoundError):
+        return False
+    return True
 
 
 def relative_to_root(repository: Repository, specification: str) -> tuple[str, str]:

@@ -48,7 +48,7 @@ class PlacedContents:
         self._models = models
         self._places = action.sides if action.base is None else (action.base, *action.sides)
         self._specs = [models.spec(place) for place in self._places]
-        self.dtype = _working(self._specs)
+        self.dtype = _working([spec, *self._specs])
         self._count = prod(spec.shape) * parts(spec.dtype.name)
         self._step = _step(spec)
         self._threads = threads

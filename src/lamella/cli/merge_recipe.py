@@ -1,0 +1,120 @@
+"""`lamella merge RECIPE.yml`: from parsed options to a file, and what is printed of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from lamella.cli import render
+from lamella.cli.session import open_repository, progress
+from lamella.core.errors import NotFoundError, UsageError
+from lamella.core.fsio import translated
+from lamella.core.limits import MAX_YAML_NBYTES
+from lamella.ops.merge_recipe import RecipeReport, RecipeTensor, merge_recipe
+from lamella.repo.attributes import filtered
+
+SUFFIXES = (".yml", ".yaml")
+"""What the name of a recipe ends in."""
+
+
+def is_recipe(name: str) -> bool:
+    """Say whether an argument of `lamella merge` names a recipe, and no revision."""
+    return name.endswith(SUFFIXES)
+
+
+def run_recipe(
+    path: str,
+    out: Path | None,
+    *,
+    shard_nbytes: int | None = None,
+    dry_run: bool = False,
+    force: bool = False,
+    quiet: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Make the model of the recipe at `path` and write it to `out`, or tell what would be made.
+
+    Raises UsageError (bad-argument) where there is no `out` and no `dry_run`, and as `merge_recipe` does.
+    """
+    if out is None and not dry_run:
+        hint = "or see what it makes with `--dry-run`"
+        raise UsageError("a recipe needs `--out FILE`, or a folder", kind="bad-argument", hint=hint)
+    report = merge_recipe(
+        _content(Path(path)),
+        None if dry_run else out,
+        Path.cwd(),
+        dict(os.environ),
+        shard_nbytes=shard_nbytes,
+        force=force,
+        progress=progress(quiet=quiet or as_json),
+    )
+    if as_json:
+        render.emit_json("recipe", report)
+    elif not quiet:
+        _show(report, relative=out is not None and not out.is_absolute())
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFoundError(f"there is no recipe {path}", kind="path-unknown", hint="check the spelling")
+    with translated(path, reading=True), path.open("rb") as file:
+        return file.read(MAX_YAML_NBYTES + 1)
+
+
+def _show(report: RecipeReport, *, relative: bool) -> None:
+    for text in report.warnings:
+        render.warning(text)
+    if report.written is None:
+        _show_plan(report)
+        return
+    computed = sum(one.strategy is not None for one in report.tensors)
+    for file in report.written.files:
+        path = os.path.relpath(file.path) if relative else file.path
+        render.line(f"{path}: {render.counted(file.tensors, 'tensor')}, {render.size(file.nbytes)}")
+    made = f"{computed} computed, {len(report.tensors) - computed} taken as they are"
+    render.line(f"{report.method} of {render.counted(len(report.inputs), 'model')}: {made}")
+    tracked = _tracked(Path(file.path) for file in report.written.files)
+    if tracked:
+        render.note(f"`lamella add {' '.join(map(os.path.relpath, tracked))}` adds it to the next commit")
+
+
+def _tracked(files: Iterable[Path]) -> list[Path]:
+    """Return the files that the repository around the current directory keeps as models."""
+    try:
+        with open_repository() as repository:
+            root = repository.worktree.resolve()
+            inside = [file.resolve().relative_to(root) for file in files if file.resolve().is_relative_to(root)]
+            return [root / path for path in filtered(repository.git, map(os.fspath, inside))]
+    except UsageError:
+        return []
+
+
+def _show_plan(report: RecipeReport) -> None:
+    for name, model_id in report.inputs.items():
+        render.line(f"{name}  {model_id[:12]}")
+    render.line()
+    rows = [("TENSOR", "DTYPE", "BY", "OF")]
+    rows += [(one.name, one.dtype, _by(one), _of(one)) for one in report.tensors]
+    render.columns(rows)
+
+
+def _by(tensor: RecipeTensor) -> str:
+    if tensor.strategy is None:
+        return "as it is"
+    told = (f"{name}={_number(value)}" for name, value in tensor.values.items())
+    return " ".join((tensor.strategy, *told))
+
+
+def _of(tensor: RecipeTensor) -> str:
+    """Return the sources with their weights, and their own names for the tensor where these are others."""
+    weights = tensor.weights or (None,) * len(tensor.sources)
+    shown = []
+    for (model, name), weight in zip(tensor.sources, weights, strict=True):
+        own = "" if name == tensor.name else f":{name}"
+        shown.append(f"{'' if weight is None else f'{weight:.4g} x '}{model}{own}")
+    return ", ".join(shown) + ("" if tensor.base is None else f" on {tensor.base[0]}")
+
+
+def _number(value: float | tuple[float, ...]) -> str:
+    return "/".join(f"{one:.4g}" for one in value) if isinstance(value, tuple) else f"{value:.4g}"

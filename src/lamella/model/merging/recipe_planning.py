@@ -1,0 +1,169 @@
+"""Deciding what becomes of every tensor of a recipe: the formula it says for all, and nothing settled before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from lamella.core.dtypes import dtype_named
+from lamella.core.errors import UsageError
+from lamella.core.tensors import TensorSpec
+from lamella.model.merging import plan as words
+from lamella.model.merging.averaging import is_averaged
+from lamella.model.merging.choosing import settings_for, strategy_named
+from lamella.model.merging.models import Models
+from lamella.model.merging.plan import Action, Compute, MergePlan, Place, PlannedTensor, Take
+from lamella.model.merging.recipe import Parameters, Recipe, value_of
+from lamella.model.merging.recipe_methods import check_parameter, method_named
+from lamella.model.merging.recipe_slots import RecipeSlot, RecipeSlots
+from lamella.model.merging.rules import Choice
+from lamella.model.merging.strategy import Settings
+
+
+def plan_recipe(recipe: Recipe, models: Models, numbers: Mapping[str, int]) -> MergePlan:
+    """Return what becomes of every tensor that a recipe makes; `numbers` are those of `models`, by their names in it.
+
+    No weight is read. Raises UsageError (bad-argument) for methods and parameters that there are not, models that do
+    not fit together, and tensors that cannot be averaged.
+    """
+    planner = _Planner(recipe, models)
+    planned: dict[str, PlannedTensor] = {}
+    for slot in RecipeSlots(recipe, models, numbers):
+        planned[slot.name] = planner.planned(slot)
+    return MergePlan(tuple(planned.values()), warnings=recipe.warnings)
+
+
+_Part = tuple[Parameters, Place]
+"""One that takes part in a tensor: what goes for it alone, and where its tensor is."""
+
+
+class _Planner:
+    """One recipe, its method looked up."""
+
+    def __init__(self, recipe: Recipe, models: Models) -> None:
+        self._recipe, self._models = recipe, models
+        self._method = method_named(recipe.method)
+        self._strategy = strategy_named(self._method.strategy)
+        levels = [*recipe.parameters]
+        for part in recipe.slices:
+            levels += [part.parameters, *(source.parameters for source in part.sources)]
+        for name in {name for level in levels for name in level}:
+            check_parameter(recipe.method, name)
+        sources = {source.model for part in recipe.slices for source in part.sources}
+        if recipe.base is not None and recipe.base not in sources and not (self._method.has_base or self._slerps):
+            hint = "name it as one of the models, or leave out `base_model:`"
+            raise _refused(f"the method {recipe.method} has no base, and {recipe.base} is none of its models", hint)
+
+    @property
+    def _slerps(self) -> bool:
+        return self._method.strategy == "slerp"
+
+    def planned(self, slot: RecipeSlot) -> PlannedTensor:
+        """Return what becomes of one tensor."""
+        parts = self._slerped(slot) if self._slerps else self._parts(slot)
+        base = slot.base if self._method.has_base else None
+        places = [place for _, place in parts]
+        spec = self._spec(slot, places if base is None else [base, *places])
+        action = self._action(spec, self._settings(slot, parts), base, places)
+        state = words.UNCHANGED if isinstance(action, Take) else words.MERGED
+        return PlannedTensor(spec, state, tuple(place.side for place in places), action)
+
+    def _parts(self, slot: RecipeSlot) -> list[_Part]:
+        """Return the models that take part beside the base; raise UsageError where they are too few or too many."""
+        method, name = self._method, self._recipe.method
+        if method.has_base and slot.base is None:
+            told = slot.part.base or self._recipe.base
+            hint = "name it as a source too, with its layers" if told else "say `base_model:`"
+            raise _refused(f"the method {name} works on changes, and {slot.name} has no base", hint)
+        sources = zip(slot.part.sources, slot.places, strict=True)
+        found = [(source.parameters, at) for source, at in sources if not (method.has_base and at == slot.base)]
+        if len(found) < method.least or (method.most is not None and len(found) > method.most):
+            wanted = f"at least {method.least}" if len(found) < method.least else f"at most {method.most}"
+            raise _refused(f"the method {name} merges {wanted} models, and {slot.name} is made of {len(found)}")
+        return found
+
+    def _slerped(self, slot: RecipeSlot) -> list[_Part]:
+        """Return the two models of a slerp, which goes from the base to the other."""
+        others = [place for place in slot.places if place != slot.base]
+        if slot.base is None or len(others) != 1:
+            hint = "name two, and one of them again as `base_model:`"
+            raise _refused("the method slerp goes from its base to one other model", hint)
+        return [({}, slot.base), ({}, others[0])]
+
+    def _spec(self, slot: RecipeSlot, places: Sequence[Place]) -> TensorSpec:
+        """Return the tensor as it will be; raise UsageError where the models do not have it alike."""
+        specs = [self._models.spec(place) for place in places]
+        shapes = {spec.shape for spec in specs}
+        if len(shapes) > 1:
+            shown = " and ".join(f"[{','.join(map(str, shape))}]" for shape in sorted(shapes))
+            hint = "vocabularies have to be made equal first" if len({shape[1:] for shape in shapes}) == 1 else None
+            raise _refused(f"{slot.name} has the shapes {shown}", hint)
+        dtypes = {spec.dtype.name: spec.dtype for spec in specs}
+        averaged = all(is_averaged(dtype, named=False) for dtype in dtypes.values())
+        if averaged and self._recipe.dtype is not None and not any(name.startswith("c") for name in dtypes):
+            return TensorSpec(slot.name, dtype_named(self._recipe.dtype), specs[0].shape)
+        if len(dtypes) > 1:
+            raise _refused(f"{slot.name} has the dtypes {' and '.join(sorted(dtypes))}", "say `dtype:` in the recipe")
+        return TensorSpec(slot.name, specs[0].dtype, specs[0].shape)
+
+    def _settings(self, slot: RecipeSlot, parts: Sequence[_Part]) -> Settings:
+        method, common = self._method, (slot.part.parameters, *self._recipe.parameters)
+        values = dict(method.fixed)
+        for name, passed in method.shared.items():
+            values[passed.called] = self._value(common, name, slot.name, slot.depth, passed.default)
+
+        def each(name: str, otherwise: float | None) -> tuple[float, ...]:
+            return tuple(
+                self._value((own, *common), name, place.name, slot.depth, otherwise) for own, place in parts
+            )  # fmt: skip
+
+        apart = {passed.called: each(name, passed.default) for name, passed in method.each.items()}
+        weights = each(method.weight, method.unweighted) if method.weight else ()
+        for name, told in apart.items():
+            for value in set(told):
+                self._checked({**values, name: value}, weights, len(parts))
+        return replace(self._checked(values, weights, len(parts)), apart=apart)
+
+    def _checked(self, values: Mapping[str, float], weights: Sequence[float], count: int) -> Settings:
+        choice = Choice(self._method.strategy, values)
+        return settings_for(choice, weights, range(count), count, has_base=self._method.has_base)
+
+    def _value(
+        self, levels: Sequence[Parameters], parameter: str, name: str, depth: float, otherwise: float | None
+    ) -> float:
+        found = value_of(levels, parameter, name, depth)
+        if found is not None or otherwise is not None:
+            return float(found if found is not None else otherwise or 0.0)
+        hint = f"say it for every model, or under `parameters:` for all; {name} has none"
+        raise _refused(f"the method {self._recipe.method} needs {parameter!r}", hint)
+
+    def _action(self, spec: TensorSpec, settings: Settings, base: Place | None, places: list[Place]) -> Action:
+        """Return what makes a tensor: the bytes of one model where the formula cannot change them."""
+        models, everything = self._models, places if base is None else [base, *places]
+        kept = {models.spec(place).dtype.name for place in everything}
+        alike = len(everything) == 1 or len({models.content(place) for place in everything}) == 1
+        if alike and kept == {spec.dtype.name} and (base is not None or self._keeps(settings)):
+            return Take(places[0])
+        if not is_averaged(models.spec(places[0]).dtype, named=False):
+            hint = "make it the same in all models first"
+            raise _refused(f"{spec.name} is {spec.dtype.name}, which no formula takes, and would change", hint)
+        if self._strategy.symmetric and len(places) > 1:
+            places, settings = _ordered(models, places, settings)
+        return Compute(self._method.strategy, settings, base, tuple(places))
+
+    def _keeps(self, settings: Settings) -> bool:
+        """Say whether what is the same on all sides stays as it is."""
+        scales = self._method.strategy == "linear" and not settings.values["normalize"]
+        return not scales or sum(settings.weights) == 1
+
+
+def _ordered(models: Models, places: list[Place], settings: Settings) -> tuple[list[Place], Settings]:
+    """Return the sides in the order of their contents, and what each is told."""
+    order = sorted(range(len(places)), key=lambda number: models.digest(places[number]))
+    apart = {name: tuple(told[number] for number in order) for name, told in settings.apart.items()}
+    weights = tuple(settings.weights[number] for number in order)
+    return [places[number] for number in order], replace(settings, weights=weights, apart=apart)
+
+
+def _refused(message: str, hint: str | None = None) -> UsageError:
+    return UsageError(message, kind="bad-argument", hint=hint)
