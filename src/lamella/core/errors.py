@@ -93,8 +93,12 @@ _declare(
     "dtype-unsupported",
     "not-set-up",
     "framework-missing",
+    "ends-agree",
+    "undecided",
 )
-_declare(NotFoundError, "object-missing", "revision-unknown", "path-unknown", "tensor-unknown", "pack-missing")
+_declare(
+    NotFoundError, "object-missing", "revision-unknown", "path-unknown", "tensor-unknown", "pack-missing", "bisect-none"
+)
 _declare(
     ConflictError,
     "file-changed",
@@ -104,6 +108,7 @@ _declare(
     "version-staged",
     "merge-conflict",
     "local-changes",
+    "bisect-unfinished",
 )
 _declare(
     IntegrityError,
