@@ -21,6 +21,7 @@ SANITIZED     := $(CXX) -std=c++20 -O1 -g -Inative -fsanitize=address,undefined 
 HAS_X86       := $(filter x86_64 amd64,$(shell uname -m))
 CODECS        := rans fit instructions delta delta_fit alone
 MEASURES      := elements measure
+MERGES        := elements merge
 PASSES        := Baseline $(if $(HAS_X86),Avx2 Avx512)
 FLAGS_Avx2    := -mavx2 -mbmi2
 FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd \
@@ -54,9 +55,10 @@ test-browser: $(VENV)/installed $(VENV)/test.txt ## test the web pages in Chromi
 fuzz-formats: $(VENV)/installed $(VENV)/fuzz.txt ## fuzz every reader of formats (ARGS='--seconds 60')
 	$(BIN)/python scripts/fuzz_formats.py $(ARGS)
 
-fuzz-native: $(FUZZ)/fuzz_codecs $(FUZZ)/fuzz_measure ## fuzz the compiled kernels, with sanitizers (ARGS='SEED ROUNDS')
+fuzz-native: $(FUZZ)/fuzz_codecs $(FUZZ)/fuzz_measure $(FUZZ)/fuzz_merge ## fuzz the compiled kernels, with sanitizers (ARGS='SEED ROUNDS')
 	$(FUZZ)/fuzz_codecs $(or $(ARGS),1 10000)
 	$(FUZZ)/fuzz_measure $(or $(ARGS),1 10000)
+	$(FUZZ)/fuzz_merge $(or $(ARGS),1 10000)
 
 lint: $(VENV)/installed $(VENV)/lint.txt ## check style, types and layers
 	$(BIN)/ruff check
@@ -131,14 +133,24 @@ $(FUZZ)/measure_%.o: $(NATIVE)
 	@$(SANITIZED) -ffp-contract=off $(FLAGS_$*) -DLAMELLA_PASSES=kMeasure$* -DLAMELLA_INSTRUCTIONS='"$*"' \
 		-c native/measure_passes.cpp -o $@
 
+$(FUZZ)/merge_%.o: $(NATIVE)
+	@echo "compiling what merges with sanitizers ($*)"
+	@mkdir -p $(@D)
+	@$(SANITIZED) -ffp-contract=off $(FLAGS_$*) -DLAMELLA_PASSES=kMerge$* -DLAMELLA_INSTRUCTIONS='"$*"' \
+		-c native/merge_passes.cpp -o $@
+
 $(FUZZ)/fuzz_codecs: native/tests/fuzz_codecs.cpp $(PASSES:%=$(FUZZ)/passes_%.o)
 	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(CODECS:%=native/%.cpp) $^ -o $@
 
 $(FUZZ)/fuzz_measure: native/tests/fuzz_measure.cpp $(PASSES:%=$(FUZZ)/measure_%.o)
 	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(MEASURES:%=native/%.cpp) $^ -o $@
 
+$(FUZZ)/fuzz_merge: native/tests/fuzz_merge.cpp $(PASSES:%=$(FUZZ)/merge_%.o)
+	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(MERGES:%=native/%.cpp) $^ -o $@
+
 # Some seconds of fuzzing, once for every change of the kernels.
-$(FUZZ)/passed: $(FUZZ)/fuzz_codecs $(FUZZ)/fuzz_measure
+$(FUZZ)/passed: $(FUZZ)/fuzz_codecs $(FUZZ)/fuzz_measure $(FUZZ)/fuzz_merge
 	@$(FUZZ)/fuzz_codecs 1 1000
 	@$(FUZZ)/fuzz_measure 1 1000
+	@$(FUZZ)/fuzz_merge 1 1000
 	@touch $@
