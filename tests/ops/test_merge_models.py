@@ -94,7 +94,7 @@ def test_opposite_moves_stop_with_ours_in_place_and_a_choice_goes_on(repository,
     assert report.conflicts["c"].kind == "opposed"
     assert tensors(content)["c"] == OURS["c"].ravel().tolist()
     report, content = merged(
-        repository, *map(write, (BASE, OURS, theirs)), rules=Rules(resolutions=(("c", Choice("theirs")),))
+        repository, *map(write, (BASE, OURS, theirs)), rules=Rules(resolutions={"c": Choice("theirs")})
     )
     assert not report.conflicts
     assert tensors(content)["c"] == theirs["c"].ravel().tolist()
