@@ -8,6 +8,7 @@ from itertools import permutations
 from random import Random
 from typing import Any
 
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,10 @@ class StrategySuite:
     def shares(self, count: int) -> tuple[float, ...]:
         return (*(2.0**-side for side in range(1, count)), 2.0 ** (1 - count))
 
+    def reference(self, base: Any, sides: list[Any], weights: tuple[float, ...], seed: int) -> Any:
+        """Return the formula's results for one matrix, float64, as `parameters` say; written without the strategy."""
+        raise NotImplementedError
+
     def test_it_is_listed_and_describes_itself(self) -> None:
         assert strategy_named(self.strategy.name).name == self.strategy.name
         assert not self.strategy.name.strip("abcdefghijklmnopqrstuvwxyz-")
@@ -138,6 +143,27 @@ class StrategySuite:
         ]
         found = self.merge(base, sides)
         assert found.tensors["t"][20 * nbytes :] == base.tensors["t"][1][20 * nbytes :]
+
+    def test_results_are_those_of_the_formula_rounded_once(self) -> None:
+        import numpy
+
+        count = min(3, self.strategy.most_sides or 3)
+        shares = self.shares(count) if self.strategy.weighted else (1.0,) * count
+        for dtype, kind in (("f32", numpy.float32), ("f16", numpy.float16)):
+            one = TensorSpec("t", DTYPES[dtype], (40, 50))
+            base = Model({"t": (one, weights(one, 1))})
+            alike = weights(one, 2, base.tensors["t"][1])
+            sides = [base.with_changes(t=weights(one, seed, alike)) for seed in range(3, 3 + count)]
+            if self.strategy.symmetric:
+                sides.sort(key=lambda side: side.contents()[0])
+            digests = [base.contents()[0], *sorted(side.contents()[0] for side in sides)]
+            before, *after = (
+                numpy.frombuffer(side.tensors["t"][1], kind).astype(numpy.float64).reshape(one.shape)
+                for side in (base, *sides)
+            )
+            expected = self.reference(before, after, shares, int.from_bytes(blake3(b"".join(digests)).digest(8)))
+            found = numpy.frombuffer(self.merge(base, sides, weights=shares).tensors["t"], kind)
+            assert numpy.array_equal(found.reshape(one.shape), expected.astype(kind))
 
     @_inherited
     @given(seed=SEEDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import TypeVar
 
@@ -90,7 +90,7 @@ class PlacedContents:
 
     def join(self, kind: str) -> bool:
         """Have spans come with companions of that kind; say False where there are none of the tensor's own shape."""
-        places = self._beside(kind)
+        places = self._beside(kind) if parts(self.dtype) == 1 else ()
         if places and self._models.spec(places[0]).shape == self.spec.shape:
             self._joined, self._held = places, None
         return bool(self._joined)
@@ -128,7 +128,7 @@ class PlacedContents:
         specs = [self._models.spec(place) for place in places]
         counts = [min(self._step, self._count - first) for first in range(0, self._count, self._step)]
         cuts = [
-            cut(next(self._models.stream(place.side, [place.name])), (_nbytes(spec, count) for count in counts))
+            cut(next(self._models.stream(place.side, [place.name])), map(partial(_nbytes, spec), counts))
             for place, spec in zip(places, specs, strict=True)
         ]
         for number, (count, *buffers) in enumerate(zip(counts, *cuts, strict=True)):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lamella.core.buffers import Buffer
+from lamella.core.errors import UsageError
 from lamella.model import kernels
 from lamella.model.merging.score import Tally
 from lamella.model.merging.strategy import Parameter, Settings, Span
@@ -15,6 +16,18 @@ NORMALIZE = Parameter("normalize", 0, 0, 1, "whether the sum is divided by that 
 ELECT = Parameter("elect", 0, 0, 1, "whether only the changes that go the way of most are added, as in TIES")
 MOST_SIDES = 64
 """So many sides the kernels compare, all with all."""
+
+
+def shares(weights: Sequence[float]) -> tuple[float, ...]:
+    """Return weights over their sum; raise UsageError (bad-argument) where that is 0."""
+    total = sum(weights)
+    if not total:
+        raise UsageError(
+            "the weights of the sides that changed a tensor sum to 0",
+            kind="bad-argument",
+            hint="change one, or set `--param normalize=0`",
+        )
+    return tuple(weight / total for weight in weights)
 
 
 def elected(
@@ -45,7 +58,6 @@ def added(span: Span, sides: Sequence[Buffer], settings: Settings, out: Any, fac
     if settings.values.get("elect"):
         tally = elected(span, sides, settings.weights, out, scale=scale, normalize=normalize)
         return Tally(tally.not_finite)
-    total = sum(settings.weights) if normalize else 1.0
-    factors = tuple(scale * weight / total for weight in settings.weights)
+    factors = [scale * weight for weight in (shares(settings.weights) if normalize else settings.weights)]
     runs = (span.base, *sides)
     return Tally(kernels.weighted_sum(runs, (1 - sum(factors), *factors), span.dtype, span.count, out, True))

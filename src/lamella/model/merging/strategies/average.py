@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lamella.core.errors import UsageError
-from lamella.model.merging.strategies.linear import shares, summed
+from lamella.model.merging.strategies.linear import summed
 from lamella.model.merging.strategy import Contents, Formula, Parameter, Settings, Strategy
+from lamella.model.merging.sums import shares
 
 SLACK = 1e-6
 """How far shares that were typed in may be from 1 together: a third is written with some digits."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamella.core.errors import UsageError
 from lamella.model import kernels
 from lamella.model.merging.score import Tally
 from lamella.model.merging.strategy import Contents, Formula, Parameter, Settings, Span, Strategy
+from lamella.model.merging.sums import shares
 
 
 class Linear(Strategy):
@@ -26,18 +26,6 @@ class Linear(Strategy):
     def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it looks at no tensor
         """Return the weighted sum; raise UsageError (bad-argument) where weights to be divided by sum to 0."""
         return summed(shares(settings.weights) if settings.values["normalize"] else settings.weights)
-
-
-def shares(weights: tuple[float, ...]) -> tuple[float, ...]:
-    """Return weights over their sum; raise UsageError (bad-argument) where that is 0."""
-    total = sum(weights)
-    if not total:
-        raise UsageError(
-            "the weights of the sides that changed a tensor sum to 0",
-            kind="bad-argument",
-            hint="change one, or set `--param normalize=0`",
-        )
-    return tuple(weight / total for weight in weights)
 
 
 def summed(weights: tuple[float, ...]) -> Formula:
