@@ -17,6 +17,7 @@ SECTIONS = {
     "Work": ("add", "commit", "status", "diff", "log", "show", "ls-files"),
     "Look": ("ls", "graph", "cat", "id", "align", "blame", "history", "health", "export"),
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
+    "Merge": ("merge", "conflicts", "resolve"),
     "Back": ("rollback",),
     "Care": ("fsck", "gc"),
     "Called by Git": ("filter-process", "diff-driver", "textconv", "merge-driver", "hook"),

@@ -95,6 +95,7 @@ _declare(
     "framework-missing",
     "ends-agree",
     "undecided",
+    "no-merge",
 )
 _declare(
     NotFoundError, "object-missing", "revision-unknown", "path-unknown", "tensor-unknown", "pack-missing", "bisect-none"
@@ -109,6 +110,7 @@ _declare(
     "merge-conflict",
     "local-changes",
     "bisect-unfinished",
+    "merge-open",
 )
 _declare(
     IntegrityError,

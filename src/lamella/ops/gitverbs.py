@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from lamella.core.errors import UsageError
@@ -27,6 +27,11 @@ class VerbReport:
     filled: Filled
 
 
+def inside(repository: Repository) -> Mapping[str, str]:
+    """Return the variables under which Git leaves manifests in the worktree, for a command that fills it then."""
+    return {INSIDE: os.fspath(repository.git.git_dir)}
+
+
 def run_verb(repository: Repository, arguments: Sequence[str], progress: Progress = SILENT) -> VerbReport:
     """Run `git ARGUMENTS` on the user's terminal and fill the model files that it put there.
 
@@ -36,7 +41,7 @@ def run_verb(repository: Repository, arguments: Sequence[str], progress: Progres
     """
     release_index(repository)
     before = {} if repository.git.worktree is None else _stamps(repository)
-    status = repository.git.passthrough(arguments, {INSIDE: os.fspath(repository.git.git_dir)})
+    status = repository.git.passthrough(arguments, inside(repository))
     if status == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     if repository.git.worktree is None:

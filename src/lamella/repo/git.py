@@ -171,6 +171,10 @@ class Git:
             raise failure(args, answer.returncode, answer.stderr)
         return answer.stdout
 
+    def attempt(self, *args: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end and return its status and all that it said, for verbs that may stop half way."""
+        return _complete(args, self.root, self.environment, env)
+
     def start(
         self, *args: str, stdin: IO[bytes] | Literal["pipe"] | None = None, env: Mapping[str, str] | None = None
     ) -> Running:

@@ -1,0 +1,1 @@
+"""What `lamella merge` can be asked for: one module for each way of it."""

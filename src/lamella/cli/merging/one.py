@@ -1,0 +1,56 @@
+"""`lamella merge COMMIT`: one commit is merged into the branch."""
+
+from __future__ import annotations
+
+from lamella.cli import render
+from lamella.cli.merge_text import in_words, shown_conflicts
+from lamella.cli.merging.asked import Asked
+from lamella.cli.passthrough import show_filled
+from lamella.cli.session import open_repository, progress
+from lamella.core.errors import ConflictError
+from lamella.ops.merge import FAST_FORWARD, MERGED, READY, STOPPED, UP_TO_DATE, MergeReport, MergeRequest, merge
+from lamella.repo.settings import merge_settings
+
+_SAID = {
+    UP_TO_DATE: "already up to date",
+    FAST_FORWARD: "moved on to {commit}, which has all of this branch",
+    MERGED: "merged, in {commit}",
+    READY: "merged and not committed; `git commit` does",
+    STOPPED: "stopped: somebody has to decide",
+}
+
+
+def run(asked: Asked) -> int:
+    """Merge, print what was found, and return 0, or the code of a conflict."""
+    with open_repository() as repository:
+        rules = asked.rules(merge_settings(repository.git.worktree))
+        request = MergeRequest(
+            commit=asked.commits[0] if asked.commits else None,
+            rules=rules,
+            message=asked.message,
+            commits=not asked.no_commit,
+            unrelated=asked.unrelated,
+            options=asked.git_options,
+        )
+        report = merge(repository, request, progress(quiet=asked.quiet or asked.as_json))
+        if asked.as_json:
+            render.emit_json("merge", report)
+            code = report.filled.failed[0][1].exit_code if report.filled.failed else 0
+        else:
+            _show(report, quiet=asked.quiet)
+            code = show_filled(repository, report.filled, quiet=asked.quiet)
+    return ConflictError.exit_code if report.outcome == STOPPED else code
+
+
+def _show(report: MergeReport, *, quiet: bool) -> None:
+    if quiet and report.outcome != STOPPED:
+        return
+    for file in report.files:
+        render.line(f"{file.path}: {file.failure or in_words(file)}")
+        for text in shown_conflicts(file):
+            render.line(f"  {text}")
+    for path in report.others:
+        render.line(f"{path}: in conflict, Git's business")
+    render.line(_SAID[report.outcome].format(commit=report.commit[:10]))
+    if report.outcome == STOPPED:
+        render.note("`lamella conflicts` lists them, `lamella resolve` settles, `lamella merge --abort` takes it back")

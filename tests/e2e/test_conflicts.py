@@ -1,0 +1,126 @@
+"""What a merge leaves to decide is listed, decided tensor by tensor, and then committed, or taken back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.mergebench import MODEL, OPPOSED, START, branch_off, numbers, weights
+
+TWO = (
+    weights({"h.0": (2.0, 3.0, 4.0, 5.0), "h.1": (0.0, 0.0, 0.0, 0.0), "head": (5.0, 5.0, 5.0, 5.0)}),
+    weights({"h.0": (0.0, 1.0, 2.0, 3.0), "h.1": (2.0, 4.0, 6.0, 8.0), "embed": (3.0, 3.0, 3.0, 3.0)}),
+)
+"""Two tensors that moved in opposite directions, and one that each side alone changed."""
+
+
+def test_a_merge_stops_is_resolved_and_goes_on(bench):
+    branch_off(bench, *TWO)
+    stopped = bench.try_lamella("merge", "other")
+    assert stopped.code == 4, stopped
+    assert stopped.out == (
+        f"{MODEL}: 1 tensor from ours, 1 from theirs, 2 in conflict (`lamella conflicts`)\n"
+        "  h.0: the sides moved in opposite directions: cosine -1.00\n"
+        "  h.1: the sides moved in opposite directions: cosine -1.00\n"
+        "stopped: somebody has to decide\n"
+    )
+    assert numbers(bench.read(MODEL)) == {
+        **numbers(TWO[0]), "embed": (3.0, 3.0, 3.0, 3.0),
+    }  # fmt: skip
+    refused = bench.try_lamella("merge", "--continue")
+    assert refused.code == 4
+    assert f"still in conflict: {MODEL}" in refused.err
+    assert bench.lamella("resolve", "h.0", "--theirs") == f"{MODEL}: 1 tensor resolved, 1 left"
+    listed = bench.lamella("conflicts")
+    assert f"{MODEL}: 1 tensor in conflict, 1 resolved\n  h.0  resolved: theirs\n  h.1  opposed" in listed
+    assert bench.lamella("resolve", "h.*", "--base") == f"{MODEL}: 2 tensors resolved, settled and staged"
+    assert bench.git("status", "--porcelain") == f"M  {MODEL}"
+    bench.lamella("merge", "--continue")
+    expected = {**START, "embed": (3.0, 3.0, 3.0, 3.0), "head": (5.0, 5.0, 5.0, 5.0)}
+    assert numbers(bench.read(MODEL)) == expected
+    assert bench.git("rev-list", "--count", "--merges", "HEAD") == "1"
+    assert bench.git("status", "--porcelain") == ""
+    assert bench.lamella("conflicts") == "nothing is in conflict"
+    bench.git("switch", "--quiet", "--detach", "HEAD^1")
+    bench.git("switch", "--quiet", "main")
+    assert numbers(bench.read(MODEL)) == expected
+
+
+def test_conflicts_are_listed_as_json_with_their_scores(bench):
+    branch_off(bench, *OPPOSED)
+    bench.try_git("merge", "other")
+    report = json.loads(bench.lamella("conflicts", "--json"))
+    assert (report["type"], report["verb"], report["others"]) == ("conflicts", "merge", [])
+    (file,) = report["files"]
+    (tensor,) = file["found"]["conflicts"]
+    assert (file["path"], tensor["name"], tensor["kind"], tensor["changed_by"]) == (MODEL, "h.0", "opposed", [0, 1])
+    assert tensor["score"]["cosine"] == pytest.approx(-1)
+    assert tensor["choices"][:3] == ["ours", "theirs", "base"]
+
+
+@pytest.mark.parametrize("act", ["git", "lamella"])
+def test_an_abort_gives_back_the_exact_tree(bench, act):
+    branch_off(bench, *TWO)
+    bench.try_lamella("merge", "other")
+    bench.lamella("resolve", "h.0", "--ours")
+    getattr(bench, act)("merge", "--abort")
+    assert bench.read(MODEL) == TWO[0]
+    assert bench.git("status", "--porcelain") == ""
+    assert bench.try_lamella("merge", "--abort").code == 2
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_tensor_in_conflict_can_be_merged_by_a_strategy(bench, lost):
+    branch_off(bench, *OPPOSED)
+    bench.try_git("merge", "other")
+    if lost:
+        for state in (bench.root / ".git/lamella/merging").iterdir():
+            state.unlink()
+    bench.lamella("resolve", MODEL, "--strategy", "three-way")
+    assert numbers(bench.read(MODEL))["h.0"] == START["h.0"]
+    assert bench.git("status", "--porcelain") == f"M  {MODEL}"
+
+
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_git_itself_can_take_a_side(bench, side):
+    branch_off(bench, *OPPOSED)
+    bench.try_git("merge", "other")
+    bench.git("checkout", f"--{side}", "--", MODEL)
+    assert bench.read(MODEL) == OPPOSED[side == "theirs"]
+    bench.git("add", MODEL)
+    bench.git("commit", "--quiet", "--no-edit")
+    assert bench.read(MODEL) == OPPOSED[side == "theirs"]
+    assert bench.git("status", "--porcelain") == ""
+
+
+def test_what_somebody_edited_is_not_overwritten_and_can_be_added(bench):
+    branch_off(bench, *TWO)
+    bench.try_git("merge", "other")
+    mine = weights({"h.0": (42.0, 42.0, 42.0, 42.0)})
+    bench.write(MODEL, mine)
+    refused = bench.try_lamella("resolve", MODEL, "--ours")
+    assert refused.code == 4
+    assert f"{MODEL} was edited since it was merged" in refused.err
+    assert bench.read(MODEL) == mine
+    bench.lamella("add", MODEL)
+    bench.lamella("merge", "--continue")
+    assert bench.read(MODEL) == mine
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("nothing.*", "--ours"), 3, "'nothing.*' names no tensor in conflict"),
+        (("h.0",), 2, "it is not said how to resolve"),
+        (("h.0", "--ours", "--path", "other.safetensors"), 3, "other.safetensors is no model file in conflict"),
+        (("h.0", "--strategy", "tise"), 2, "there is no merge strategy 'tise'"),
+    ],
+)
+def test_what_cannot_be_resolved_so_is_refused_and_changes_nothing(bench, arguments, code, said):
+    branch_off(bench, *OPPOSED)
+    bench.try_git("merge", "other")
+    refused = bench.try_lamella("resolve", *arguments)
+    assert refused.code == code
+    assert said in refused.err
+    assert "1 tensor in conflict" in bench.lamella("conflicts")
