@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from lamella.core import fsio, locks
+from lamella.core import fsio
 from lamella.core.errors import ConflictError, LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.bisect_state import (
-    LOCK,
+    LAYERS,
     STATE,
     TREE,
     BisectState,
     Outcome,
     Question,
+    alone,
     forget_state,
     load_state,
     save_state,
@@ -109,7 +109,7 @@ def bisect_run(
     a worktree raises.
     """
     repository.existing_store()
-    with _alone(repository):
+    with alone(repository):
         ends = resolve_ends(repository.git, good, bad)
         question = Question(
             evaluator.command, os.fspath(evaluator.directory), *ends, resolve_paths(repository, ends, paths), criterion,
@@ -140,24 +140,12 @@ def bisect_reset(repository: Repository) -> bool:
     where = repository.store_directory
     if not where.is_dir():
         return False
-    with _alone(repository):
-        found = any((where / name).exists() for name in (TREE, STATE))
+    with alone(repository):
+        found = any((where / name).exists() for name in (TREE, STATE, LAYERS))
         remove_scratch(repository.git, where / TREE)
+        fsio.remove_tree(where / LAYERS)
         forget_state(repository)
         return found
-
-
-@contextlib.contextmanager
-def _alone(repository: Repository) -> Iterator[None]:
-    """Keep other searches out of the repository; raise ConflictError (lock-held) where one is running."""
-    fsio.make_directory(repository.store_directory)
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(locks.lock(repository.store_directory / LOCK, exclusive=True, blocking=False))
-        except ConflictError as exc:
-            hint = "wait for it to end, or interrupt it"
-            raise ConflictError("a search for a bad version is running here", kind="lock-held", hint=hint) from exc
-        yield
 
 
 def _continued(repository: Repository, question: Question) -> BisectState:

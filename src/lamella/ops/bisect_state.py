@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lamella.core import fsio
-from lamella.core.errors import FormatError
+from lamella.core import fsio, locks
+from lamella.core.errors import ConflictError, FormatError
 from lamella.core.limits import MAX_BISECT_STATE_NBYTES
 from lamella.ops.verdict import BAD, GOOD, SKIPPED, Criterion, Verdict
 from lamella.repo.git import GitOid
 from lamella.repo.repository import Repository
 
 VERSION = 1
-STATE, TREE, LOCK = "bisect.json", "bisect-worktree", "bisect.lock"
-"""In the directory of the store: this file, the worktree in which versions are looked at, and who does it."""
+STATE, LOCK, TREE, LAYERS = "bisect.json", "bisect.lock", "bisect-worktree", "bisect-layers"
+"""In the directory of the store: this file, who searches, and where versions and mixtures of layers are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,19 @@ class BisectState:
     def find(self, commit: str) -> Outcome | None:
         """Return what a version came to, None where it was not tested."""
         return next((one for one in self.outcomes if one.commit == commit), None)
+
+
+@contextlib.contextmanager
+def alone(repository: Repository) -> Iterator[None]:
+    """Keep other searches out of the repository; raise ConflictError (lock-held) where one is running."""
+    fsio.make_directory(repository.store_directory)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locks.lock(repository.store_directory / LOCK, exclusive=True, blocking=False))
+        except ConflictError as exc:
+            hint = "wait for it to end, or interrupt it"
+            raise ConflictError("a search for what is bad is running here", kind="lock-held", hint=hint) from exc
+        yield
 
 
 def load_state(repository: Repository) -> BisectState | None:

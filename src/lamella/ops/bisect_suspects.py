@@ -71,6 +71,22 @@ def model_paths(repository: Repository, revision: str, paths: Sequence[str]) -> 
     return models or [one.path for one in listed if one.path in paths]
 
 
+def only_model(repository: Repository, revision: str) -> str:
+    """Return the one model of a version as ``REV:PATH``.
+
+    Raises NotFoundError (revision-unknown, path-unknown), and UsageError (bad-argument) where there are several.
+    """
+    commit = repository.git.resolve(f"{revision}^{{commit}}")
+    found = model_paths(repository, commit, ())
+    if not found:
+        hint = "`lamella ls-files` lists the model files"
+        raise NotFoundError(f"{revision} has no model file", kind="path-unknown", hint=hint)
+    if len(found) > 1:
+        said = f"{revision} has {len(found)} model files"
+        raise UsageError(said, kind="bad-argument", hint=f"name one of them, as in `{revision}:{found[0]}`")
+    return f"{revision}:{found[0]}"
+
+
 def _is_file(entry: TreeEntry) -> bool:
     return stat.S_ISREG(entry.mode)
 
