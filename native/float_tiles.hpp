@@ -153,7 +153,13 @@ void narrow(const Element& element, const double* values, std::size_t count, Cod
     }
 }
 
-// Return how many codes are infinite or NaN, of those that differ from 0 in `differs`.
+template <typename Flag>
+bool is_set(Flag flag) {
+    if constexpr (sizeof(Flag) == 8) return std::bit_cast<std::uint64_t>(flag) != 0;
+    return flag != 0;
+}
+
+// Return how many codes are infinite or NaN, of those whose bits are not 0 in `differs`.
 template <typename Code, typename Flag>
 std::uint64_t count_special(const Element& element, const Code* codes, const Flag* differs, std::size_t count) {
     if (element.special == Special::kNone) return 0;
@@ -167,7 +173,7 @@ std::uint64_t count_special(const Element& element, const Code* codes, const Fla
     for (std::size_t i = 0; i < count; ++i) any = static_cast<Code>(any | (is_special(codes[i]) ? 1 : 0));
     std::uint64_t found = 0;
     if (any != 0)
-        for (std::size_t i = 0; i < count; ++i) found += is_special(codes[i]) && differs[i] != 0;
+        for (std::size_t i = 0; i < count; ++i) found += is_special(codes[i]) && is_set(differs[i]);
     return found;
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "float_tiles.hpp"
 #include "merge.hpp"
@@ -19,7 +20,7 @@ inline Vector where(Mask mask, Vector lanes) { return as_vector(mask & as_mask(l
 inline void put_at(double* to, Vector lanes) { std::memcpy(to, &lanes, sizeof lanes); }
 
 // Elements as doubles, with keys that are the same where the elements are: the bits of the doubles themselves, or in a
-// tile that has a NaN somewhere the elements' codes.
+// tile in which something is NaN the elements' codes.
 struct Operand {
     double* values;
     double* codes;
@@ -41,18 +42,18 @@ class MoveTile {
         first_ = first;
         count = std::min(kMoveTile, sides_.count - first);
         padded = (count + kLanes - 1) / kLanes * kLanes;
+        for (std::size_t at = from(); at <= sides_.data.size(); ++at) {
+            Operand& operand = operands_[at];
+            operand.keys = operand.values;
+            read_elements(*sides_.element, data(at), first, count, operand.values);
+            std::fill(operand.values + count, operand.values + padded, 0.0);
+        }
         has_codes = false;
-        for (std::size_t at = from(); at <= sides_.data.size(); ++at) {
-            double* values = operands_[at].values;
-            read_elements(*sides_.element, data(at), first, count, values);
-            std::fill(values + count, values + padded, 0.0);
-            has_codes |= has_nan(values);
-        }
-        for (std::size_t at = from(); at <= sides_.data.size(); ++at) {
-            operands_[at].keys = has_codes ? operands_[at].codes : operands_[at].values;
-            if (has_codes) read_codes(at);
-        }
-        for (std::size_t side = 0; side < sides_.data.size(); ++side) subtract(side);
+        subtract_all();
+        if (!has_nan_) return;
+        for (std::size_t at = from(); at <= sides_.data.size(); ++at) read_codes(at);
+        has_codes = true;
+        subtract_all();
     }
 
     const Operand& base() const { return operands_[0]; }
@@ -63,6 +64,12 @@ class MoveTile {
         return mask_at(base().keys + i) != mask_at(this->side(side).keys + i);
     }
 
+    // Whether all moves are finite.
+    bool is_finite() const { return !has_nan_ && largest_ < std::numeric_limits<double>::infinity(); }
+
+    // Whether they are also other than 0 wherever elements differ.
+    bool is_plain() const { return is_finite() && !hides_moves_; }
+
     std::size_t count = 0, padded = 0;
     bool has_codes = false;
 
@@ -70,29 +77,34 @@ class MoveTile {
     std::size_t from() const { return base_ ? 0 : 1; }
     Bytes data(std::size_t at) const { return at == 0 ? *base_ : sides_.data[at - 1]; }
 
-    bool has_nan(const double* values) const {
-        Mask found{};
-        for (std::size_t i = 0; i < padded; i += kVectorLanes) found |= vector_at(values + i) != vector_at(values + i);
-        return count_of(found) != 0;
-    }
-
     void read_codes(std::size_t at) {
         with_code(*sides_.element, [&]<typename Code>(Code) {
             Code codes[kMoveTile] = {};
             load_codes(*sides_.element, data(at), first_, count, codes);
             for (std::size_t i = 0; i < padded; ++i)
                 operands_[at].codes[i] = std::bit_cast<double>(static_cast<std::uint64_t>(codes[i]));
+            operands_[at].keys = operands_[at].codes;
         });
     }
 
-    void subtract(std::size_t side) {
-        const double *before = base().values, *after = this->side(side).values;
-        if (!base_) {
-            std::memcpy(moves(side), after, padded * sizeof(double));
-            return;
+    void subtract_all() {
+        Vector largest{};
+        Mask nan{}, hidden{};
+        for (std::size_t side = 0; side < sides_.data.size(); ++side) {
+            const double *before = base().values, *after = this->side(side).values;
+            for (std::size_t i = 0; i < padded; i += kVectorLanes) {
+                const Vector distance = vector_at(after + i) - vector_at(before + i);
+                const Mask differs = base_ ? moved(side, i) : ~Mask{};
+                const Vector move = where(differs, distance);
+                nan |= distance != distance;
+                hidden |= differs & (move == 0);
+                largest = larger(absolute(move), largest);
+                put_at(moves(side) + i, move);
+            }
         }
-        for (std::size_t i = 0; i < padded; i += kVectorLanes)
-            put_at(moves(side) + i, where(moved(side, i), vector_at(after + i) - vector_at(before + i)));
+        has_nan_ = count_of(nan) != 0;
+        hides_moves_ = count_of(hidden) != 0;
+        largest_ = largest_of(largest);
     }
 
     const Sides& sides_;
@@ -100,6 +112,8 @@ class MoveTile {
     std::array<Operand, kSides + 1> operands_;
     std::array<double*, kSides + 1> moves_;
     std::size_t first_ = 0;
+    bool has_nan_ = false, hides_moves_ = false;
+    double largest_ = 0;
 };
 
 // Two dot products at once, of one row with two others: each has eight lanes, and one would wait for its own sums.
@@ -125,11 +139,9 @@ struct TwoProducts {
 
 // Add the products of moves, all with all, to the upper half of `gram`. What is not finite is 0 from now on.
 inline void add_gram(const MoveTile& tile, std::size_t sides, std::span<double> gram) {
-    for (std::size_t side = 0; side < sides; ++side) {
-        double* moves = tile.moves(side);
-        if (all_finite(moves, tile.padded)) continue;
-        for (std::size_t i = 0; i < tile.padded; ++i) moves[i] = is_finite(moves[i]) ? moves[i] : 0.0;
-    }
+    for (std::size_t side = 0; side < sides && !tile.is_finite(); ++side)
+        for (std::size_t i = 0; i < tile.padded; ++i)
+            if (!is_finite(tile.moves(side)[i])) tile.moves(side)[i] = 0;
     for (std::size_t one = 0; one < sides; ++one) {
         for (std::size_t other = one; other < sides; other += 2) {
             const std::size_t third = std::min(other + 1, sides - 1);
