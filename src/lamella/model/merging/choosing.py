@@ -33,7 +33,7 @@ def check_rules(rules: Rules, sides: int) -> None:
         if not strategy.weighted:
             said = f"the strategy {strategy.name} does not weigh the sides"
             raise UsageError(said, kind="bad-argument", hint="leave the weights out")
-    for choice in (rules.choice, *(choice for _, choice in (*rules.choices, *rules.resolutions.items()))):
+    for choice in (rules.choice, *(choice for _, choice in rules.choices), *rules.resolutions.values()):
         if choice.strategy in (OURS, THEIRS, FROM_BASE):
             continue
         strategy = strategy_named(choice.strategy)

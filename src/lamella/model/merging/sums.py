@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lamella.core.buffers import Buffer
 from lamella.core.errors import UsageError
 from lamella.model import kernels
+from lamella.model.merging.elements import values, write
 from lamella.model.merging.score import Tally
 from lamella.model.merging.strategy import Parameter, Settings, Span
+
+if TYPE_CHECKING:
+    import numpy
+
+    Array = numpy.ndarray[Any, Any]
 
 SCALE = Parameter("scale", 1, -16, 16, "what the sum of the changes is multiplied by")
 NORMALIZE = Parameter("normalize", 0, 0, 1, "whether the sum is divided by that of the weights in it")
@@ -48,16 +54,40 @@ def elected(
     return Tally(not_finite, moved, either, both, clashes, gram)
 
 
-def added(span: Span, sides: Sequence[Buffer], settings: Settings, out: Any, factor: float = 1.0) -> Tally:
-    """Write base + factor * scale * sum w_i (side_i - base), as the settings want it: normalized, and elected.
+def added(span: Span, sides: Sequence[Buffer], settings: Settings, out: Any) -> Tally:
+    """Write base + scale * sum w_i (side_i - base), as the settings want it: normalized, and elected.
 
     It is one weighted sum of base and sides; where all of them are the same they are kept.
     """
     assert span.base is not None
-    scale, normalize = settings.values["scale"] * factor, bool(settings.values["normalize"])
     if settings.values.get("elect"):
-        tally = elected(span, sides, settings.weights, out, scale=scale, normalize=normalize)
-        return Tally(tally.not_finite)
-    factors = [scale * weight for weight in (shares(settings.weights) if normalize else settings.weights)]
+        scale, normalize = settings.values["scale"], bool(settings.values["normalize"])
+        return Tally(elected(span, sides, settings.weights, out, scale=scale, normalize=normalize).not_finite)
+    factors = _factors(settings)
     runs = (span.base, *sides)
     return Tally(kernels.weighted_sum(runs, (1 - sum(factors), *factors), span.dtype, span.count, out, True))
+
+
+def added_changes(span: Span, moves: Sequence[Array], settings: Settings, out: Any) -> Tally:
+    """Write base + scale * sum w_i moves_i, as `added` does of changes that are given as float64.
+
+    The base is kept where that sum is 0.
+    """
+    import numpy
+
+    assert span.base is not None
+    runs, zeros, total = [one.data for one in moves], numpy.zeros(span.count), numpy.empty(span.count)
+    if settings.values["elect"]:
+        scale, normalize = settings.values["scale"], bool(settings.values["normalize"])
+        limits = (0.0,) * len(runs)
+        kernels.elect(zeros.data, runs, settings.weights, limits, scale, normalize, "f64", span.count, total)
+    else:
+        kernels.weighted_sum(runs, _factors(settings), "f64", span.count, total, False)
+    with numpy.errstate(all="ignore"):
+        found = values(span.base, span.dtype, span.count) + total
+    return write(found, span, out, [(span.base, total == 0)])
+
+
+def _factors(settings: Settings) -> list[float]:
+    weights = shares(settings.weights) if settings.values["normalize"] else settings.weights
+    return [settings.values["scale"] * weight for weight in weights]

@@ -22,14 +22,14 @@ def places_of(share: float, count: int) -> int:
     return min(count, max(1, round(share * count))) if share > 0 else 0
 
 
-def magnitudes_at(contents: Contents, places: Sequence[int]) -> list[tuple[float, ...]]:
-    """Return for every side its magnitudes of change at some places, where 1 is that of the largest.
+def magnitudes_at(contents: Contents, places: Sequence[Sequence[int]]) -> list[tuple[float, ...]]:
+    """Return for every side its magnitudes of change at its `places`, of which 1 is that of the largest.
 
     A magnitude is |side - base| rounded to f32, all those of the tensor being ranked. At place 0, and where it is NaN,
     it is infinite.
     """
     uppers = _Counting(contents, [(side, None) for side in range(contents.sides)]).counted()
-    found = {(side, place): _bin_at(uppers[side, None], place) for side in range(contents.sides) for place in places}
+    found = {(side, one): _bin_at(uppers[side, None], one) for side, asked in enumerate(places) for one in asked}
     prefixes = sorted({(side, prefix) for (side, _), (prefix, _) in found.items() if prefix < BINS})
     lowers = _Counting(contents, prefixes).counted()
 
@@ -37,7 +37,7 @@ def magnitudes_at(contents: Contents, places: Sequence[int]) -> list[tuple[float
         prefix, rest = found[side, place]
         return _number(prefix << 16 | _bin_at(lowers[side, prefix], rest)[0]) if prefix < BINS else math.inf
 
-    return [tuple(magnitude(side, place) for place in places) for side in range(contents.sides)]
+    return [tuple(magnitude(side, place) for place in asked) for side, asked in enumerate(places)]
 
 
 class _Counting:

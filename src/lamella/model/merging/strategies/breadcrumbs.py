@@ -46,9 +46,8 @@ class Breadcrumbs(Strategy):
     def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the sum of what is kept, for which the tensor is gone through twice."""
         count = elements_of(contents)
-        dropped = round(settings.values["gamma"] * count)
-        kept = places_of(settings.values["density"], count)
-        bounds = magnitudes_at(contents, [min(dropped + 1, count), min(dropped + kept, count) if kept else 0])
+        wanted = zip(settings.each("density"), settings.each("gamma"), strict=True)
+        bounds = magnitudes_at(contents, [_places(density, gamma, count) for density, gamma in wanted])
 
         def merge(span: Span, out: Any) -> Tally:
             sides = []
@@ -58,3 +57,9 @@ class Breadcrumbs(Strategy):
             return added(span, sides, settings, out)
 
         return merge
+
+
+def _places(density: float, gamma: float, count: int) -> tuple[int, int]:
+    """Return the places, in the order of magnitudes, of the first and the last change that is kept."""
+    dropped, kept = round(gamma * count), places_of(density, count)
+    return min(dropped + 1, count), min(dropped + kept, count) if kept else 0

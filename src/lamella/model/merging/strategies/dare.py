@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lamella.model.merging.draws import ONE, draw
-from lamella.model.merging.elements import masked
+from lamella.model.merging.elements import changes
 from lamella.model.merging.score import Tally
 from lamella.model.merging.strategy import Contents, Formula, Parameter, Settings, Span, Strategy
-from lamella.model.merging.sums import ELECT, MOST_SIDES, NORMALIZE, SCALE, added
+from lamella.model.merging.sums import ELECT, MOST_SIDES, NORMALIZE, SCALE, added_changes
+
+if TYPE_CHECKING:
+    import numpy
+
+    Array = numpy.ndarray[Any, Any]
 
 SEED = Parameter("seed", 0, 0, (1 << 48) - 1, "a number for another draw; which one it is follows from the contents")
 RESCALE = Parameter("rescale", 1, 0, 1, "whether what is kept is divided by the chance that it is")
@@ -36,18 +41,26 @@ class Dare(Strategy):
 
     def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the sum of what is kept."""
-        seed, number, density = contents.seed, int(settings.values["seed"]), settings.values["density"]
-        bound = round(density * ONE)
-        factor = 1 / density if settings.values["rescale"] else 1.0
+        seed, number = contents.seed, int(settings.values["seed"])
+        densities, rescales = settings.each("density"), settings.values["rescale"]
 
         def merge(span: Span, out: Any) -> Tally:
-            sides = [
-                masked(span, side, draw(seed, stream(number, place), span.first, span.count) < bound)
-                for place, side in enumerate(span.sides)
-            ]
-            return added(span, sides, settings, out, factor)
+            moved = []
+            for place, (side, density) in enumerate(zip(span.sides, densities, strict=True)):
+                drawn = draw(seed, stream(number, place), span.first, span.count) < round(density * ONE)
+                moved.append(kept(changes(span, side), drawn, density if rescales else 1.0))
+            return added_changes(span, moved, settings, out)
 
         return merge
+
+
+def kept(moves: Array, drawn: Array, divisor: Array | float) -> Array:
+    """Return the changes that are drawn, divided, else 0; what is not finite always is, so that it shows."""
+    import numpy
+
+    with numpy.errstate(all="ignore"):
+        found: Array = numpy.where(drawn | ~numpy.isfinite(moves), moves / divisor, 0.0)
+    return found
 
 
 def stream(number: int, side: int) -> int:

@@ -33,9 +33,10 @@ class Ties(Strategy):
     def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the election of signs above thresholds, for which the tensor is gone through twice."""
         values, limits = settings.values, (0.0,) * contents.sides
-        if values["density"] < 1:
-            place = places_of(values["density"], elements_of(contents))
-            limits = tuple(limit for (limit,) in magnitudes_at(contents, [place]))
+        densities = settings.each("density")
+        if min(densities) < 1:
+            places = [[places_of(density, elements_of(contents))] for density in densities]
+            limits = tuple(limit for (limit,) in magnitudes_at(contents, places))
 
         def merge(span: Span, out: Any) -> Tally:
             return elected(
