@@ -20,7 +20,7 @@ def test_a_merge_stops_is_resolved_and_goes_on(bench):
     stopped = bench.try_lamella("merge", "other")
     assert stopped.code == 4, stopped
     assert stopped.out == (
-        f"{MODEL}: 1 tensor from ours, 1 from theirs, 2 in conflict (`lamella conflicts`)\n"
+        f"{MODEL}: 1 tensor from ours, 1 from theirs, 2 in conflict\n"
         "  h.0: the sides moved in opposite directions: cosine -1.00\n"
         "  h.1: the sides moved in opposite directions: cosine -1.00\n"
         "stopped: somebody has to decide\n"

@@ -26,7 +26,7 @@ def test_opposite_changes_stop_the_merge_with_ours_in_a_file_that_loads(bench):
     merged = bench.try_git("merge", "other")
     assert merged.code == 1
     assert f"Merge conflict in {MODEL}" in merged.out
-    assert f"lamella: {MODEL}: 1 tensor in conflict (`lamella conflicts`)\n" in merged.err
+    assert f"lamella: {MODEL}: 1 tensor in conflict; see `lamella conflicts`\n" in merged.err
     assert bench.read(MODEL) == OPPOSED[0]
     assert bench.git("status", "--porcelain") == f"UU {MODEL}"
     bench.git("merge", "--abort")

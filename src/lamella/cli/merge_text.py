@@ -24,7 +24,7 @@ def in_words(file: FileMerge) -> str:
     if decided > 0:
         parts.append(f"{decided:,} as decided")
     if file.conflicts:
-        parts.append(f"{len(file.conflicts):,} in conflict (`lamella conflicts`)")
+        parts.append(f"{len(file.conflicts):,} in conflict")
     if not parts:
         return "no tensor changed"
     number, _, rest = parts[0].partition(" ")

@@ -79,6 +79,9 @@ def _settings(repository: Repository) -> Iterator[Finding]:
         yield Finding("settings", "problem", message, "run `lamella init`")
     else:
         yield Finding("settings", "ok", "Git passes model files through lamella")
+    if not setup.merges_by_us(repository.git):
+        message = "merge.lamella.driver not set: Git merges model files as text"
+        yield Finding("merging", "warning", message, "run `lamella init`")
     if repository.git.worktree is not None:
         patterns = attributes.all_patterns(repository.git)
         if patterns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lamella.core.errors import ConflictError, UsageError
+from lamella.core.errors import ConflictError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Rules
 from lamella.ops.gitverbs import inside
@@ -73,7 +73,10 @@ def find_heads(repository: Repository, request: MergeRequest) -> Heads:
     Raises NotFoundError (revision-unknown), and UsageError (git-refused) for unrelated histories, unless asked for.
     """
     git = repository.git
-    theirs = git.resolve(f"{request.commit or '@{upstream}'}^{{commit}}")
+    if request.commit is None and not git.run("rev-parse", "--verify", "--quiet", "@{upstream}", check=False):
+        hint = "name the commit, or set one with `git branch --set-upstream-to`"
+        raise NotFoundError("the branch has no upstream that could be merged", kind="revision-unknown", hint=hint)
+    theirs = git.resolve(f"{git.resolve(request.commit or '@{upstream}')}^{{commit}}")
     ours = git.resolve("HEAD^{commit}")
     bases = git.run("merge-base", "--all", ours, theirs, check=False).decode().split()
     if not bases and not request.unrelated:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lamella.core.errors import UsageError
-from lamella.model.merging.choosing import settings_for
-from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
+from lamella.model.merging import choosing
+from lamella.model.merging.rules import DEFAULT, FROM_BASE, OURS, THEIRS, Choice, Rules
 
 
 def check_rules(rules: Rules, sides: int, *, has_base: bool) -> None:
@@ -12,20 +12,16 @@ def check_rules(rules: Rules, sides: int, *, has_base: bool) -> None:
 
     That a strategy needs a base is no reason where nobody chose it: then each tensor is asked about.
     """
-    chosen = [choice for _, choice in rules.choices]
-    if rules.choice != Rules().choice:
-        chosen.append(rules.choice)
-    for choice in chosen:
-        check_choice(choice, rules.weights, sides, has_base=has_base)
-    if not chosen and rules.weights:
-        said = f"the strategy {rules.choice.strategy} takes no weights"
-        raise UsageError(said, kind="bad-argument", hint="`--strategy linear` does")
+    choosing.check_rules(rules, sides)
+    for choice in (rules.choice, *(choice for _, choice in rules.choices)):
+        if choice != DEFAULT:
+            check_choice(choice, rules.weights, sides, has_base=has_base)
 
 
 def check_choice(choice: Choice, weights: tuple[float, ...], sides: int, *, has_base: bool) -> None:
     """Raise UsageError (bad-argument) for a choice that cannot be followed."""
     if choice.strategy not in (OURS, THEIRS, FROM_BASE):
-        settings_for(choice, weights, range(sides), sides, has_base=has_base)
+        choosing.settings_for(choice, weights, range(sides), sides, has_base=has_base)
     elif choice.parameters:
         raise UsageError(f"{choice.strategy} takes no parameters", kind="bad-argument", hint="it takes what is there")
     elif choice.strategy == FROM_BASE and not has_base:

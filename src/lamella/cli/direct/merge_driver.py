@@ -53,7 +53,7 @@ def _merged(files: list[Path], path: str) -> int:
         return _CONFLICT
     from lamella.cli.merge_text import in_words
 
-    _say(f"{path}: {in_words(found)}")
+    _say(f"{path}: {in_words(found)}{'; see `lamella conflicts`' if found.conflicts else ''}")
     return _CONFLICT if found.conflicts else 0
 
 

@@ -34,7 +34,7 @@ def run(asked: Asked) -> int:
         )
         report = merge(repository, request, progress(quiet=asked.quiet or asked.as_json))
         if asked.as_json:
-            render.emit_json("merge", report)
+            render.emit_json("merge", _fields(report))
             code = report.filled.failed[0][1].exit_code if report.filled.failed else 0
         else:
             _show(report, quiet=asked.quiet)
@@ -54,3 +54,15 @@ def _show(report: MergeReport, *, quiet: bool) -> None:
     render.line(_SAID[report.outcome].format(commit=report.commit[:10]))
     if report.outcome == STOPPED:
         render.note("`lamella conflicts` lists them, `lamella resolve` settles, `lamella merge --abort` takes it back")
+
+
+def _fields(report: MergeReport) -> dict[str, object]:
+    failed = [{"path": path, "kind": error.kind, "message": error.message} for path, error in report.filled.failed]
+    return {
+        "outcome": report.outcome,
+        "commit": report.commit,
+        "files": report.files,
+        "others": report.others,
+        "written": report.filled.paths,
+        "failed": failed,
+    }

@@ -1,0 +1,165 @@
+"""`lamella merge`: what is refused before Git starts, what a dry run says, and how each way of merging ends."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.e2e.mergebench import MODEL, OPPOSED, branch_off, numbers, weights
+from tests.e2e.test_conflicts import TWO
+
+
+def untouched(bench):
+    """Return what a refusal has to leave as it is."""
+    return bench.git("rev-parse", "HEAD"), bench.git("status", "--porcelain"), bench.read(MODEL)
+
+
+def test_a_dry_run_says_what_would_become_of_every_tensor_and_touches_nothing(bench):
+    branch_off(bench, *TWO)
+    before = untouched(bench)
+    told = bench.try_lamella("merge", "other", "--dry-run")
+    assert told.code == 4
+    assert told.out == (
+        f"{MODEL}: 1 tensor from ours, 1 from theirs, 2 in conflict\n"
+        "  embed  f32  [4]  changed by theirs           theirs\n"
+        "  h.0    f32  [4]  changed by ours and theirs  CONFLICT  "
+        "the sides moved in opposite directions: cosine -1.00\n"
+        "  h.1    f32  [4]  changed by ours and theirs  CONFLICT  "
+        "the sides moved in opposite directions: cosine -1.00\n"
+        "  head   f32  [4]  changed by ours             ours\n"
+        "  1 tensor unchanged\n"
+        "the merge would stop: somebody has to decide\n"
+    )
+    assert "h.2    f32  [4]  unchanged" in bench.try_lamella("merge", "other", "--dry-run", "--all").out
+    assert untouched(bench) == before
+    report = json.loads(bench.lamella("merge", "other", "--dry-run", "--json", "--strategy", "linear"))
+    assert (report["type"], report["outcome"]) == ("merge-preview", "merged")
+    assert [one["how"] for one in report["files"][0]["tensors"]] == ["theirs", "linear", "linear", "ours", "ours"]
+
+
+def test_a_dry_run_of_a_fast_forward_lists_what_comes(bench):
+    bench.commit(MODEL, weights())
+    bench.git("switch", "--quiet", "--create", "other")
+    bench.commit(MODEL, weights({"h.1": (0.0, 0.0, 0.0, 0.0)}))
+    bench.git("switch", "--quiet", "main")
+    told = bench.lamella("merge", "other", "--dry-run")
+    assert told.endswith("the branch would move on")
+    assert "h.1  f32  [4]  changed by theirs  theirs" in told
+    assert bench.lamella("merge", "other").startswith("moved on to ")
+    assert bench.lamella("merge", "other") == "already up to date"
+    assert bench.lamella("merge", "other", "--dry-run") == "already up to date"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("other", "--strategy", "tise"), 2, "there is no merge strategy 'tise'"),
+        (("other", "--strategy-for", "h.*=tise"), 2, "there is no merge strategy 'tise'"),
+        (("other", "--strategy", "three-way", "--param", "colour=1"), 2, "no parameter 'colour'"),
+        (("other", "--strategy", "linear", "--param", "normalize"), 2, "'' is no number"),
+        (("other", "--strategy", "linear", "--weights", "1,2,3"), 2, "3 weights for 2 sides"),
+        (("other", "--strategy-for", "h.*"), 2, "'h.*' is not GLOB=STRATEGY"),
+        (("other", "--weights", "1,2"), 2, "--weights without --strategy"),
+        (("nowhere",), 3, "no revision is called 'nowhere'"),
+        ((), 3, "the branch has no upstream"),
+        (("other", "--abort"), 2, "go alone"),
+        (("--continue",), 2, "no merge is under way"),
+        (("other", "--ff-only"), 2, "ot possible to fast-forward"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_changes(bench, arguments, code, said):
+    branch_off(bench, *TWO)
+    before = untouched(bench)
+    refused = bench.try_lamella("merge", *arguments)
+    assert refused.code == code, refused
+    assert said in refused.err
+    assert untouched(bench) == before
+
+
+def test_rules_of_the_command_line_reach_every_tensor(bench):
+    branch_off(bench, *TWO)
+    rules = ("--strategy", "linear", "--weights", "3,1", "--strategy-for", "h.1=theirs")
+    merged = bench.lamella("merge", "other", *rules, "-m", "mine")
+    assert f"{MODEL}: 1 tensor from ours, 1 from theirs, 1 merged by linear, 1 as decided\nmerged, in " in merged
+    found = numbers(bench.read(MODEL))
+    assert found["h.0"] == (1.5, 2.5, 3.5, 4.5)
+    assert found["h.1"] == (2.0, 4.0, 6.0, 8.0)
+    assert bench.git("log", "-1", "--format=%s") == "mine"
+    assert bench.git("rev-list", "--count", "--merges", "HEAD") == "1"
+    assert not list((bench.root / ".git/lamella/merging").iterdir())
+
+
+def test_the_rules_of_the_project_hold_for_git_and_for_lamella(bench):
+    bench.write(".lamella/config.toml", b'[merge.strategies]\n"*" = "linear"\n"h.1" = "ours"\n')
+    branch_off(bench, *TWO)
+    for act in (bench.git, bench.lamella):
+        act("merge", "other", "-m", "merged")
+        found = numbers(bench.read(MODEL))
+        assert (found["h.0"], found["h.1"]) == ((1.0, 2.0, 3.0, 4.0), (0.0, 0.0, 0.0, 0.0))
+        bench.git("reset", "--quiet", "--hard", "HEAD^1")
+
+
+def test_how_a_merge_ended_is_told_as_json(bench):
+    branch_off(bench, *TWO)
+    stopped = bench.try_lamella("merge", "other", "--json")
+    report = json.loads(stopped.out)
+    assert (stopped.code, report["type"], report["outcome"], report["written"]) == (4, "merge", "conflicts", [MODEL])
+    assert [one["name"] for one in report["files"][0]["conflicts"]] == ["h.0", "h.1"]
+
+
+def test_a_merge_can_be_left_to_be_committed_and_squashed(bench):
+    branch_off(bench, *TWO)
+    head = bench.git("rev-parse", "HEAD")
+    assert "not committed" in bench.lamella("merge", "other", "--strategy", "linear", "--no-commit")
+    assert bench.git("rev-parse", "HEAD") == head
+    bench.lamella("merge", "--continue")
+    assert bench.git("rev-parse", "HEAD^1") == head
+    bench.git("reset", "--quiet", "--hard", head)
+    bench.lamella("merge", "other", "--strategy", "linear", "--squash")
+    assert bench.git("rev-parse", "HEAD") == head
+    assert bench.git("diff", "--cached", "--name-only") == MODEL
+
+
+def test_unrelated_histories_are_refused_and_then_merged_without_a_base(bench):
+    bench.commit(MODEL, weights())
+    bench.git("switch", "--quiet", "--orphan", "other")
+    bench.write(".gitattributes", b"*.safetensors filter=lamella diff=lamella merge=lamella -text\n")
+    bench.git("add", ".gitattributes")
+    bench.commit(MODEL, weights({"h.0": (3.0, 4.0, 5.0, 6.0)}))
+    bench.git("switch", "--quiet", "main")
+    before = untouched(bench)
+    refused = bench.try_lamella("merge", "other")
+    assert (refused.code, untouched(bench)) == (2, before)
+    assert "no common commit" in refused.err
+    refused = bench.try_lamella("merge", "other", "--allow-unrelated-histories", "--strategy", "task-arithmetic")
+    assert (refused.code, untouched(bench)) == (2, before)
+    assert "needs the version that the sides come from" in refused.err
+    stopped = bench.try_lamella("merge", "other", "--allow-unrelated-histories")
+    assert stopped.code == 4
+    assert "h.0: several sides added it" in stopped.out
+    assert bench.lamella("resolve", "h.0", "--theirs").endswith("settled and staged")
+    bench.lamella("merge", "--abort")
+    bench.lamella("merge", "other", "--allow-unrelated-histories", "--strategy", "linear")
+    assert numbers(bench.read(MODEL))["h.0"] == (2.0, 3.0, 4.0, 5.0)
+
+
+def test_nothing_begins_while_something_else_is_under_way(bench):
+    branch_off(bench, *OPPOSED)
+    bench.try_git("merge", "other")
+    refused = bench.try_lamella("merge", "other")
+    assert refused.code == 4
+    assert "a merge is under way" in refused.err
+
+
+def test_a_clone_that_was_not_told_of_the_driver_is_sent_to_init(bench):
+    branch_off(bench, *OPPOSED)
+    bench.git("config", "--remove-section", "merge.lamella")
+    before = untouched(bench)
+    refused = bench.try_lamella("merge", "other")
+    assert (refused.code, untouched(bench)) == (2, before)
+    assert "run `lamella init`" in refused.err
+    told = bench.lamella("doctor")
+    assert "merge.lamella.driver not set" in told
+    bench.lamella("init")
+    assert bench.try_lamella("merge", "other").code == 4
