@@ -79,8 +79,15 @@ def command_page() -> str:
         for name in names:
             command = cli.get_command(context, name)
             assert command is not None
-            parts += _command(command, click.Context(command, context, info_name=name))
+            parts += _commands(command, click.Context(command, context, info_name=name))
     return "\n\n".join(parts) + "\n"
+
+
+def _commands(command: click.Command, context: click.Context) -> Iterator[str]:
+    """Yield what there is to say of a command and of the verbs that it has itself."""
+    yield from _command(command, context)
+    for name, verb in getattr(command, "commands", {}).items():
+        yield from _commands(verb, click.Context(verb, context, info_name=name))
 
 
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:

@@ -7,28 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from lamella.core.errors import BackendError
 from lamella.core.limits import MAX_COMMAND_OUTPUT_NBYTES
 from lamella.repo.command import run_command
-
-
-def alive(pid: int) -> bool:
-    """Say whether a process is there and no zombie that nobody waits for."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def gone(pid: int) -> bool:
-    until = time.monotonic() + 5
-    while alive(pid) and time.monotonic() < until:
-        time.sleep(0.02)
-    return not alive(pid)
+from tests.repo.processes import gone
 
 
 def test_status_output_and_errors_are_kept_apart(tmp_path):

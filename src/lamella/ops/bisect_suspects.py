@@ -20,7 +20,7 @@ def resolve_ends(git: Git, good: str, bad: str) -> tuple[GitOid, GitOid]:
 
     Raises NotFoundError (revision-unknown), and UsageError (bad-argument) where the bad does not come from the good.
     """
-    first, last = (git.resolve(f"{revision}^{{commit}}") for revision in (good, bad))
+    first, last = (git.resolve(f"{git.resolve(revision)}^{{commit}}") for revision in (good, bad))
     base = git.run("merge-base", first, last, check=False).decode().strip()
     if base == first != last:
         return first, last
@@ -76,8 +76,7 @@ def only_model(repository: Repository, revision: str) -> str:
 
     Raises NotFoundError (revision-unknown, path-unknown), and UsageError (bad-argument) where there are several.
     """
-    commit = repository.git.resolve(f"{revision}^{{commit}}")
-    found = model_paths(repository, commit, ())
+    found = model_paths(repository, repository.git.resolve(revision), ())
     if not found:
         hint = "`lamella ls-files` lists the model files"
         raise NotFoundError(f"{revision} has no model file", kind="path-unknown", hint=hint)

@@ -48,9 +48,11 @@ class Criterion:
             hint = "`--drop 0.01` where more is better, as of an accuracy; `--rise 0.1` where less is, as of a loss"
             raise UsageError("a metric needs one of --drop and --rise", kind="bad-argument", hint=hint)
         if not all(math.isfinite(limit) and limit >= 0 for limit in limits):
-            raise UsageError("how far a metric may move is a number, 0 or more", kind="bad-argument")
+            hint = "for example `--drop 0.01`"
+            raise UsageError("how far a metric may move is a number, 0 or more", kind="bad-argument", hint=hint)
         if not 1 <= self.repeat <= MAX_REPEATS:
-            raise UsageError(f"a model is evaluated 1 to {MAX_REPEATS} times", kind="bad-argument")
+            hint = "for example `--repeat 5`"
+            raise UsageError(f"a model is evaluated 1 to {MAX_REPEATS} times", kind="bad-argument", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
