@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +18,10 @@ from lamella.model.merging import plan as words
 from lamella.model.merging.choosing import strategy_named
 from lamella.model.merging.contents import Companions, PlacedContents
 from lamella.model.merging.models import Models
-from lamella.model.merging.plan import Compute, Conflict, MergePlan, PlannedTensor, Take
+from lamella.model.merging.plan import Compute, Conflict, MergePlan, PlannedTensor, Stack, Take
 from lamella.model.merging.score import Score, Tally, score
 from lamella.model.merging.strategy import Span
+from lamella.model.merging.windows import Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,30 +79,55 @@ class MergedTensors:
             self._progress.advance(len(piece))
 
     def _made(self, planned: PlannedTensor) -> Iterator[Buffer]:
-        if isinstance(planned.action, Compute):
-            return self._told(self._computed(planned, planned.action))
-        raise NotImplementedError  # rows upon rows
+        action = planned.action
+        if isinstance(action, Stack):
+            return self._told(self._stacked(planned, action))
+        assert isinstance(action, Compute)
+        return self._told(self._alone(planned, action))
 
-    def _computed(self, planned: PlannedTensor, action: Compute) -> Iterator[Buffer]:
-        with closing(PlacedContents(planned.spec, action, self._models, self._threads, self._companions)) as contents:
-            try:
-                formula = strategy_named(action.strategy).formula(contents, action.settings)
-            except ConflictError as exc:
-                self.outcomes[planned.name] = Outcome(planned.name, None, Conflict(words.UNMERGEABLE, str(exc)))
-                instead = next(place for place in (*planned.candidates, *action.sides) if place is not None)
-                yield from next(self._models.stream(instead.side, [instead.name]))
-                return
+    def _alone(self, planned: PlannedTensor, action: Compute) -> Iterator[Buffer]:
+        try:
+            total = yield from self._computed(planned.spec, action, self._models, self._companions)
+        except ConflictError as exc:
+            if exc.kind != "merge-conflict":
+                raise
+            self.outcomes[planned.name] = Outcome(planned.name, None, Conflict(words.UNMERGEABLE, str(exc)))
+            instead = next(place for place in (*planned.candidates, *action.sides) if place is not None)
+            yield from next(self._models.stream(instead.side, [instead.name]))
+            return
+        self.outcomes[planned.name] = self._outcome(planned, total, stops=action.stops)
+
+    def _stacked(self, planned: PlannedTensor, action: Stack) -> Iterator[Buffer]:
+        """Yield rows upon rows; the outcome is that of the rows that the base has."""
+        first: Compute | None = None
+        total = Tally()
+        for rows in action.parts:
+            windows = Windows(self._models, rows)
+            if isinstance(rows.action, Take):
+                yield from next(windows.stream(rows.action.place.side, [rows.action.place.name]))
+                continue
+            spec = TensorSpec(planned.name, planned.spec.dtype, (rows.count, *planned.spec.shape[1:]))
+            tally = yield from self._computed(spec, rows.action, windows, None)
+            first, total = (rows.action, tally) if first is None else (first, total + Tally(tally.not_finite))
+        stops = first is not None and first.stops
+        self.outcomes[planned.name] = self._outcome(planned, total, stops=stops)
+
+    def _computed(
+        self, spec: TensorSpec, action: Compute, models: Models, companions: Companions | None
+    ) -> Generator[Buffer, None, Tally]:
+        with closing(PlacedContents(spec, action, models, self._threads, companions)) as contents:
+            formula = strategy_named(action.strategy).formula(contents, action.settings)
             total = Tally()
             for tally, data in contents.each(partial(_merged, formula, contents), last=True):
                 total += tally
                 yield data
-        self.outcomes[planned.name] = self._outcome(planned, action, total)
+        return total
 
-    def _outcome(self, planned: PlannedTensor, action: Compute, total: Tally) -> Outcome:
+    def _outcome(self, planned: PlannedTensor, total: Tally, *, stops: bool) -> Outcome:
         found, conflict = score(total), None
         if total.not_finite:
             conflict = Conflict(words.NOT_FINITE, f"{total.not_finite} elements would not be finite")
-        elif action.stops and found is not None and found.cosine < -self._opposition:
+        elif stops and found is not None and found.cosine < -self._opposition:
             conflict = Conflict(words.OPPOSED, f"the sides moved in opposite directions: cosine {found.cosine:.2f}")
         return Outcome(planned.name, found, conflict)
 

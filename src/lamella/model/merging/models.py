@@ -25,6 +25,14 @@ class Models:
         """Whether the sides come from one version that is known."""
         return self.base is not None
 
+    def numbered(self, number: int) -> MergeSide:
+        """Return one of the models."""
+        return self._numbered[number]
+
+    def specs(self, number: int) -> Sequence[TensorSpec]:
+        """Return the tensors of one of the models, in its order."""
+        return list(self._specs[number].values())
+
     def find(self, number: int, name: str | None) -> Place | None:
         """Return where a tensor is, None where that model has none of that name."""
         return None if name is None or name not in self._specs[number] else Place(number, name)

@@ -54,11 +54,14 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """So many rows of a stack: the first ones of the action's result, or of one place from `start` on."""
+    """So many rows of a stack: made by an action of as many rows of each of its places, the base first.
+
+    `starts` are their first rows there.
+    """
 
     count: int
     action: Take | Compute
-    start: int = 0
+    starts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,16 @@ class PlannedTensor:
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
-    """All tensors of a merge, in the order of the result, those that are gone, and what to know before it is made."""
+    """All tensors of a merge, in the order of the result, those that are gone, and what to know before it is made.
+
+    Where vocabularies were united by what they hold, `tokens` are those of the result, row by row, None for a row that
+    stands for nothing.
+    """
 
     tensors: tuple[PlannedTensor, ...]
     removed: tuple[PlannedTensor, ...] = ()
     warnings: tuple[str, ...] = ()
+    tokens: tuple[str | None, ...] = ()
 
     @property
     def conflicts(self) -> tuple[PlannedTensor, ...]:

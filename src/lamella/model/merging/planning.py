@@ -1,59 +1,51 @@
-"""Deciding what becomes of every tensor in a merge, by the digests of contents: no weight is read for it."""
+"""Deciding what becomes of every tensor in a merge, by the digests of contents: hardly a weight is read for it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
+from lamella.core.dtypes import DType
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging import plan as words
-from lamella.model.merging.averaging import is_counter, is_merged
+from lamella.model.merging.averaging import is_merged
 from lamella.model.merging.choosing import check_rules, settings_for, strategy_named
+from lamella.model.merging.completing import complete
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import BASE, Compute, Conflict, MergePlan, Place, PlannedTensor, Take
+from lamella.model.merging.questions import Question, ask
+from lamella.model.merging.relatedness import check_related
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
-from lamella.model.merging.slots import Slot, list_slots
+from lamella.model.merging.slots import list_slots
+from lamella.model.merging.ties import Decisions
+from lamella.model.merging.unions import Union, Vocabularies, unite
 
 
-def plan_merge(models: Models, rules: Rules) -> MergePlan:
+def plan_merge(models: Models, rules: Rules, vocabularies: Vocabularies | None = None) -> MergePlan:
     """Return what becomes of every tensor of the sides of `models`, the first of which is ours, since their base.
 
-    Raises UsageError (bad-argument) for rules that name no strategy, or one that cannot merge these sides.
+    `vocabularies` say what stands in the rows of embeddings, where it is known. Raises UsageError (bad-argument) for
+    rules that name no strategy, or one that cannot merge these sides, or two for tensors that are one; and for models
+    that have nothing in common.
     """
     check_rules(rules, len(models.sides))
-    tensors: list[PlannedTensor] = []
-    removed: list[PlannedTensor] = []
-    for slot in list_slots(models):
-        planned = _planned(_Question.of(models, slot, rules), models, rules)
-        (removed if planned.action is None else tensors).append(planned)
-    return MergePlan(tuple(tensors), tuple(removed))
+    slots = list_slots(models)
+    check_related(models, slots, rules)
+    decisions = Decisions(models, slots, rules)
+    planned: list[PlannedTensor] = []
+    tokens: tuple[str | None, ...] = ()
+    for slot in slots:
+        question = ask(models, slot, rules, decisions)
+        found = _planned(question, models, rules, vocabularies or {})
+        planned.append(found if isinstance(found, PlannedTensor) else _united(question, models, found))
+        tokens = tokens or (() if isinstance(found, PlannedTensor) else found.tokens)
+    return complete(models, slots, planned, tokens, len((vocabularies or {}).get(BASE, ())))
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """One slot: where its tensor is, which sides changed it, and which of them are asked what it is to be."""
-
-    slot: Slot
-    base: Place | None
-    sides: tuple[Place | None, ...]
-    changed: tuple[int, ...]
-    asked: tuple[Place | None, ...]
-
-    @classmethod
-    def of(cls, models: Models, slot: Slot, rules: Rules) -> _Question:
-        base = None if slot.base is None else Place(BASE, slot.base)
-        sides = tuple(models.find(number, name) for number, name in enumerate(slot.sides))
-        if models.has_base:
-            changed = tuple(n for n, side in enumerate(sides) if models.content(side) != models.content(base))
-        else:
-            changed = tuple(n for n, side in enumerate(sides) if side is not None)
-        return cls(slot, base, sides, changed, tuple(sides[n] for n in changed) if rules.settles else sides)
-
-
-def _planned(question: _Question, models: Models, rules: Rules) -> PlannedTensor:
+def _planned(question: Question, models: Models, rules: Rules, vocabularies: Vocabularies) -> PlannedTensor | Union:
     base, asked = question.base, question.asked
     if question.slot.conflict is not None:
-        return _stopped(question, models, rules, question.slot.conflict)
+        return _stopped(question, models, question.slot.conflict)
     if not question.changed:
         return _taken(question, models, words.UNCHANGED, question.sides[0] or base)
     if len({models.content(one) for one in asked}) == 1:
@@ -63,79 +55,101 @@ def _planned(question: _Question, models: Models, rules: Rules) -> PlannedTensor
         elif base is None:
             state = words.ADDED if models.has_base else words.UNCHANGED
         return _taken(question, models, state, asked[0])
-    conflict = _conflict(models, base, asked)
+    there = [one for one in asked if one is not None]
+    conflict = _conflict(question, models, there)
     if conflict is not None:
-        return _stopped(question, models, rules, conflict)
-    return _merged(question, models, rules, [one for one in asked if one is not None])
-
-
-def _conflict(models: Models, base: Place | None, asked: Sequence[Place | None]) -> Conflict | None:
-    """Return why what several sides changed cannot be given to a strategy."""
-    specs = [models.spec(one) for one in asked if one is not None]
-    if len(specs) < len(asked):
-        return Conflict(words.EDITED_REMOVED, "one side removed it and another changed it")
-    if base is None and models.has_base:
-        return Conflict(words.BOTH_ADDED, "several sides added it, each with other values")
+        return _stopped(question, models, conflict)
+    if question.is_taken:
+        return _resolved(question, models)
     if base is not None:
-        specs.append(models.spec(base))
-    shapes, dtypes = {spec.shape for spec in specs}, {spec.dtype.name for spec in specs}
+        united = unite(models, base, there, vocabularies, partial(_action, question, models, rules))
+        if isinstance(united, Conflict):
+            return _stopped(question, models, united)
+        if united is not None:
+            return united
+    shapes = {models.spec(one).shape for one in _all(base, there)}
     if len(shapes) > 1:
         shown = " and ".join(f"[{','.join(map(str, shape))}]" for shape in sorted(shapes))
-        return Conflict(words.SHAPES, f"it has the shapes {shown}")
-    if len(dtypes) > 1:
-        return Conflict(words.DTYPES, f"it has the dtypes {' and '.join(sorted(dtypes))}")
+        return _stopped(question, models, Conflict(words.SHAPES, f"it has the shapes {shown}"))
+    action = _action(question, models, rules, base, there)
+    spec = TensorSpec(question.name, _dtype(models, base, there), models.spec(there[0]).shape)
+    return PlannedTensor(spec, words.MERGED, question.changed, action, question.sides, note=question.note)
+
+
+def _all(base: Place | None, sides: Sequence[Place]) -> tuple[Place, ...]:
+    return tuple(sides) if base is None else (base, *sides)
+
+
+def _dtype(models: Models, base: Place | None, sides: Sequence[Place]) -> DType:
+    """Return the dtype of the first side that changed it, else that of all."""
+    own = [models.spec(one).dtype for one in sides]
+    before = own[0] if base is None else models.spec(base).dtype
+    return next((dtype for dtype in own if dtype != before), before)
+
+
+def _conflict(question: Question, models: Models, there: Sequence[Place]) -> Conflict | None:
+    """Return why what several sides changed cannot be given to a strategy, whatever their shapes."""
+    if len(there) < len(question.asked):
+        return Conflict(words.EDITED_REMOVED, "one side removed it and another changed it")
+    if question.base is None and models.has_base and question.resolved is None:
+        return Conflict(words.BOTH_ADDED, "several sides added it, each with other values")
+    if question.is_taken:
+        return None
+    dtypes = [models.spec(one).dtype for one in _all(question.base, there)]
+    names = sorted({dtype.name for dtype in dtypes})
+    averaged = [is_merged(dtype, question.choice.strategy, named=question.named) for dtype in dtypes]
+    is_real = {not name.startswith("c") for name in names}
+    if len(names) > 1 and not (question.named and all(averaged) and len(is_real) == 1):
+        return Conflict(words.DTYPES, f"it has the dtypes {' and '.join(names)}")
+    if not all(averaged):
+        return Conflict(words.NOT_AVERAGED, f"several sides changed it, and {names[0]} is not averaged")
     return None
 
 
-def _merged(question: _Question, models: Models, rules: Rules, asked: list[Place]) -> PlannedTensor:
-    spec, name = models.spec(asked[0]), question.slot.name
-    choice, named = rules.chosen(name)
-    note = ""
-    if not named and is_counter(spec, name):
-        choice, note = Choice("larger"), "a counter: the larger value is taken"
-    if choice.strategy in (OURS, THEIRS, FROM_BASE):
-        return _resolved(question, models, choice)
+def _action(question: Question, models: Models, rules: Rules, base: Place | None, sides: Sequence[Place]) -> Compute:
+    """Return what merges sides; what the strategy cannot do without a base has their weighted mean."""
+    choice = question.choice
     strategy = strategy_named(choice.strategy)
-    if not is_merged(spec.dtype, choice.strategy, named=named):
-        reason = f"several sides changed it, and {spec.dtype.name} is not averaged"
-        return _stopped(question, models, rules, Conflict(words.NOT_AVERAGED, reason))
+    if base is None and question.base is not None and strategy.needs_base:
+        choice, strategy = Choice("linear"), strategy_named("linear")
     if strategy.symmetric:
-        asked = sorted(asked, key=lambda one: (models.digest(one), rules.weights[one.side : one.side + 1]))
-    numbers = [one.side for one in asked]
-    settings = settings_for(choice, rules.weights, numbers, len(question.sides), has_base=question.base is not None)
-    action = Compute(choice.strategy, settings, question.base, tuple(asked), stops=not named)
-    note = note or question.slot.note
-    return PlannedTensor(_called(spec, name), words.MERGED, question.changed, action, question.sides, note=note)
+        sides = sorted(sides, key=lambda one: (models.digest(one), rules.weights[one.side : one.side + 1]))
+    numbers = [one.side for one in sides]
+    settings = settings_for(choice, rules.weights, numbers, len(question.sides), has_base=base is not None)
+    return Compute(choice.strategy, settings, base, tuple(sides), stops=not question.named)
 
 
-def _stopped(question: _Question, models: Models, rules: Rules, conflict: Conflict) -> PlannedTensor:
+def _united(question: Question, models: Models, found: Union) -> PlannedTensor:
+    one = models.spec(next(place for place in question.sides if place is not None))
+    spec = TensorSpec(question.name, one.dtype, (found.rows, *one.shape[1:]))
+    note = "; ".join(filter(None, (question.note, found.note)))
+    return PlannedTensor(spec, words.MERGED, question.changed, found.stack, question.sides, note=note)
+
+
+def _stopped(question: Question, models: Models, conflict: Conflict) -> PlannedTensor:
     """Return a tensor in conflict, or what somebody decided about it; ours stands in its place meanwhile."""
-    decided = rules.resolved(question.slot.name)
-    if decided is not None and decided.strategy in (OURS, THEIRS, FROM_BASE):
-        return _resolved(question, models, decided)
-    ours = question.sides[0]
-    spec = _called(models.spec(_shown(question)), question.slot.name)
+    if question.is_taken:
+        return _resolved(question, models)
+    ours, spec = question.sides[0], _spec(question, models, question.sides[0])
     action = None if ours is None else Take(ours)
+    return PlannedTensor(spec, words.MERGED, question.changed, action, question.sides, conflict, question.note)
+
+
+def _resolved(question: Question, models: Models) -> PlannedTensor:
+    places = {OURS: question.sides[0], THEIRS: question.sides[-1], FROM_BASE: question.base}
+    strategy = (question.resolved or question.choice).strategy
+    return _taken(question, models, words.MERGED, places[strategy], note=f"{strategy}, as somebody decided")
+
+
+def _taken(question: Question, models: Models, state: str, place: Place | None, note: str = "") -> PlannedTensor:
+    action = None if place is None else Take(place)
     return PlannedTensor(
-        spec, words.MERGED, question.changed, action, question.sides, conflict, question.slot.note
+        _spec(question, models, place), state, question.changed, action, note=note or question.slot.note
     )  # fmt: skip
 
 
-def _resolved(question: _Question, models: Models, choice: Choice) -> PlannedTensor:
-    chosen = {OURS: question.sides[0], THEIRS: question.sides[-1], FROM_BASE: question.base}[choice.strategy]
-    return _taken(question, models, words.MERGED, chosen, note=f"{choice.strategy}, as somebody decided")
-
-
-def _taken(question: _Question, models: Models, state: str, place: Place | None, note: str = "") -> PlannedTensor:
-    spec = _called(models.spec(place or _shown(question)), question.slot.name)
-    action = None if place is None else Take(place)
-    return PlannedTensor(spec, state, question.changed, action, note=note or question.slot.note)
-
-
-def _shown(question: _Question) -> Place:
-    """Return a place that the tensor is at, ours if it is there."""
-    return next(one for one in (*question.sides, question.base) if one is not None)
-
-
-def _called(spec: TensorSpec, name: str) -> TensorSpec:
-    return TensorSpec(name, spec.dtype, spec.shape)
+def _spec(question: Question, models: Models, place: Place | None) -> TensorSpec:
+    """Return the spec of a tensor as it is at a place, or where it is at all, ours first."""
+    shown = next(one for one in (place, *question.sides, question.base) if one is not None)
+    spec = models.spec(shown)
+    return TensorSpec(question.name, spec.dtype, spec.shape)

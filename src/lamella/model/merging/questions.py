@@ -1,0 +1,68 @@
+"""What has to be known of one tensor before it is decided what becomes of it in a merge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lamella.model.merging import plan as words
+from lamella.model.merging.averaging import is_counter
+from lamella.model.merging.models import Models
+from lamella.model.merging.plan import BASE, Place
+from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
+from lamella.model.merging.slots import Slot
+from lamella.model.merging.ties import Decisions
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One slot: where its tensor is, which sides changed it, which of them are asked, and what somebody decided.
+
+    `name` is what it is called in the result. `named` says whether somebody made the choice, and `resolved` is what was
+    decided about just this conflict. `note` is worth telling where several sides are merged.
+    """
+
+    slot: Slot
+    name: str
+    base: Place | None
+    sides: tuple[Place | None, ...]
+    changed: tuple[int, ...]
+    asked: tuple[Place | None, ...]
+    choice: Choice
+    named: bool
+    resolved: Choice | None
+    note: str
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether one side's tensor, or the base's, is what somebody wants."""
+        return (self.resolved or self.choice).strategy in (OURS, THEIRS, FROM_BASE)
+
+
+def ask(models: Models, slot: Slot, rules: Rules, decisions: Decisions) -> Question:
+    """Return what is to be decided about a slot.
+
+    Where only its name was in conflict, and somebody decided, that is settled.
+    """
+    base = None if slot.base is None else Place(BASE, slot.base)
+    sides = tuple(models.find(number, name) for number, name in enumerate(slot.sides))
+    before = models.content(base)
+    changed = tuple(number for number, side in enumerate(sides) if models.content(side) != before)
+    everyone = not rules.settles and bool(changed) and None not in sides
+    asked = sides if everyone else tuple(sides[number] for number in changed)
+    choice, named = decisions.chosen(slot.name)
+    note, shown = slot.note, next((side for side in sides if side is not None), None)
+    if not named and shown is not None and is_counter(models.spec(shown), slot.name):
+        choice, note = Choice("larger"), "a counter: the larger value is taken"
+    resolved = decisions.resolved(slot.name)
+    question = Question(slot, slot.name, base, sides, changed, asked, choice, named, resolved, note)
+    return _called(question, resolved or choice)
+
+
+def _called(question: Question, decided: Choice) -> Question:
+    slot, sides = question.slot, len(question.sides)
+    if not slot.called or not (question.resolved or question.is_taken):
+        return question
+    name = slot.called[{OURS: 0, THEIRS: sides - 1, FROM_BASE: sides}.get(decided.strategy, 0)] or slot.name
+    if slot.conflict is not None and slot.conflict.kind == words.BOTH_RENAMED:
+        slot = replace(slot, conflict=None)
+    return replace(question, name=name, slot=slot)
