@@ -30,7 +30,7 @@ FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512d
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-frameworks test-programs test-browser fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives bench-semantics bench-alignment bench-versions docs clean
+.PHONY: help setup demo test test-frameworks test-programs test-browser fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives bench-semantics bench-alignment bench-versions bench-merging docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -90,6 +90,9 @@ bench-semantics: $(VENV)/installed ## measure the difference of two models again
 
 bench-alignment: $(VENV)/installed ## measure which layer became which, time and errors (ARGS=--help tells more)
 	$(BIN)/python -m benchmarks.alignment $(ARGS)
+
+bench-merging: $(VENV)/installed ## measure merges of recipes against mergekit (ARGS=--help tells more)
+	$(BIN)/python -m benchmarks.merging $(ARGS)
 
 bench-versions: $(VENV)/installed ## measure blame and history over 1,000 versions (ARGS=--help tells more)
 	$(BIN)/python -m benchmarks.versions $(ARGS)

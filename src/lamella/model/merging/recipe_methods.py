@@ -44,7 +44,7 @@ class Method:
 
 def _arithmetic(strategy: str, *, normalize: bool, rescale: bool | None = None, **more: Passed | float) -> Method:
     """Return a method that adds changes to the base, of which `more` are what every model has its own of, or fixed."""
-    shared = {"normalize": Passed("normalize", float(normalize)), "lambda": Passed("lambda", 1.0)}
+    shared = {"normalize": Passed("normalize", float(normalize)), "lambda": Passed("scale", 1.0)}
     if rescale is not None:
         shared["rescale"] = Passed("rescale", float(rescale))
     each = {name: one for name, one in more.items() if isinstance(one, Passed)}
