@@ -146,6 +146,8 @@ _declare(
     "graph-version",
     "rows-malformed",
     "rules-malformed",
+    "merge-record-malformed",
+    "merge-record-version",
 )
 _declare(
     BackendError,

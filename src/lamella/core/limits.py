@@ -157,6 +157,9 @@ MAX_SETTINGS_NBYTES = MIB
 MAX_MERGE_NBYTES = 64 * MIB
 """What is kept of a merge in conflict: a hundred thousand tensors that somebody has to decide about, one by one."""
 
+MAX_MERGE_SIDES = 256
+"""Sides of one merge: some MiB of each are in memory at once."""
+
 MAX_LISTED_ELEMENTS = 1_000_000
 """Elements of a tensor that are printed one by one; each takes some hundred bytes on the way."""
 
