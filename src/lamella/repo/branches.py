@@ -1,10 +1,10 @@
-"""Branches for who commits to them: which one is meant, where it ends, and what a message is."""
+"""Branches for who commits to them: which one is meant, where it ends, moving it, and what a message is."""
 
 from __future__ import annotations
 
 import os
 
-from lamella.core.errors import NotFoundError, UsageError
+from lamella.core.errors import ConflictError, NotFoundError, UsageError
 from lamella.repo.git import Git, GitOid
 
 
@@ -35,12 +35,29 @@ def branch_reference(git: Git, branch: str | None) -> str:
     return reference
 
 
+def commit_named(git: Git, revision: str) -> GitOid:
+    """Return the commit that a revision names; raise NotFoundError (revision-unknown) where it names none."""
+    git.resolve(revision)  # so that a name that is unknown is told as it was given
+    return git.resolve(f"{revision}^{{commit}}")
+
+
 def tip_of(git: Git, reference: str) -> GitOid | None:
     """Return the commit at which a reference ends, None where it does not exist."""
     try:
         return git.resolve(f"{reference}^{{commit}}")
     except NotFoundError:
         return None
+
+
+def move_branch(git: Git, reference: str, before: GitOid, after: GitOid, reason: str) -> None:
+    """Let a reference go from one commit to another; raise ConflictError (lock-held) where it is no longer there."""
+    try:
+        git.run("update-ref", "-m", reason, reference, after, before)
+    except UsageError as exc:
+        if tip_of(git, reference) == before:
+            raise
+        hint = "run the command again; it goes on from there"
+        raise ConflictError(f"{reference} moved meanwhile", kind="lock-held", hint=hint) from exc
 
 
 def message_bytes(message: str) -> bytes:

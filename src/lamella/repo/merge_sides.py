@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lamella.core.errors import UsageError
 from lamella.core.limits import MAX_MERGE_SIDES
+from lamella.repo.branches import commit_named
 from lamella.repo.git import Git, GitOid
 
 
@@ -48,7 +49,7 @@ def sides_of(git: Git, head: GitOid, name: str, revisions: Sequence[str], *, unr
     if len(revisions) >= MAX_MERGE_SIDES:
         hint = "merge them in groups, each with its sum of weights"
         raise UsageError(f"more than {MAX_MERGE_SIDES} sides are not merged", kind="bad-argument", hint=hint)
-    found = [(git.resolve(f"{revision}^{{commit}}"), revision) for revision in revisions]
+    found = [(commit_named(git, revision), revision) for revision in revisions]
     named = {head: name}
     for commit, revision in found:
         named.setdefault(commit, revision)
