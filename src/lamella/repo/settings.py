@@ -13,6 +13,7 @@ from lamella.core.fsio import translated
 from lamella.core.limits import MAX_SETTINGS_NBYTES
 from lamella.model.health import SEVERITIES
 from lamella.model.merging.rules import Rules
+from lamella.repo.objects import ObjectReader
 
 PATH = ".lamella/config.toml"
 
@@ -56,9 +57,23 @@ def merge_settings(root: Path | None) -> Rules:
     has the same for patterns of tensors, and `opposition` is that of `Rules`. Raises FormatError (settings-malformed)
     as `diff_settings` does.
     """
+    return _merge_rules({} if root is None else _read(root / PATH))
+
+
+def merge_settings_at(reader: ObjectReader, revision: str) -> Rules:
+    """Return how the project merged models at a revision; raise as `merge_settings` does."""
+    found = reader.read(f"{revision}:{PATH}")
+    if found is None or found.type != "blob":
+        return _merge_rules({})
+    if found.data is None:
+        raise _too_long()
+    return _merge_rules(_parsed(found.data))
+
+
+def _merge_rules(values: Mapping[str, Any]) -> Rules:
     from lamella.repo.merge_rules import rules_from_fields
 
-    table = _table({} if root is None else _read(root / PATH), "merge", ("strategy", "strategies", "opposition"))
+    table = _table(values, "merge", ("strategy", "strategies", "opposition"))
     try:
         return rules_from_fields(table)
     except FormatError as exc:
@@ -70,9 +85,12 @@ def _read(path: Path) -> Mapping[str, Any]:
         if not path.is_file():
             return {}
         with path.open("rb") as file:
-            text = file.read(MAX_SETTINGS_NBYTES + 1)
+            return _parsed(file.read(MAX_SETTINGS_NBYTES + 1))
+
+
+def _parsed(text: bytes) -> Mapping[str, Any]:
     if len(text) > MAX_SETTINGS_NBYTES:
-        raise _malformed(f"it has more than {MAX_SETTINGS_NBYTES} bytes")
+        raise _too_long()
     try:
         return tomllib.loads(text.decode())
     except (ValueError, RecursionError) as exc:
@@ -99,6 +117,10 @@ def _numbers(values: Mapping[str, Any], name: str) -> dict[str, float]:
         except OverflowError as exc:
             raise _malformed(f"{name}.{key} is too large") from exc
     return numbers
+
+
+def _too_long() -> FormatError:
+    return _malformed(f"it has more than {MAX_SETTINGS_NBYTES} bytes")
 
 
 def _malformed(reason: str) -> FormatError:
