@@ -111,7 +111,7 @@ def test_what_is_no_merge_or_lacks_a_parent_is_refused(bench, repository, tmp_pa
     with Repository.open(tmp_path / "shallow") as shallow, pytest.raises(NotFoundError, match="is not in this clone"):
         merge_replay(shallow, "HEAD")
     bench.git("clone", "--quiet", str(bench.root), str(tmp_path / "empty"))
-    with Repository.open(tmp_path / "empty") as empty, pytest.raises(NotFoundError, match="is not in the store"):
+    with Repository.open(tmp_path / "empty") as empty, pytest.raises(NotFoundError, match="has no lamella store"):
         merge_replay(empty, "HEAD")
 
 

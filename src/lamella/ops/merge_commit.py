@@ -1,9 +1,16 @@
-"""The commit that ends a merge."""
+"""The commit that ends a merge, with the record of how its model files came about."""
 
 from __future__ import annotations
 
+from lamella.repo.git import GitOid
 from lamella.repo.gitfaults import failure
-from lamella.repo.repository import Repository
+from lamella.repo.manifest import PREFIX
+from lamella.repo.merge_record import MergedPath, MergeRecord
+from lamella.repo.merge_recording import record_merge, withdraw_record
+from lamella.repo.merge_sides import common_base
+from lamella.repo.merge_state import FileMerge, states
+from lamella.repo.objects import ObjectReader, tracked
+from lamella.repo.repository import Repository, manifest_at
 
 
 def commit_merge(repository: Repository) -> None:
@@ -11,7 +18,34 @@ def commit_merge(repository: Repository) -> None:
 
     Raises what `failure` makes of a refusal, as that of a hook; the merge is then still under way.
     """
-    arguments = ("commit", "--quiet", "--no-edit")
+    record = _record(repository)
+    told = () if record is None else record_merge(repository, record)
+    arguments = ("commit", "--quiet", "--no-edit", *(f"--trailer={line}" for line in told))
     ended = repository.git.attempt(*arguments)
     if ended.returncode:
+        if record is not None:
+            withdraw_record(repository, record)
         raise failure(arguments, ended.returncode, ended.stderr or ended.stdout)
+
+
+def _record(repository: Repository) -> MergeRecord | None:
+    """Return the record of what was found in model files, None where none was merged by its tensors."""
+    git = repository.git
+    sides = git.resolve("HEAD"), git.resolve("MERGE_HEAD")
+    with repository.reader() as reader:
+        merged = (_merged(repository, reader, sides, state) for state in states(git))
+        paths = tuple(one for one in merged if one is not None)
+    return MergeRecord(common_base(git, sides), sides, paths) if paths else None
+
+
+def _merged(
+    repository: Repository, reader: ObjectReader, commits: tuple[GitOid, GitOid], state: FileMerge
+) -> MergedPath | None:
+    """Return what the record says of a file, None where it is no model any more, or was kept of another merge."""
+    base, *sides = (None if blob is None else GitOid(blob) for blob in state.blobs)
+    found = [reader.read(f"{commit}:{state.path}", prefix=PREFIX) for commit in commits]
+    staged = [entry for entry in tracked(repository.git, [state.path]) if entry.path == state.path]
+    manifest = manifest_at(reader, staged[0].oid) if len(staged) == 1 else None
+    if manifest is None or sides != [None if one is None else one.oid for one in found]:
+        return None
+    return MergedPath(state.path, base, tuple(sides), state.rules, staged[0].oid, manifest.model_id())

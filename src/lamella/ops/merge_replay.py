@@ -84,9 +84,10 @@ def merge_replay(repository: Repository, revision: str, progress: Progress = SIL
         tree = writer.name("tree", b"") if base is None else git.resolve(f"{base}^{{tree}}")
         sided = list_sided(git, tree, [git.resolve(f"{parent}^{{tree}}") for parent in parents])
         models = models_among(reader, sided)
+        repository.existing_store()  # which is not made for this
         again = _Again(repository, reader, writer, commit, progress)
         recorded = {} if found is None else _recorded(found, models)
-        rules = merge_settings_at(reader, parents[0]) if found is None else Rules()
+        rules = merge_settings_at(reader, parents[0])
         files = [again.made(file, recorded, rules) for file in models]
     return ReplayReport(commit, parents, base, None if found is None else found.path, tuple(files))
 

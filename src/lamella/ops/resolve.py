@@ -18,7 +18,7 @@ from lamella.ops.merge_rules import check_choice
 from lamella.repo.attributes import filtered
 from lamella.repo.checkout import restore_file
 from lamella.repo.manifest import Manifest, write_manifest
-from lamella.repo.merge_state import forget_states, write_state
+from lamella.repo.merge_state import write_state
 from lamella.repo.objects import IndexEntry, ObjectReader, write_blob
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.unmerged import Unmerged, unmerged
@@ -56,9 +56,7 @@ def resolve(
     resolver = _Resolver(repository, choice, progress)
     with repository.reader() as reader:
         asked = resolver.decided(reader, patterns, paths)
-        done = tuple(resolver.settle(reader, *one) for one in asked)
-    forget_states(repository.git, [one.path for one in unmerged(repository.git)])
-    return done
+        return tuple(resolver.settle(reader, *one) for one in asked)
 
 
 class _Resolver:
@@ -144,6 +142,7 @@ class _Resolver:
             write_state(self._repository.git, replace(state, merged=file.found.merged))
             return ResolvedFile(one.path, names, len(state.open), staged=False)
         self._put(one, merged, _known(versions), file.found.merged)
+        write_state(self._repository.git, state)  # the record of the merge has how it was resolved
         return ResolvedFile(one.path, names, 0, staged=True)
 
     def _take(self, reader: ObjectReader, one: Unmerged) -> None:

@@ -44,6 +44,12 @@ def record_merge(repository: Repository, record: MergeRecord) -> tuple[str, ...]
     return trailers(record, path)
 
 
+def withdraw_record(repository: Repository, record: MergeRecord) -> None:
+    """Take back what `record_merge` did: the merge is not committed yet."""
+    path = record_path(record_text(record))
+    repository.git.run("rm", "--quiet", "--force", "--", path, env={"GIT_LITERAL_PATHSPECS": "1"})
+
+
 def trailers(record: MergeRecord, path: str) -> tuple[str, ...]:
     """Return what the message of a merge commit says of its record, a line each."""
     strategy = (f"{STRATEGY_TRAILER}: {record.strategy}",) if record.paths else ()

@@ -13,7 +13,7 @@ from lamella.core.errors import UsageError
 
 
 @click.command()
-@click.argument("commits", nargs=-1, metavar="[COMMIT]")
+@click.argument("commits", nargs=-1, metavar="[COMMIT]...")
 @click.option("--strategy", metavar="S", help="How tensors that several sides changed are merged; see below.")
 @click.option("--param", "params", multiple=True, metavar="K=V", help="A number that the strategy takes.")
 @click.option(
@@ -29,6 +29,9 @@ from lamella.core.errors import UsageError
 @click.option("--ff-only", is_flag=True, help="Merge only where the branch can just move on.")
 @click.option("--squash", is_flag=True, help="Put the result into the worktree and the index only.")
 @click.option("--allow-unrelated-histories", "unrelated", is_flag=True, help="Merge what has no common commit.")
+@click.option("--into", metavar="BRANCH", help="Update a running average on BRANCH, by --ema.")
+@click.option("--ema", type=float, metavar="D", help="How much of itself the average keeps, as 0.99.")
+@click.option("--replay", metavar="REV", help="Make the merge REV again, and say whether all bits are the same.")
 @click.option("--dry-run", is_flag=True, help="Say what would become of every tensor, and change nothing.")
 @click.option("--all", "every", is_flag=True, help="With --dry-run, list also what nobody changed.")
 @click.option("--continue", "going_on", is_flag=True, help="Commit what was resolved, and go on.")
@@ -36,7 +39,7 @@ from lamella.core.errors import UsageError
 @json_option
 @quiet_option
 def command(*, no_ff: bool, ff_only: bool, squash: bool, **given: Any) -> int:
-    """Merge COMMIT, or the branch's upstream, into this branch: files as Git does, models tensor by tensor.
+    """Merge COMMITs, or the branch's upstream, into this branch: files as Git does, models tensor by tensor.
 
     A tensor that one side changed is taken from it bit for bit, and so is what both made the same. Where both changed
     it, each in its own way, the strategy says what becomes of it: three-way, unless --strategy or the project's
@@ -46,6 +49,11 @@ def command(*, no_ff: bool, ff_only: bool, squash: bool, **given: Any) -> int:
     What cannot be merged without being asked stops the merge, with exit code 4, as text in conflict does: `lamella
     conflicts` says why, `lamella resolve` settles it, --continue goes on and --abort takes all back. These two do the
     same for a rebase, a cherry-pick and a revert.
+
+    Several COMMITs become one merge with all of them as parents: `lamella merge a b c --strategy linear --weights
+    0.5,0.3,0.2`. Where this branch has nothing that they lack, it is no side of it. A conflict refuses such a merge as
+    a whole. `lamella merge REV --into prod --ema 0.99` makes the model of the branch prod 0.99 of itself and 0.01 of
+    REV's, in a commit there. Every merge leaves a record in its commit, from which --replay makes it again.
     """
     flags = {"--no-ff": no_ff, "--ff-only": ff_only, "--squash": squash}
     asked = Asked(git_options=tuple(name for name, is_set in flags.items() if is_set), **given)
@@ -54,12 +62,16 @@ def command(*, no_ff: bool, ff_only: bool, squash: bool, **given: Any) -> int:
 
 def _mode(asked: Asked) -> Callable[[Asked], int]:
     """Return what was asked for."""
-    from lamella.cli.merging import one, preview, stopped
+    from lamella.cli.merging import average, many, one, preview, replay, stopped
 
+    if asked.replay is not None:
+        return replay.run
+    if asked.into is not None or asked.ema is not None:
+        return average.run
     if asked.going_on or asked.aborting:
         if asked.commits or (asked.going_on and asked.aborting):
             raise UsageError("--continue and --abort go alone", kind="bad-argument", hint="name no commit with them")
         return stopped.go_on if asked.going_on else stopped.abort
     if len(asked.commits) > 1:
-        raise UsageError("only one commit can be merged at a time", kind="bad-argument", hint="merge one by one")
+        return many.run
     return preview.run if asked.dry_run else one.run

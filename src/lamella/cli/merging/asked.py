@@ -23,6 +23,9 @@ class Asked:
     no_commit: bool
     git_options: tuple[str, ...]
     unrelated: bool
+    into: str | None
+    ema: float | None
+    replay: str | None
     dry_run: bool
     every: bool
     going_on: bool

@@ -1,0 +1,78 @@
+"""`lamella merge A B C`: any number of branches at once, in one commit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from lamella.cli import render
+from lamella.cli.merging.asked import Asked
+from lamella.cli.passthrough import show_filled
+from lamella.cli.session import open_repository, progress
+from lamella.core.errors import UsageError
+from lamella.ops.merge_many import ManyMerged, merge_many
+from lamella.repo.settings import merge_settings
+
+
+def run(asked: Asked) -> int:
+    """Merge, print what became of the model files, and return 0, or the code of a file that could not be written."""
+    if asked.git_options or asked.no_commit:
+        named = (*asked.git_options, *(("--no-commit",) if asked.no_commit else ()))[0]
+        hint = "merge one after the other to use it"
+        raise UsageError(f"{named} is not for several commits", kind="bad-argument", hint=hint)
+    with open_repository() as repository:
+        rules = asked.rules(merge_settings(repository.git.worktree))
+        report = merge_many(
+            repository,
+            asked.commits,
+            rules,
+            message=asked.message,
+            unrelated=asked.unrelated,
+            dry_run=asked.dry_run,
+            progress=progress(quiet=asked.quiet or asked.as_json),
+        )
+        if asked.as_json:
+            render.emit_json("merge-many", _fields(report))
+            return report.filled.failed[0][1].exit_code if report.filled.failed else 0
+        _show(report, asked)
+        return show_filled(repository, report.filled, quiet=asked.quiet)
+
+
+def _fields(report: ManyMerged) -> dict[str, Any]:
+    files = [
+        {
+            "path": file.record.path,
+            "blob": file.record.result,
+            "model_id": file.record.model_id,
+            "tensors": Counter(one.state for one in file.model.plan.tensors),
+            "findings": checks.findings,
+        }
+        for file, checks in zip(report.files, report.checks, strict=True)
+    ]
+    sides = report.sides
+    named = [{"name": name, "commit": commit} for name, commit in zip(sides.names, sides.commits, strict=True)]
+    strategy = None if report.record is None else report.record.strategy
+    return {"commit": report.commit, "base": sides.base, "sides": named, "strategy": strategy, "files": files}
+
+
+def _show(report: ManyMerged, asked: Asked) -> None:
+    for one in report.checks:
+        for found in one.findings:
+            render.warning(f"{one.path}: {found.where}: {found.message}")
+    if asked.quiet:
+        return
+    if report.sides.contained:
+        render.note(f"contained in the others: {', '.join(report.sides.contained)}")
+    for file in report.files:
+        counts = Counter(one.state for one in file.model.plan.tensors)
+        listed = ", ".join(f"{number:,} {state}" for state, number in counts.items())
+        render.line(f"{file.record.path}: {render.counted(sum(counts.values()), 'tensor')}: {listed}")
+    names = ", ".join(report.sides.names)
+    if asked.dry_run:
+        render.line(f"would merge {names}")
+    elif report.record is not None:
+        render.line(f"merged {names}, in {report.commit[:10]}")
+    elif report.commit == report.sides.head:
+        render.line("already up to date")
+    else:
+        render.line(f"moved on to {report.commit[:10]}, which has all of this branch")

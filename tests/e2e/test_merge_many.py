@@ -1,0 +1,77 @@
+"""`lamella merge` of several branches, into a running average, and made again, from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import ml_dtypes
+import numpy
+
+from tests.e2e.workbench import Workbench
+from tests.ops.merging import MODEL, START, arrays, branches
+
+ROUND = {name: {"a": START["a"] + step} for name, step in (("one", 3), ("two", 6), ("three", 12))}
+
+
+def printed(bench: Workbench, *command: str) -> dict:
+    return json.loads(bench.lamella(*command, "--json"))
+
+
+def test_a_round_is_merged_told_and_made_again(bench):
+    branches(bench, START, **ROUND)
+    bench.lamella("checkout")
+    asked = ("merge", *ROUND, "--strategy", "linear", "--weights", "0.5,0.25,0.25")
+    would = bench.lamella(*asked, "--dry-run").splitlines()
+    assert would == [f"{MODEL}: 3 tensors: 1 merged, 2 unchanged", "would merge one, two, three"]
+    head = bench.git("rev-parse", "HEAD")
+    wrong = bench.try_lamella("merge", *ROUND, "--strategy", "linear", "--weights", "1,1")
+    assert (wrong.code, wrong.err.splitlines()[0]) == (2, "error: there are 2 weights for 3 sides: one, two, three")
+    assert bench.git("rev-parse", "HEAD") == head
+    done = printed(bench, *asked)
+    assert done["commit"] == bench.git("rev-parse", "HEAD")
+    assert [side["name"] for side in done["sides"]] == list(ROUND)
+    assert done["files"][0]["tensors"] == {"merged": 1, "unchanged": 2}
+    assert bench.git("status", "--porcelain") == ""
+    with bench.repository() as repository:
+        assert numpy.array_equal(arrays(repository)["a"], START["a"] + 6)
+    assert bench.lamella("merge", *ROUND) == "already up to date"
+    again = bench.lamella("merge", "--replay", "HEAD").splitlines()
+    assert again[0] == f"{MODEL}: the same bits, by linear weights=0.5,0.25,0.25"
+    assert printed(bench, "merge", "--replay", "HEAD")["same"]
+
+
+def test_a_clone_with_the_store_makes_the_merge_again(bench, make_bench, elsewhere):
+    branches(bench, START, **ROUND)
+    bench.lamella("merge", *ROUND, "--strategy", "linear")
+    bench.git("clone", "--quiet", str(bench.root), str(elsewhere / "clone"))
+    clone = Workbench(elsewhere / "clone")
+    assert clone.try_lamella("merge", "--replay", "HEAD").code == 3
+    (clone.root / ".git/lamella").mkdir()
+    (clone.root / ".git/lamella/packs").symlink_to(bench.root / ".git/lamella/packs")
+    assert clone.try_lamella("merge", "--replay", "HEAD").code == 0
+
+
+def test_a_merge_that_was_altered_ends_with_one(bench):
+    branches(bench, START, **ROUND)
+    bench.lamella("merge", *ROUND, "--strategy", "linear")
+    bench.git("checkout", "--quiet", "one", "--", MODEL)
+    bench.git("commit", "--quiet", "--amend", "--no-edit")
+    altered = bench.try_lamella("merge", "--replay", "HEAD")
+    assert altered.code == 1
+    assert altered.out.splitlines()[0] == f"{MODEL}: not the same: a"
+    found = bench.try_lamella("merge", "--replay", "HEAD", "--json")
+    assert (found.code, json.loads(found.out)["files"][0]["differing"]) == (1, ["a"])
+
+
+def test_a_running_average_is_told_and_warns_where_it_stalls(bench):
+    start = {"w": numpy.ones(8, ml_dtypes.bfloat16), "steps": numpy.int64(1)}
+    branches(bench, start, main={"w": numpy.full(8, 1.0078125, ml_dtypes.bfloat16), "steps": numpy.int64(7)})
+    bench.git("branch", "prod", "main~1")
+    done = bench.try_lamella("merge", "--into", "prod", "--ema", "0.99")
+    assert done.code == 0
+    prod = bench.git("rev-parse", "--short=10", "prod")
+    assert done.out.splitlines() == [f"{MODEL}: no floats, so taken as they are in HEAD: steps", f"prod is {prod}"]
+    assert f"warning: {MODEL}: 100 % of what differs did not move" in done.err
+    assert bench.lamella("merge", "main", "--into", "prod", "--ema", "0.99") == "prod has main already"
+    for wrong in (("--into", "prod"), ("--ema", "0.9"), ("--into", "prod", "--ema", "0.9", "--strategy", "ties")):
+        assert bench.try_lamella("merge", *wrong).code == 2

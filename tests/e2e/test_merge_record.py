@@ -1,0 +1,76 @@
+"""The record that a merge of two branches leaves, made at once or after its conflicts were resolved."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+
+from lamella.ops.merge_replay import merge_replay
+from lamella.repo.merge_recording import find_record
+from tests.e2e.workbench import Workbench
+from tests.ops.merging import MODEL, START, branches
+
+STEPS = {**START, "steps": numpy.arange(3)}
+
+
+@pytest.fixture
+def bench(make_bench) -> Workbench:
+    return make_bench()
+
+
+def recorded(bench: Workbench):
+    with bench.repository() as repository, repository.reader() as reader:
+        return find_record(repository.git, reader, repository.git.resolve("HEAD"))
+
+
+def assert_replayed(bench: Workbench) -> None:
+    with bench.repository() as repository:
+        report = merge_replay(repository, "HEAD")
+    assert report.same
+    assert [file.path for file in report.files] == [MODEL]
+    assert bench.git("status", "--porcelain") == ""
+
+
+def test_a_merge_without_conflicts_has_its_record(bench):
+    branches(bench, START, one={"a": START["a"] + 2}, main={"a": START["a"] + 4})
+    bench.lamella("merge", "one", "--strategy", "linear", "--weights", "0.25,0.75", "-m", "merges one")
+    found = recorded(bench)
+    assert found is not None
+    assert found.record.strategy == "linear weights=0.25,0.75"
+    assert list(found.record.sides) == bench.git("rev-parse", "HEAD^@").split()
+    assert bench.git("log", "-1", "--format=%s%n%b").split("\n\n") == [
+        f"merges one\nLamella-Merge: {found.path}\nLamella-Strategy: linear weights=0.25,0.75"
+    ]
+    assert_replayed(bench)
+
+
+def test_what_was_resolved_stands_in_the_record_and_a_hook_that_refuses_leaves_none(bench):
+    branches(bench, STEPS, one={"steps": STEPS["steps"] + 1}, main={"steps": STEPS["steps"] + 2})
+    assert bench.try_lamella("merge", "one").code == 4
+    bench.lamella("resolve", "steps", "--theirs")
+    hook = bench.root / ".git/hooks/pre-merge-commit"
+    for name in ("pre-merge-commit", "pre-commit"):
+        hook = bench.root / ".git/hooks" / name
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+    assert bench.try_lamella("merge", "--continue").code != 0
+    assert bench.git("status", "--porcelain") == f"M  {MODEL}"
+    for name in ("pre-merge-commit", "pre-commit"):
+        (bench.root / ".git/hooks" / name).unlink()
+    bench.lamella("merge", "--continue")
+    found = recorded(bench)
+    assert found is not None
+    (path,) = found.record.paths
+    assert {name: one.strategy for name, one in path.rules.resolutions.items()} == {"steps": "theirs"}
+    assert_replayed(bench)
+
+
+def test_what_one_side_alone_changed_needs_no_record(bench):
+    branches(bench, START, one={"a": START["a"] + 2})
+    bench.write("note", b"x")
+    bench.git("add", "note")
+    bench.git("commit", "--quiet", "--message", "note")
+    bench.lamella("merge", "one")
+    assert recorded(bench) is None
+    assert len(bench.git("rev-parse", "HEAD^@").split()) == 2
+    assert_replayed(bench)
