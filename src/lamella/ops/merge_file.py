@@ -10,7 +10,7 @@ from lamella.core.progress import SILENT, Progress
 from lamella.model.merging import plan as words
 from lamella.model.merging.choosing import strategy_named
 from lamella.model.merging.plan import Compute, PlannedTensor
-from lamella.model.merging.rules import DEFAULT, FROM_BASE, OURS, THEIRS, Choice, Rules
+from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
 from lamella.model.merging.strategies.builtin import STRATEGIES
 from lamella.ops.merge_models import MergedModel, examine, merge_in_store
 from lamella.repo.joined_model import Model, joined
@@ -20,7 +20,7 @@ from lamella.repo.repository import Repository
 from lamella.repo.settings import merge_settings
 from lamella.repo.stored_model_file import StoredModelFile
 
-REPLAYING = Rules(Choice("apply") if "apply" in STRATEGIES else DEFAULT, opposition=1.0)
+REPLAYING = Rules(Choice("apply"))
 """How a change is carried over to another version, as a cherry-pick, a revert, a rebase and a stash do: it is added."""
 
 
