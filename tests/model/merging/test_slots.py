@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import numpy
 import pytest
@@ -38,8 +39,11 @@ def put(listed, at, *new):
     return [*listed[:at], *new, *listed[at:]]
 
 
-def decided(pattern, strategy):
-    return Rules(resolutions=((pattern, Choice(strategy)),))
+def settled(pattern, strategy, *sides):
+    """What comes of a merge where somebody decided about the tensors in conflict whose names fit."""
+    names = [one.name for one in planned(*sides).conflicts]
+    choices = {name: Choice(strategy) for name in names if fnmatchcase(name, pattern)}
+    return merged(*sides, rules=Rules(resolutions=choices))
 
 
 EDITED = {
@@ -98,8 +102,8 @@ def test_two_blocks_put_in_at_one_place_wait_for_a_decision():
     plan = planned(base, ours, theirs)
     assert {one.conflict.kind for one in plan.conflicts} == {"added-twice"}
     assert {one.name.split(".")[1] for one in plan.conflicts} == {"3"}
-    assert same(merged(base, ours, theirs, rules=decided("h.3.*", "ours")), model(put(TUNED, 3, NEW)))
-    assert same(merged(base, ours, theirs, rules=decided("h.3.*", "theirs")), theirs)
+    assert same(settled("h.3.*", "ours", base, ours, theirs), model(put(TUNED, 3, NEW)))
+    assert same(settled("h.3.*", "theirs", base, ours, theirs), theirs)
 
 
 def test_a_removed_block_that_was_tuned_is_one_conflict_and_goes_or_stays_as_a_whole():
@@ -109,8 +113,8 @@ def test_a_removed_block_that_was_tuned_is_one_conflict_and_goes_or_stays_as_a_w
     assert {one.name for one in plan.conflicts} == {f"h.4.{name}" for name in BASE[0]}
     assert {one.conflict.kind for one in plan.conflicts} == {"changed-and-removed"}
     assert len({one.name for one in (*plan.tensors, *plan.removed)}) == len(base)
-    assert same(merged(base, ours, theirs, rules=decided("h.4.*", "ours")), model([*TUNED[:4], *TUNED[5:]]))
-    assert same(merged(base, ours, theirs, rules=decided("h.4.*", "theirs")), theirs)
+    assert same(settled("h.4.*", "ours", base, ours, theirs), model([*TUNED[:4], *TUNED[5:]]))
+    assert same(settled("h.4.*", "theirs", base, ours, theirs), theirs)
 
 
 def test_a_removed_block_that_nobody_changed_is_gone():
@@ -145,9 +149,9 @@ def test_two_names_for_one_tensor_wait_for_a_decision():
     theirs = {name.replace("emb", "wte"): array for name, array in changed(base, "emb.weight").items()}
     (conflict,) = planned(base, ours, theirs).conflicts
     assert (conflict.name, conflict.conflict.kind) == ("embedding.weight", "renamed-twice")
-    assert same(merged(base, ours, theirs, rules=decided("embedding.*", "theirs")), theirs)
+    assert same(settled("embedding.*", "theirs", base, ours, theirs), theirs)
     expected = {name.replace("wte", "embedding"): array for name, array in theirs.items()}
-    assert same(merged(base, ours, theirs, rules=decided("embedding.*", "ours")), expected)
+    assert same(settled("embedding.*", "ours", base, ours, theirs), expected)
 
 
 def test_both_may_rename_a_tensor_alike():
@@ -173,8 +177,8 @@ def test_a_name_that_one_side_gave_to_an_old_tensor_and_the_other_to_a_new_one_w
     plan = planned(base, ours, theirs)
     assert sorted(one.conflict.kind for one in plan.conflicts) == ["added-twice", "renamed-twice"]
     assert all("table.weight" in one.conflict.reason for one in plan.conflicts)
-    assert same(merged(base, ours, theirs, rules=decided("table.*", "ours")), ours)
-    found = merged(base, ours, theirs, rules=decided("table.*", "theirs"))
+    assert same(settled("table.*", "ours", base, ours, theirs), ours)
+    found = settled("table.*", "theirs", base, ours, theirs)
     assert same({name: found[name] for name in theirs}, theirs)
 
 

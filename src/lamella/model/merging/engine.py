@@ -86,48 +86,50 @@ class MergedTensors:
         return self._told(self._alone(planned, action))
 
     def _alone(self, planned: PlannedTensor, action: Compute) -> Iterator[Buffer]:
-        try:
-            total = yield from self._computed(planned.spec, action, self._models, self._companions)
-        except ConflictError as exc:
-            if exc.kind != "merge-conflict":
-                raise
-            self.outcomes[planned.name] = Outcome(planned.name, None, Conflict(words.UNMERGEABLE, str(exc)))
-            instead = next(place for place in (*planned.candidates, *action.sides) if place is not None)
-            yield from next(self._models.stream(instead.side, [instead.name]))
-            return
-        self.outcomes[planned.name] = self._outcome(planned, total, stops=action.stops)
+        seen = yield from self._computed(planned.spec, action, self._models, self._companions)
+        self.outcomes[planned.name] = self._outcome(planned, [seen], stops=action.stops)
 
     def _stacked(self, planned: PlannedTensor, action: Stack) -> Iterator[Buffer]:
         """Yield rows upon rows; the outcome is that of the rows that the base has."""
-        first: Compute | None = None
-        total = Tally()
+        seen: list[Tally | Conflict] = []
+        stops = False
         for rows in action.parts:
             windows = Windows(self._models, rows)
             if isinstance(rows.action, Take):
                 yield from next(windows.stream(rows.action.place.side, [rows.action.place.name]))
                 continue
             spec = TensorSpec(planned.name, planned.spec.dtype, (rows.count, *planned.spec.shape[1:]))
-            tally = yield from self._computed(spec, rows.action, windows, None)
-            first, total = (rows.action, tally) if first is None else (first, total + Tally(tally.not_finite))
-        stops = first is not None and first.stops
-        self.outcomes[planned.name] = self._outcome(planned, total, stops=stops)
+            found = yield from self._computed(spec, rows.action, windows, None)
+            if isinstance(found, Tally) and rows.action.base is None:
+                found = Tally(found.not_finite)
+            seen.append(found)
+            stops |= rows.action.stops
+        self.outcomes[planned.name] = self._outcome(planned, seen, stops=stops)
 
     def _computed(
         self, spec: TensorSpec, action: Compute, models: Models, companions: Companions | None
-    ) -> Generator[Buffer, None, Tally]:
+    ) -> Generator[Buffer, None, Tally | Conflict]:
+        """Yield what a strategy makes, and return what it saw; what it refuses comes as the first side has it."""
         with closing(PlacedContents(spec, action, models, self._threads, companions)) as contents:
-            formula = strategy_named(action.strategy).formula(contents, action.settings)
+            try:
+                formula = strategy_named(action.strategy).formula(contents, action.settings)
+            except ConflictError as exc:
+                instead = min(action.sides, key=lambda place: place.side)
+                yield from next(models.stream(instead.side, [instead.name]))
+                return Conflict(words.UNMERGEABLE, str(exc))
             total = Tally()
             for tally, data in contents.each(partial(_merged, formula, contents), last=True):
                 total += tally
                 yield data
         return total
 
-    def _outcome(self, planned: PlannedTensor, total: Tally, *, stops: bool) -> Outcome:
-        found, conflict = score(total), None
-        if total.not_finite:
+    def _outcome(self, planned: PlannedTensor, seen: Sequence[Tally | Conflict], *, stops: bool) -> Outcome:
+        conflict = next((one for one in seen if isinstance(one, Conflict)), None)
+        total = sum((one for one in seen if isinstance(one, Tally)), Tally())
+        found = score(total)
+        if conflict is None and total.not_finite:
             conflict = Conflict(words.NOT_FINITE, f"{total.not_finite} elements would not be finite")
-        elif stops and found is not None and found.cosine < -self._opposition:
+        elif conflict is None and stops and found is not None and found.cosine < -self._opposition:
             conflict = Conflict(words.OPPOSED, f"the sides moved in opposite directions: cosine {found.cosine:.2f}")
         return Outcome(planned.name, found, conflict)
 

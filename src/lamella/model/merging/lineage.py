@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from lamella.core.buffers import Buffer
 from lamella.core.tensors import TensorSpec
+from lamella.model.alignment import CONTENT, Alignment, Pair
+from lamella.model.ledger import ALIKE
 from lamella.model.merging.models import Models
+from lamella.model.merging.naming import Path, blocks, split
 from lamella.model.merging.plan import BASE, Place
+from lamella.model.side import LEAST_VALUES, is_vector
+from lamella.model.sketch import BUCKETS, count_values, unit_buckets
 
 if TYPE_CHECKING:
     import numpy
@@ -64,9 +70,55 @@ def _aligned(models: Models, number: int, sources: dict[int, AskedOnce]) -> Line
     after = sources.setdefault(number, AskedOnce(models, number))
     alignment = align(before, after)
     lineage = {pair.before: pair.after for pair in alignment.pairs}
+    lineage |= {name: name for name in _unfounded(alignment, before, after)}
+    taken = set(lineage.values())
     # What has kept its name is another thing only where something else became of one of the two.
-    lineage |= {name: name for name in set(alignment.removed).intersection(alignment.added)}
+    free = {spec.name for spec in after.specs() if spec.name not in taken}
+    lineage |= {spec.name: spec.name for spec in before.specs() if spec.name not in lineage and spec.name in free}
     return lineage
+
+
+def _unfounded(alignment: Alignment, before: AskedOnce, after: AskedOnce) -> set[str]:
+    """Return tensors that are said to have another name now, but go by their own as well.
+
+    Weights have to speak for a name that was given to something else: those of the tensor, or of others that went the
+    same way with the module or the block that it is in.
+    """
+    shapes = {spec.name: (spec.dtype, spec.shape) for spec in before.specs()}
+    there = {spec.name: (spec.dtype, spec.shape) for spec in after.specs()}
+    renamed = [pair for pair in alignment.pairs if pair.renamed and there.get(pair.before) == shapes[pair.before]]
+    ways: set[tuple[Path, Path]] = set()
+    for pair in renamed:
+        if pair.reason == CONTENT or _is_better(pair, before, after):
+            ways.update(_ways(pair))
+    unfounded = {pair.before for pair in renamed if ways.isdisjoint(_ways(pair))}
+    became = {pair.before: pair.after for pair in alignment.pairs}
+    owner = {new: old for old, new in became.items()}
+    waiting = [name for name in unfounded if owner.get(name, name) not in unfounded]
+    while waiting:
+        name = waiting.pop()
+        unfounded.discard(name)
+        if became[name] in unfounded:
+            waiting.append(became[name])
+    return unfounded
+
+
+def _ways(pair: Pair) -> list[tuple[Path, Path]]:
+    """Return what a tensor is, and is in, and what that became."""
+    old, new = split(pair.before), split(pair.after)
+    blocks_of = zip(reversed(list(blocks(old))), reversed(list(blocks(new))), strict=False)
+    ways = [(old, new), (old[:-1], new[:-1]), *((one.path, other.path) for one, other in blocks_of)]
+    return [(one, other) for one, other in ways if one and one != other]
+
+
+def _is_better(pair: Pair, before: AskedOnce, after: AskedOnce) -> bool:
+    """Say whether a matrix is surely like what it is said to have become, and more than what has its name now."""
+    spec = before.spec(pair.before)
+    if is_vector(spec.shape) or spec.shape != after.spec(pair.after).shape:
+        return False
+    values = count_values(spec)
+    cosine, own = (before.cosine(pair.before, after, name) for name in (pair.after, pair.before))
+    return values >= LEAST_VALUES and cosine > own and cosine >= max(ALIKE, 5 * sqrt(1 / BUCKETS + 1 / values))
 
 
 class AskedOnce:
@@ -93,6 +145,15 @@ class AskedOnce:
             made = self._models.numbered(self._number).sketches(missing)
             self._sketches.update(zip(missing, made, strict=True))
         return numpy.stack([self._sketches[name] for name in names])
+
+    def spec(self, name: str) -> TensorSpec:
+        """Return the spec of one tensor."""
+        return self._models.spec(Place(self._number, name))
+
+    def cosine(self, name: str, other: AskedOnce, its_name: str) -> float:
+        """Return how alike two tensors are, as their sketches say."""
+        one, two = unit_buckets(self.sketches([name])), unit_buckets(other.sketches([its_name]))
+        return float((one * two).sum())
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Buffer:
         """Return the bytes from `start` to `stop` of one tensor."""

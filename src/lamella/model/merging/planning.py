@@ -8,7 +8,7 @@ from functools import partial
 from lamella.core.dtypes import DType
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging import plan as words
-from lamella.model.merging.averaging import is_merged
+from lamella.model.merging.averaging import is_averaged, is_merged
 from lamella.model.merging.choosing import check_rules, settings_for, strategy_named
 from lamella.model.merging.completing import complete
 from lamella.model.merging.models import Models
@@ -97,11 +97,11 @@ def _conflict(question: Question, models: Models, there: Sequence[Place]) -> Con
         return None
     dtypes = [models.spec(one).dtype for one in _all(question.base, there)]
     names = sorted({dtype.name for dtype in dtypes})
-    averaged = [is_merged(dtype, question.choice.strategy, named=question.named) for dtype in dtypes]
+    averaged = [is_averaged(dtype, named=question.named) for dtype in dtypes]
     is_real = {not name.startswith("c") for name in names}
     if len(names) > 1 and not (question.named and all(averaged) and len(is_real) == 1):
         return Conflict(words.DTYPES, f"it has the dtypes {' and '.join(names)}")
-    if not all(averaged):
+    if not is_merged(dtypes[0], question.choice.strategy, named=question.named):
         return Conflict(words.NOT_AVERAGED, f"several sides changed it, and {names[0]} is not averaged")
     return None
 
