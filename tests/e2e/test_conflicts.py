@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
 
 import pytest
 
 from tests.e2e.mergebench import MODEL, OPPOSED, START, branch_off, numbers, weights
+from tests.e2e.workbench import PROGRAM
 
 TWO = (
     weights({"h.0": (2.0, 3.0, 4.0, 5.0), "h.1": (0.0, 0.0, 0.0, 0.0), "head": (5.0, 5.0, 5.0, 5.0)}),
@@ -124,3 +129,61 @@ def test_what_cannot_be_resolved_so_is_refused_and_changes_nothing(bench, argume
     assert refused.code == code
     assert said in refused.err
     assert "1 tensor in conflict" in bench.lamella("conflicts")
+
+
+@pytest.mark.parametrize("act", ["git", "lamella"])
+def test_a_killed_driver_leaves_ours_and_everything_can_be_taken_back_or_resolved(bench, act):
+    branch_off(bench, *TWO)
+    driver = bench.git("config", "merge.lamella.driver")
+    bench.git("config", "merge.lamella.driver", "kill -9 $$")
+    assert bench.try_git("merge", "other").code != 0
+    bench.git("config", "merge.lamella.driver", driver)
+    assert bench.read(MODEL) == TWO[0]
+    getattr(bench, act)("merge", "--abort")
+    assert bench.read(MODEL) == TWO[0]
+    assert bench.git("status", "--porcelain") == ""
+
+
+def test_after_a_killed_driver_conflicts_are_found_anew(bench):
+    branch_off(bench, *TWO)
+    driver = bench.git("config", "merge.lamella.driver")
+    bench.git("config", "merge.lamella.driver", "kill -9 $$")
+    bench.try_git("merge", "other")
+    bench.git("config", "merge.lamella.driver", driver)
+    assert "2 tensors in conflict" in bench.lamella("conflicts")
+    bench.lamella("resolve", "h.*", "--ours")
+    assert numbers(bench.read(MODEL)) == {**numbers(TWO[0]), "embed": (3.0, 3.0, 3.0, 3.0)}
+
+
+def test_a_lamella_that_is_killed_with_its_git_leaves_the_tree_as_it_was(bench):
+    branch_off(bench, *TWO)
+    begun = bench.root / ".git" / "begun"
+    bench.git("config", "merge.lamella.driver", f"touch '{begun}'; sleep 60")
+    process = subprocess.Popen([PROGRAM, "merge", "other"], cwd=bench.root, start_new_session=True)
+    while not begun.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert bench.read(MODEL) == TWO[0]
+    refused = bench.try_lamella("merge", "other")
+    assert (refused.code, "another git process is at work" in refused.err) == (4, True)
+    (bench.root / ".git/index.lock").unlink()
+    bench.lamella("init")
+    bench.lamella("merge", "other", "--strategy", "linear")
+    assert bench.git("diff", "HEAD", "--name-only") == ""
+
+
+def test_gc_and_fsck_keep_all_that_a_conflict_needs(bench):
+    branch_off(bench, weights({"h.0": (2.0, 2.0, 3.0, 4.0), "h.1": (5.0, 5.0, 5.0, 5.0)}),
+               weights({"h.0": (1.0, 2.0, 3.0, 6.0), "h.1": (-5.0, -5.0, -5.0, -5.0)}))  # fmt: skip
+    bench.try_git("merge", "other")
+    merged = bench.read(MODEL)
+    bench.lamella("gc", "--grace-days", "0")
+    assert bench.lamella("fsck").endswith("everything is sound")
+    (bench.root / MODEL).write_bytes(bench.blob(f"AUTO_MERGE:{MODEL}"))
+    bench.lamella("checkout")
+    assert bench.read(MODEL) == merged
+    bench.lamella("resolve", "h.1", "--theirs")
+    assert numbers(bench.read(MODEL))["h.0"] == (2.0, 2.0, 3.0, 6.0)
+    assert numbers(bench.read(MODEL))["h.1"] == (-5.0, -5.0, -5.0, -5.0)

@@ -105,7 +105,6 @@ def merge(repository: Repository, request: MergeRequest, progress: Progress = SI
     rules = merge_settings(git.worktree) if request.rules is None else request.rules
     check_rules(rules, 2, has_base=bool(heads.bases))
     forget_states(git)
-    release_index(repository)
     options = (*request.options, *(("--allow-unrelated-histories",) if request.unrelated else ()))
     message = () if request.message is None else ("-m", request.message)
     arguments = ("merge", "--no-edit", "--no-commit", *options, *message, request.commit or "@{upstream}")
@@ -137,7 +136,7 @@ def _finish(repository: Repository, request: MergeRequest, heads: Heads) -> str:
 
 
 def ensure_at_rest(repository: Repository) -> None:
-    """Raise ConflictError (merge-open) where a verb of Git's, or a conflict, waits for the user."""
+    """Raise ConflictError where a verb of Git's, or a conflict, waits for the user (merge-open), or Git is at work."""
     verb = under_way(repository.git)
     if verb is not None:
         hint = "`lamella merge --continue` goes on, `lamella merge --abort` takes it back"
@@ -145,3 +144,11 @@ def ensure_at_rest(repository: Repository) -> None:
     waiting = unmerged(repository.git)
     if waiting:
         raise ConflictError(f"{waiting[0].path} is in conflict", kind="merge-open", hint="`lamella conflicts` says why")
+    release_index(repository)
+    lock = repository.git.index_path.with_name(f"{repository.git.index_path.name}.lock")
+    if lock.exists():
+        raise ConflictError(
+            f"{lock} exists: another git process is at work",
+            kind="lock-held",
+            hint="wait for it to end, then run again; if it crashed, remove that file",
+        )

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lamella.core.errors import NotFoundError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging import plan as words
 from lamella.model.merging.choosing import strategy_named
@@ -56,7 +57,16 @@ def merge_file(
     if reason is not None:
         return FileMerge(versions.path, versions.blobs, rules, failure=reason), None
     base, sides = _models(repository, versions, rules)
-    merged = merge_in_store(repository, base, sides, rules, progress)
+    try:
+        merged = merge_in_store(repository, base, sides, rules, progress)
+    except NotFoundError as error:
+        if error.kind != "object-missing":
+            raise
+        raise NotFoundError(
+            "weights that it takes to merge it are not in this repository's store",
+            kind="object-missing",
+            hint="copy the packs of a clone that has them from its .git/lamella/packs, then merge again",
+        ) from error
     return _found(versions, rules, merged), merged.manifest
 
 
