@@ -409,6 +409,20 @@ def test_a_time_is_set(tmp_path):
         fsio.touch(tmp_path / "none")
 
 
+def test_a_folder_is_removed_with_all_that_is_in_it_and_nothing_else(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_bytes(b"kept")
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "folder" / "deep" / "file").write_bytes(b"")
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "outside")
+    assert operations(lambda: fsio.remove_tree(tmp_path / "folder")) == ["remove"]
+    assert names(tmp_path) == ["outside"]
+    assert names(tmp_path / "outside") == ["file"]
+    fsio.remove_tree(tmp_path / "folder")
+    with pytest.raises(BackendError):
+        fsio.remove_tree(tmp_path / "outside" / "file")
+
+
 def test_a_spool_has_no_name_and_leaves_nothing(tmp_path):
     before = open_files()
     with fsio.spool(tmp_path) as file:

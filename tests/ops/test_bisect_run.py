@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from lamella.ops.commit import commit
 from lamella.ops.evaluate import Evaluator
 from lamella.ops.verdict import BAD, GOOD, SKIPPED, Criterion
 from lamella.repo.repository import Repository
+from lamella.testing.models import network
 from tests.ops.generated_history import generate
 
 MODEL = "model.safetensors"
@@ -308,6 +310,23 @@ def test_a_killed_search_goes_on_without_evaluating_again(search, line, bench, r
     assert report.resumed == 3
     assert report.evaluations == runs(tmp_path)
     assert bench.git("worktree", "list").count("\n") == 0
+
+
+def test_a_bare_repository_is_searched_too(line, bench, tmp_path):
+    bench.git("clone", "--quiet", "--bare", ".", str(tmp_path / "bare"))
+    shutil.copytree(bench.root / ".git/lamella/packs", tmp_path / "bare/lamella/packs")
+    evaluator = Evaluator(ACCURACY, tmp_path, None, "accuracy", 60.0)
+    with Repository.open(tmp_path / "bare") as repository:
+        report = bisect_run(repository, evaluator, Criterion("accuracy", drop=0.01), line[0])
+    assert report.first_bad.commit == line[7]
+
+
+def test_a_command_may_use_the_repository_itself(search, line, bench):
+    program = Path(sys.executable).with_name("lamella")
+    bench.write("own.safetensors", network("own"))
+    report = search(f"{ACCURACY}; {program} -C {bench.root} add own.safetensors >added", good=line[0], drop=0.01)
+    assert report.first_bad.commit == line[7]
+    assert bench.git("diff", "--cached", "--name-only") == "own.safetensors"
 
 
 def test_two_searches_at_once_are_refused(search, line, bench):

@@ -264,5 +264,8 @@ MAX_COMMAND_OUTPUT_NBYTES = 1 * MIB
 
 MAX_MERGED_MODELS = 64
 """Models that one merge reads; each is open until all is made."""
+MAX_EVALUATIONS = 1000
+"""How often one model may be evaluated to see through noise; the error of a mean is a thirtieth then."""
+
 MAX_BISECT_STATE_NBYTES = 16 * MIB
 """A search that was interrupted, as it is kept; a version takes some 300 bytes, and a thousand values 20 KB."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
-from lamella.core.errors import UsageError
+from lamella.core.errors import BackendError, UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.formats.file import DescriptorFile
 from lamella.formats.sniff import read_layout
@@ -80,7 +80,9 @@ class Transplant:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._closing.close()
+        # What cannot be removed now is replaced by the next one; the reason for which the block ended matters more.
+        with suppress(BackendError):
+            self._closing.close()
 
     def divided(self, alignment: Alignment) -> tuple[list[ChangedLayer], list[LeftOut]]:
         """Return the layers that changed, as the model before has them in order, and what cannot be taken over.

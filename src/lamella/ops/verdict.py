@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from lamella.core.errors import UsageError
+from lamella.core.limits import MAX_EVALUATIONS
 from lamella.ops.evaluate import Evaluation
 
 GOOD, BAD, SKIPPED = "good", "bad", "skipped"
 
-MAX_REPEATS = 1000
 _SURE = 3.0
 """Standard errors between a mean and the threshold from which on no further evaluation is asked for."""
 
@@ -50,9 +50,9 @@ class Criterion:
         if not all(math.isfinite(limit) and limit >= 0 for limit in limits):
             hint = "for example `--drop 0.01`"
             raise UsageError("how far a metric may move is a number, 0 or more", kind="bad-argument", hint=hint)
-        if not 1 <= self.repeat <= MAX_REPEATS:
+        if not 1 <= self.repeat <= MAX_EVALUATIONS:
             hint = "for example `--repeat 5`"
-            raise UsageError(f"a model is evaluated 1 to {MAX_REPEATS} times", kind="bad-argument", hint=hint)
+            raise UsageError(f"a model is evaluated 1 to {MAX_EVALUATIONS} times", kind="bad-argument", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,9 @@ class ScratchWorktree:
     def __exit__(self, *exc_info: object) -> None:
         if self._opened is not None:
             self._opened.close()
-        remove_scratch(self._git, self.path)
+        # What cannot be removed now is replaced by the next one; the reason for which the block ended matters more.
+        with contextlib.suppress(LamellaError):
+            remove_scratch(self._git, self.path)
 
     def put(
         self, commit: GitOid, paths: Sequence[str], progress: Progress = SILENT
