@@ -136,7 +136,7 @@ def exact_models() -> tuple[Floats, list[Floats]]:
     """Return a base and two fine-tunes whose changes are all different and exact in float32, and never sum to zero."""
     draw = np.random.default_rng(1)
     count = EXACT_ELEMENTS
-    base: Floats = draw.integers(-(1 << 20), 1 << 20, count) * STEP
+    base = draw.integers(-(1 << 20), 1 << 20, count).astype(np.float64) * STEP
     changes: list[Floats] = [
         (2 * draw.permutation(count) + odd + 1) * draw.choice([-1, 1], count) * STEP for odd in (0, 1)
     ]

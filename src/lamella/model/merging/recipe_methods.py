@@ -26,15 +26,16 @@ class Method:
     """A merge method of recipes, and the strategy that computes it.
 
     `fixed` is what the strategy is always told. `shared` are the parameters that all models have together, `each` those
-    of which every model has its own. `weight` is what the recipe calls the weight of a model, "" where there are none,
-    and `unweighted` what it is where the recipe does not say. `least` to `most` models take part, beside the base where
-    the method `has_base`.
+    of which every model has its own, and `only` those that can have no other value. `weight` is what the recipe calls
+    the weight of a model, "" where there are none, and `unweighted` what it is where the recipe does not say. `least`
+    to `most` models take part, beside the base where the method `has_base`.
     """
 
     strategy: str
     fixed: Mapping[str, float] = field(default_factory=dict)
     shared: Mapping[str, Passed] = field(default_factory=dict)
     each: Mapping[str, Passed] = field(default_factory=dict)
+    only: Mapping[str, float] = field(default_factory=dict)
     weight: str = "weight"
     unweighted: float | None = None
     has_base: bool = True
@@ -57,6 +58,7 @@ _DENSITY, _EPSILON, _GAMMA = Passed("density", 1.0), Passed("epsilon", 0.15), Pa
 METHODS: Mapping[str, Method] = {
     "linear": Method("linear", shared={"normalize": Passed("normalize", 1.0)}, has_base=False),
     "slerp": Method("slerp", shared={"t": Passed("t")}, weight="", has_base=False, least=2, most=2),
+    "nuslerp": Method("slerp", only={"nuslerp_flatten": 1.0, "nuslerp_row_wise": 0.0}, has_base=False, least=2, most=2),
     "task_arithmetic": _arithmetic("task-arithmetic", normalize=False),
     "ties": _arithmetic("ties", normalize=True, density=_DENSITY),
     "dare_linear": _arithmetic("dare", normalize=False, rescale=True, density=_DENSITY, elect=0.0),
@@ -65,8 +67,14 @@ METHODS: Mapping[str, Method] = {
     "della_linear": _arithmetic("della", normalize=False, rescale=True, density=_DENSITY, epsilon=_EPSILON, elect=0.0),
     "breadcrumbs": _arithmetic("breadcrumbs", normalize=False, density=_DENSITY, gamma=_GAMMA, elect=0.0),
     "breadcrumbs_ties": _arithmetic("breadcrumbs", normalize=False, density=_DENSITY, gamma=_GAMMA, elect=1.0),
-    "model_stock": Method("model-stock", weight="", least=2),
-    "karcher": Method("karcher", weight="", has_base=False),
+    "sce": Method("sce", only={"select_topk": 1.0}, weight=""),
+    "model_stock": Method("model-stock", only={"filter_wise": 0.0}, weight="", least=2),
+    "karcher": Method(
+        "karcher",
+        shared={"max_iter": Passed("iterations", 10.0), "tol": Passed("tolerance", 1e-5)},
+        weight="",
+        has_base=False,
+    ),
     "passthrough": Method("linear", {"normalize": 0.0}, weight="scale", unweighted=1.0, has_base=False, most=1),
 }
 """By the names that mergekit has for them, with its defaults (its `docs/merge_methods.md`, and version 0.1.5)."""
@@ -77,6 +85,18 @@ _OF_OTHERS = (
     *("embed_slerp", "int8_mask"),
 )
 """Parameters that some method has; for one that has it not they mean nothing, as in mergekit."""
+
+
+def fitting(strategy: str, told: Mapping[str, tuple[float, ...]]) -> Mapping[str, tuple[float, ...]]:
+    """Return what sides are told, as mergekit makes values fit each other: nothing is dropped of a density of 1."""
+    pairs = {"breadcrumbs": "gamma", "della": "epsilon"}
+    other = pairs.get(strategy)
+    if other is None:
+        return told
+    found = zip(told["density"], told[other], strict=True)
+    if strategy == "breadcrumbs":
+        return {**told, other: tuple(min(gamma, max(0.0, 1 - density)) for density, gamma in found)}
+    return {**told, other: tuple(0.0 if density >= 1 else epsilon for density, epsilon in found)}
 
 
 def method_named(name: str) -> Method:

@@ -14,7 +14,7 @@ from lamella.model.merging.choosing import settings_for, strategy_named
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Action, Compute, MergePlan, Place, PlannedTensor, Take
 from lamella.model.merging.recipe import Parameters, Recipe, value_of
-from lamella.model.merging.recipe_methods import check_parameter, method_named
+from lamella.model.merging.recipe_methods import check_parameter, fitting, method_named
 from lamella.model.merging.recipe_slots import RecipeSlot, RecipeSlots
 from lamella.model.merging.rules import Choice
 from lamella.model.merging.strategy import Settings
@@ -44,39 +44,47 @@ class _Planner:
         self._recipe, self._models = recipe, models
         self._method = method_named(recipe.method)
         self._strategy = strategy_named(self._method.strategy)
+        self._has_base = self._method.has_base or (recipe.method == "nuslerp" and recipe.base is not None)
         levels = [*recipe.parameters]
         for part in recipe.slices:
             levels += [part.parameters, *(source.parameters for source in part.sources)]
         for name in {name for level in levels for name in level}:
             check_parameter(recipe.method, name)
         sources = {source.model for part in recipe.slices for source in part.sources}
-        if recipe.base is not None and recipe.base not in sources and not (self._method.has_base or self._slerps):
+        if recipe.base is not None and recipe.base not in sources and not (self._has_base or self._slerps):
             hint = "name it as one of the models, or leave out `base_model:`"
             raise _refused(f"the method {recipe.method} has no base, and {recipe.base} is none of its models", hint)
 
     @property
     def _slerps(self) -> bool:
-        return self._method.strategy == "slerp"
+        return self._recipe.method == "slerp"
 
     def planned(self, slot: RecipeSlot) -> PlannedTensor:
         """Return what becomes of one tensor."""
         parts = self._slerped(slot) if self._slerps else self._parts(slot)
-        base = slot.base if self._method.has_base else None
+        base = slot.base if self._has_base else None
         places = [place for _, place in parts]
         spec = self._spec(slot, places if base is None else [base, *places])
-        action = self._action(spec, self._settings(slot, parts), base, places)
+        if base is not None and self._method.has_base and self._method.weight:
+            heard = zip(parts, self._each(slot, parts, self._method.weight, None), strict=True)
+            parts = [part for part, weight in heard if weight]
+        action: Action
+        if parts:
+            action = self._action(spec, self._settings(slot, parts), base, [place for _, place in parts])
+        else:
+            action = _as_it_is(self._models, spec, base or places[0])
         state = words.UNCHANGED if isinstance(action, Take) else words.MERGED
         return PlannedTensor(spec, state, tuple(place.side for place in places), action)
 
     def _parts(self, slot: RecipeSlot) -> list[_Part]:
         """Return the models that take part beside the base; raise UsageError where they are too few or too many."""
         method, name = self._method, self._recipe.method
-        if method.has_base and slot.base is None:
+        if self._has_base and slot.base is None:
             told = slot.part.base or self._recipe.base
             hint = "name it as a source too, with its layers" if told else "say `base_model:`"
             raise _refused(f"the method {name} works on changes, and {slot.name} has no base", hint)
         sources = zip(slot.part.sources, slot.places, strict=True)
-        found = [(source.parameters, at) for source, at in sources if not (method.has_base and at == slot.base)]
+        found = [(source.parameters, at) for source, at in sources if not (self._has_base and at == slot.base)]
         if len(found) < method.least or (method.most is not None and len(found) > method.most):
             wanted = f"at least {method.least}" if len(found) < method.least else f"at most {method.most}"
             raise _refused(f"the method {name} merges {wanted} models, and {slot.name} is made of {len(found)}")
@@ -109,24 +117,32 @@ class _Planner:
     def _settings(self, slot: RecipeSlot, parts: Sequence[_Part]) -> Settings:
         method, common = self._method, (slot.part.parameters, *self._recipe.parameters)
         values = dict(method.fixed)
+        for name, only in method.only.items():
+            if self._value(common, name, slot.name, slot.depth, only) != only:
+                raise _refused(f"the method {self._recipe.method} is computed with {name} {only:g} only")
         for name, passed in method.shared.items():
             values[passed.called] = self._value(common, name, slot.name, slot.depth, passed.default)
+        told = {passed.called: self._each(slot, parts, name, passed.default) for name, passed in method.each.items()}
+        told = dict(fitting(method.strategy, told))
+        weights = self._each(slot, parts, method.weight, method.unweighted) if method.weight else ()
+        if self._recipe.method == "nuslerp":
+            total = sum(weights)
+            values |= {"t": weights[1] / total if total else 0.5, "changes": float(self._has_base)}
+            weights = ()
+        alone = [{name: each[number] for name, each in told.items()} for number in range(len(parts))]
+        first, *_ = [self._checked({**values, **one}, weights, len(parts)) for one in alone]
+        settings = replace(first, apart=told)
+        self._strategy.check(settings)
+        return settings
 
-        def each(name: str, otherwise: float | None) -> tuple[float, ...]:
-            return tuple(
-                self._value((own, *common), name, place.name, slot.depth, otherwise) for own, place in parts
-            )  # fmt: skip
-
-        apart = {passed.called: each(name, passed.default) for name, passed in method.each.items()}
-        weights = each(method.weight, method.unweighted) if method.weight else ()
-        for name, told in apart.items():
-            for value in set(told):
-                self._checked({**values, name: value}, weights, len(parts))
-        return replace(self._checked(values, weights, len(parts)), apart=apart)
+    def _each(self, slot: RecipeSlot, parts: Sequence[_Part], name: str, otherwise: float | None) -> tuple[float, ...]:
+        """Return what a parameter is for every model."""
+        common = (slot.part.parameters, *self._recipe.parameters)
+        return tuple(self._value((own, *common), name, place.name, slot.depth, otherwise) for own, place in parts)
 
     def _checked(self, values: Mapping[str, float], weights: Sequence[float], count: int) -> Settings:
         choice = Choice(self._method.strategy, values)
-        return settings_for(choice, weights, range(count), count, has_base=self._method.has_base)
+        return settings_for(choice, weights, range(count), count, has_base=self._has_base)
 
     def _value(
         self, levels: Sequence[Parameters], parameter: str, name: str, depth: float, otherwise: float | None
@@ -142,9 +158,10 @@ class _Planner:
         models, everything = self._models, places if base is None else [base, *places]
         kept = {models.spec(place).dtype.name for place in everything}
         alike = len(everything) == 1 or len({models.content(place) for place in everything}) == 1
-        if alike and kept == {spec.dtype.name} and (base is not None or self._keeps(settings)):
-            return Take(places[0])
-        if not is_averaged(models.spec(places[0]).dtype, named=False):
+        averaged = is_averaged(models.spec(places[0]).dtype, named=False)
+        if alike and (averaged or kept == {spec.dtype.name}) and (base is not None or self._keeps(settings)):
+            return _as_it_is(models, spec, places[0])
+        if not averaged:
             hint = "make it the same in all models first"
             raise _refused(f"{spec.name} is {spec.dtype.name}, which no formula takes, and would change", hint)
         if self._strategy.symmetric and len(places) > 1:
@@ -155,6 +172,13 @@ class _Planner:
         """Say whether what is the same on all sides stays as it is."""
         scales = self._method.strategy == "linear" and not settings.values["normalize"]
         return not scales or sum(settings.weights) == 1
+
+
+def _as_it_is(models: Models, spec: TensorSpec, place: Place) -> Action:
+    """Return what leaves a tensor as it is at a place, but for its dtype."""
+    if models.spec(place).dtype == spec.dtype:
+        return Take(place)
+    return Compute("linear", Settings({"normalize": 0.0}, (1.0,)), None, (place,))
 
 
 def _ordered(models: Models, places: list[Place], settings: Settings) -> tuple[list[Place], Settings]:
