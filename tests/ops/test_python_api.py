@@ -386,3 +386,24 @@ def test_a_history_written_from_python_is_packed_now_and_then_as_gits_own(bench,
     repo.commit({"a": numpy.full(10, 3)}, MODEL, "arrays")
     assert len(list(packs.glob("*.pack"))) == 1
     assert repo.snapshot("HEAD~2", MODEL)["a"][0] == 1
+
+
+def test_branches_are_merged_all_at_once_or_not_at_all(bench, repo):
+    start = {"a": numpy.zeros(4, "f4"), "steps": numpy.arange(4)}
+    repo.commit(start, MODEL, "start")
+    repo.commit({**start, "a": start["a"] + 2}, MODEL, "one", branch="one")
+    repo.commit({**start, "a": start["a"] + 6, "steps": start["steps"] + 1}, MODEL, "two", branch="two")
+    repo.commit({**start, "steps": start["steps"] + 2}, MODEL, "three", branch="three")
+    bench.git("reset", "--quiet", "--hard")
+    head = bench.git("rev-parse", "HEAD")
+    with pytest.raises(ConflictError, match="1 tensor is in conflict: steps of"):
+        repo.merge("one", "two", "three", strategy="linear")
+    assert bench.git("rev-parse", "HEAD") == head
+    merged = repo.merge(
+        "one", "two", "three", strategy="linear", strategies={"steps": "ours"}, weights=[0.25, 0.75, 0], message="soup"
+    )
+    assert repo.snapshot("HEAD", MODEL)["a"][0] == 5
+    assert list(repo.snapshot("HEAD", MODEL)["steps"]) == [0, 1, 2, 3]
+    assert bench.git("rev-parse", "HEAD") == merged.commit
+    repo.commit(start, MODEL, "back", branch="four")
+    assert len(repo.merge("four", strategy="linear").sides.commits) == 1

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lamella.core.config import DEFAULT, StoreConfig
 from lamella.core.progress import SILENT, Progress
+from lamella.model.merging.rules import Choice
 from lamella.ops import add as add_op
 from lamella.ops import commit as commit_op
 from lamella.ops import diff as diff_op
 from lamella.ops import log as log_op
+from lamella.ops import merge_many as merge_op
 from lamella.ops import rollback as rollback_op
 from lamella.ops import status as status_op
 from lamella.repo.loaded import LoadedModel
 from lamella.repo.model_files import model_at
 from lamella.repo.repository import Repository
+from lamella.repo.settings import merge_settings
 from lamella.repo.snapshot import Snapshot
 
 
@@ -85,6 +89,29 @@ class Repo:
         return rollback_op.rollback(
             self._repository, [path], revision, message, branch=branch, progress=progress
         )  # fmt: skip
+
+    def merge(
+        self,
+        *revisions: str,
+        strategy: str | None = None,
+        parameters: Mapping[str, float] | None = None,
+        strategies: Mapping[str, str] | None = None,
+        weights: Sequence[float] = (),
+        message: str | None = None,
+        progress: Progress = SILENT,
+    ) -> merge_op.ManyMerged:
+        """Merge one revision or several into the branch checked out: models by their tensors, all else as Git does.
+
+        Without a `strategy`, which takes `parameters`, the project's is used; `strategies` are others for tensors, by
+        patterns of their names. There is a weight for each side, this branch first unless all revisions contain it.
+        All is merged or, with ConflictError (merge-conflict), nothing.
+        """
+        rules = merge_settings(self._repository.git.worktree)
+        if strategy is not None:
+            rules = replace(rules, choice=Choice(strategy, dict(parameters or {})), choices=())
+        chosen = tuple((pattern, Choice(name)) for pattern, name in (strategies or {}).items())
+        rules = replace(rules, choices=(*rules.choices, *chosen), weights=tuple(weights))
+        return merge_op.merge_many(self._repository, revisions, rules, message=message, progress=progress)
 
     def log(self, *revisions: str, paths: Sequence[str] = (), limit: int | None = None) -> Iterator[log_op.LogEntry]:
         """Yield the commits that `revisions` reach, newest first, with what each changed in model files."""
