@@ -18,7 +18,7 @@ SECTIONS = {
     "Look": ("ls", "graph", "cat", "id", "align", "blame", "history", "health", "export"),
     "Move": ("checkout", "switch", "restore", "branch", "tag"),
     "Merge": ("merge", "conflicts", "resolve"),
-    "Back": ("rollback", "bisect"),
+    "Back": ("revert", "cherry-pick", "rebase", "rollback", "bisect"),
     "Care": ("fsck", "gc"),
     "Called by Git": ("filter-process", "diff-driver", "textconv", "merge-driver", "hook"),
 }

@@ -148,6 +148,7 @@ _declare(
     "rules-malformed",
     "merge-record-malformed",
     "merge-record-version",
+    "picking-malformed",
 )
 _declare(
     BackendError,

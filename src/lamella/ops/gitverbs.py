@@ -32,16 +32,22 @@ def inside(repository: Repository) -> Mapping[str, str]:
     return {INSIDE: os.fspath(repository.git.git_dir)}
 
 
-def run_verb(repository: Repository, arguments: Sequence[str], progress: Progress = SILENT) -> VerbReport:
+def run_verb(
+    repository: Repository,
+    arguments: Sequence[str],
+    progress: Progress = SILENT,
+    added: Mapping[str, str] | None = None,
+) -> VerbReport:
     """Run `git ARGUMENTS` on the user's terminal and fill the model files that it put there.
 
+    `added` are variables for Git, and for what it starts.
     The worktree is filled also where Git failed half way, so that what Git did move is whole. A manifest that stood
     there before, and that Git was not asked for by its path, is filled if it can be, and is no failure if it cannot.
     Raises KeyboardInterrupt where Git was interrupted, since that was meant for all of this.
     """
     release_index(repository)
     before = {} if repository.git.worktree is None else _stamps(repository)
-    status = repository.git.passthrough(arguments, inside(repository))
+    status = repository.git.passthrough(arguments, {**inside(repository), **(added or {})})
     if status == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     if repository.git.worktree is None:

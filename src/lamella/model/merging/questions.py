@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lamella.model.merging import plan as words
-from lamella.model.merging.averaging import is_counter
+from lamella.model.merging.averaging import is_counter, is_merged
+from lamella.model.merging.choosing import strategy_named
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import BASE, Place
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
@@ -47,15 +49,34 @@ def ask(models: Models, slot: Slot, rules: Rules, decisions: Decisions) -> Quest
     sides = tuple(models.find(number, name) for number, name in enumerate(slot.sides))
     before = models.content(base)
     changed = tuple(number for number, side in enumerate(sides) if models.content(side) != before)
-    everyone = not rules.settles and bool(changed) and None not in sides
-    asked = sides if everyone else tuple(sides[number] for number in changed)
     choice, named = decisions.chosen(slot.name)
     note, shown = slot.note, next((side for side in sides if side is not None), None)
     if not named and shown is not None and is_counter(models.spec(shown), slot.name):
         choice, note = Choice("larger"), "a counter: the larger value is taken"
+    everyone = not rules.settles and bool(changed) and _concerns_all(models, choice, named, base, sides, changed)
+    asked = sides if everyone else tuple(sides[number] for number in changed)
     resolved = decisions.resolved(slot.name)
     question = Question(slot, slot.name, base, sides, changed, asked, choice, named, resolved, note)
     return _called(question, resolved or choice)
+
+
+def _concerns_all(
+    models: Models, choice: Choice, named: bool, base: Place | None, sides: Sequence[Place | None], changed: Sequence[int]
+) -> bool:
+    """Say whether a strategy goes over what one side alone changed, too, where rules want that.
+
+    That is for numbers: what is new, gone, resized, cast or no float is settled, whatever the rules.
+    """
+    there = [place for place in (*sides, *((base,) if models.has_base else ())) if place is not None]
+    if len(there) < len(sides) + models.has_base:
+        return False
+    if choice.strategy in (OURS, THEIRS, FROM_BASE):
+        return True
+    if strategy_named(choice.strategy).adds and list(changed) == [0]:
+        return False
+    specs = [models.spec(place) for place in there]
+    alike = len({(spec.dtype, spec.shape) for spec in specs}) == 1
+    return alike and is_merged(specs[0].dtype, choice.strategy, named=named)
 
 
 def _called(question: Question, decided: Choice) -> Question:

@@ -153,6 +153,9 @@ class Strategy(Protocol):
     """Whether the order of the sides, taken together with their weights, means nothing: they are then always put into
     the order of their contents, so that it makes no difference to a single bit."""
 
+    adds: bool = False
+    """Whether changes of the other sides are added to the first one, which stays as it is where only it changed."""
+
     def check(self, settings: Settings) -> None:  # noqa: ARG002 -- most have nothing to say
         """Raise UsageError (bad-argument) where values do not fit each other, or the weights of all sides."""
         return

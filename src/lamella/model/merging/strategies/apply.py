@@ -24,6 +24,7 @@ class Apply(Strategy):
     most_sides = 2
     weighted = False
     symmetric = False
+    adds = True
 
     def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it looks at no tensor
         """Return ours with the change of theirs."""
