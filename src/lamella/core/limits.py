@@ -62,6 +62,10 @@ MAX_TRANSPOSED_NBYTES = 64 * MIB
 DERIVED_BATCH_NBYTES = 4 * MIB
 """Bytes of a source that are held at once where a derived object takes something of each row."""
 
+MAX_GRAM_WIDTH = 1024
+"""Inputs of a linear layer whose Gram matrices are solved for a merge: of 1,024 it takes some seconds, and 8 MiB of
+memory for every side and once more."""
+
 MAX_PACK_OBJECTS = 16_000_000
 """Entries in one pack's directory; the directory is held in memory while the pack is indexed."""
 

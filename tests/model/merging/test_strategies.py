@@ -168,18 +168,51 @@ class TestFisher(StrategySuite):
 
     def reference(self, base, sides, weights, seed):
         information = [
-            np.frombuffer(squares(side.shape, side.astype(kind).tobytes()), np.float32).reshape(side.shape)
-            for kind in (np.float32 if any((side.astype(np.float16) != side).any() for side in sides) else np.float16,)
-            for side in sides
+            np.frombuffer(squares(base.shape, data), np.float32).reshape(base.shape) for data in bytes_of(sides)
         ]
         found = formulas.fisher(base, sides, weights, [one.astype(np.float64) for one in information])
         return np.where(formulas.alike(*sides), sides[0], found)
+
+
+def bytes_of(sides):
+    """Return the bytes that arrays came from, f16 where they fit into it."""
+    kind = np.float16 if all((side.astype(np.float16) == side).all() for side in sides) else np.float32
+    return [side.astype(kind).tobytes() for side in sides]
 
 
 def squares(shape, data):
     """Return positive numbers that follow from bytes, as bytes of f32."""
     draw = np.random.default_rng(int.from_bytes(blake3(data).digest(8)))
     return (draw.standard_normal(shape) ** 2).astype(np.float32).tobytes()
+
+
+class TestRegMean(StrategySuite):
+    strategy = STRATEGIES["regmean"]
+    beside = "gram"
+
+    def adorned(self, made):
+        widths = {name: one.shape[1] for name, (one, _) in made.tensors.items() if len(one.shape) == 2}
+        beside = {
+            f"{name}.beside": (
+                TensorSpec(f"{name}.beside", DTYPES["f64"], (width, width)),
+                gram(width, made.tensors[name][1]),
+            )
+            for name, width in widths.items()
+        }
+        return Model({**made.tensors, **beside}, made.piece_nbytes)
+
+    def reference(self, base, sides, weights, seed):
+        grams = [np.frombuffer(gram(50, data), float).reshape(50, 50) for data in bytes_of(sides)]
+        shrunk = [np.where(np.eye(50, dtype=bool), one, 0.9 * one) for one in grams]
+        top = sum(side @ one for side, one in zip(sides, shrunk, strict=True))
+        return np.where(formulas.alike(*sides), sides[0], np.linalg.solve(sum(shrunk), top.T).T)
+
+
+def gram(width, data):
+    """Return the Gram matrix of inputs that follow from bytes, as bytes of f64."""
+    draw = np.random.default_rng(int.from_bytes(blake3(data).digest(8)))
+    inputs = draw.standard_normal((2 * width + 2, width))
+    return (inputs.T @ inputs).tobytes()
 
 
 class TestMedian(StrategySuite):

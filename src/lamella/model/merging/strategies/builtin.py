@@ -15,6 +15,7 @@ from lamella.model.merging.strategies.larger import Larger
 from lamella.model.merging.strategies.linear import Linear
 from lamella.model.merging.strategies.median import Median
 from lamella.model.merging.strategies.model_stock import ModelStock
+from lamella.model.merging.strategies.regmean import RegMean
 from lamella.model.merging.strategies.sce import Sce
 from lamella.model.merging.strategies.slerp import Slerp
 from lamella.model.merging.strategies.task_arithmetic import TaskArithmetic
@@ -27,7 +28,8 @@ STRATEGIES: Mapping[str, Strategy] = {
     one.name: one
     for one in (
         *(ThreeWay(), Average(), Linear(), TaskArithmetic(), Ties(), Dare(), Della(), Breadcrumbs(), Sce()),
-        *(ModelStock(), Slerp(), Karcher(), Fisher(), Median(), TrimmedMean(), Apply(), Larger()),
+        *(ModelStock(), Slerp(), Karcher(), Fisher(), RegMean(), Median(), TrimmedMean(), Apply()),
+        Larger(),
     )
 }
 """In the order in which they are listed."""
