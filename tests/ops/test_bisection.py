@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from itertools import count
 
 import pytest
@@ -129,3 +131,21 @@ def test_nothing_to_search_is_no_fault():
 def test_a_long_history_is_halved_in_little_time_and_memory():
     graph = line(50_000)
     assert Bisection(graph).next() in ("25000", "25001")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_version_is_as_good_a_half_as_the_one_that_git_takes(git_repository, seed):
+    rng = random.Random(seed)
+    stream = []
+    for number in range(60):
+        parents = rng.sample(range(max(0, number - 8), number), min(number, rng.choice((1, 1, 1, 2, 3))))
+        named = "".join(f"{'merge' if at else 'from'} :{parent + 1}\n" for at, parent in enumerate(parents))
+        who = f"A <a@example.org> {1_700_000_000 + number} +0000"
+        stream.append(f"commit refs/heads/{number}\nmark :{number + 1}\ncommitter {who}\ndata 0\n{named}\n")
+    git_repository.run("fast-import", "--quiet", input="".join(stream).encode())
+    rows = git_repository.run("rev-list", "--topo-order", "--parents", "59", "^0").decode().splitlines()
+    search = Bisection({commit: parents for commit, *parents in (row.split() for row in rows)})
+    ranked = git_repository.run("rev-list", "--bisect-all", "59", "^0").decode().splitlines()
+    distances = {row.split()[0]: int(re.search(r"dist=(\d+)", row)[1]) for row in ranked}
+    assert distances.keys() == set(search.suspects)
+    assert distances[search.next()] == max(distances.values())
