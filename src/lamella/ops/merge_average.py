@@ -21,6 +21,7 @@ from lamella.repo.filling import Filled
 from lamella.repo.git import GitOid
 from lamella.repo.gitpack import ObjectWriter
 from lamella.repo.joined_model import Model, joined
+from lamella.repo.manifest import describe
 from lamella.repo.merge_record import MergeRecord, is_running
 from lamella.repo.merge_recording import find_record
 from lamella.repo.merge_sides import common_base
@@ -119,7 +120,8 @@ class _Average:
         ours, theirs = sides
         assert ours is not None
         assert theirs is not None
-        moved = [name for name, row in ours.rows.items() if name in theirs.rows and theirs.rows[name] != row]
+        _ensure_alike(ours, theirs)
+        moved = [name for name, row in ours.rows.items() if theirs.rows[name] != row]
         others = [name for name in moved if ours.spec(name).dtype.name not in AVERAGED]
         quantised = [name for name in others if not _is_plain(ours.spec(name).dtype)]
         if quantised:
@@ -142,6 +144,20 @@ class _Average:
             stalled = stalled_share(*sides, joined(file.record.path, [after], ()))
             found.append(AveragedFile(file.record.path, file.record.model_id, taken, stalled))
         return tuple(found)
+
+
+def _ensure_alike(ours: Model, theirs: Model) -> None:
+    """Raise ConflictError for models that have not the same tensors, each of one shape and dtype."""
+    specs = [{name: model.spec(name) for name in model.names} for model in (ours, theirs)]
+    for name in {**specs[0], **specs[1]}:
+        one, other = specs[0].get(name), specs[1].get(name)
+        if one != other:
+            shown = " and ".join("nothing" if spec is None else describe(spec) for spec in (one, other))
+            raise ConflictError(
+                f"{ours.path} and {theirs.path} are not alike: {shown}",
+                kind="merge-conflict",
+                hint="start the average anew from the new structure, with `git branch --force`, or merge without --ema",
+            )
 
 
 def _is_plain(dtype: DType) -> bool:

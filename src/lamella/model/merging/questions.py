@@ -61,7 +61,12 @@ def ask(models: Models, slot: Slot, rules: Rules, decisions: Decisions) -> Quest
 
 
 def _concerns_all(
-    models: Models, choice: Choice, named: bool, base: Place | None, sides: Sequence[Place | None], changed: Sequence[int]
+    models: Models,
+    choice: Choice,
+    named: bool,
+    base: Place | None,
+    sides: Sequence[Place | None],
+    changed: Sequence[int],
 ) -> bool:
     """Say whether a strategy goes over what one side alone changed, too, where rules want that.
 
