@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy
 import pytest
 
-from lamella.core.errors import ConflictError, UsageError
+from lamella.core.errors import BackendError, ConflictError, UsageError
 from lamella.model.merging.rules import Choice, Rules
 from lamella.ops.commit import commit
 from lamella.ops.merge_many import merge_many
@@ -19,6 +21,7 @@ from lamella.repo.git import Git
 from lamella.repo.merge_recording import find_record
 from lamella.repo.repository import Repository
 from lamella.testing.faults import PowerCut, power_cut, recorded
+from lamella.testing.faults import refused as refused_by_disk
 from tests.e2e.workbench import Workbench
 from tests.ops.merging import MODEL, START, arrays, assert_clean, branches, restore
 
@@ -205,7 +208,7 @@ def assert_old_or_new(bench: Workbench, head: str) -> None:
     assert bench.git("status", "--porcelain") in ("", f" M {MODEL}")  # no filter tells Git here what the file holds
 
 
-@pytest.mark.parametrize("what", ["changes of the disk", "commands of Git"])
+@pytest.mark.parametrize("what", ["changes of the disk", "commands of Git", "a full disk"])
 def test_a_merge_killed_anywhere_is_there_or_not(bench, monkeypatch, what):
     branches(bench, START, one=moved(2), two=moved(4))
     head = bench.git("rev-parse", "HEAD")
@@ -216,11 +219,16 @@ def test_a_merge_killed_anywhere_is_there_or_not(bench, monkeypatch, what):
 
     with recorded() as changes, counted(monkeypatch) as commands:
         merge()
-    cuts = len(changes) if what == "changes of the disk" else len(commands)
+    cuts = len(commands) if what == "commands of Git" else len(changes)
+    faults = {
+        "changes of the disk": power_cut,
+        "commands of Git": partial(killed, monkeypatch),
+        "a full disk": partial(refused_by_disk, error=errno.ENOSPC),
+    }
     assert cuts > 3
     for moment in range(cuts):
         restore(bench, head)
-        with power_cut(moment) if what == "changes of the disk" else killed(monkeypatch, moment):
+        with contextlib.suppress(BackendError), faults[what](moment):
             merge()
         assert_old_or_new(bench, head)
 
