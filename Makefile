@@ -22,6 +22,7 @@ HAS_X86       := $(filter x86_64 amd64,$(shell uname -m))
 CODECS        := rans fit instructions delta delta_fit alone
 MEASURES      := elements measure
 MERGES        := elements merge
+ARITHMETIC    := -ffp-contract=off -fno-trapping-math
 PASSES        := Baseline $(if $(HAS_X86),Avx2 Avx512)
 FLAGS_Avx2    := -mavx2 -mbmi2
 FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd \
@@ -133,13 +134,13 @@ $(FUZZ)/passes_%.o: $(NATIVE)
 $(FUZZ)/measure_%.o: $(NATIVE)
 	@echo "compiling what measures with sanitizers ($*)"
 	@mkdir -p $(@D)
-	@$(SANITIZED) -ffp-contract=off $(FLAGS_$*) -DLAMELLA_PASSES=kMeasure$* -DLAMELLA_INSTRUCTIONS='"$*"' \
+	@$(SANITIZED) $(ARITHMETIC) $(FLAGS_$*) -DLAMELLA_PASSES=kMeasure$* -DLAMELLA_INSTRUCTIONS='"$*"' \
 		-c native/measure_passes.cpp -o $@
 
 $(FUZZ)/merge_%.o: $(NATIVE)
 	@echo "compiling what merges with sanitizers ($*)"
 	@mkdir -p $(@D)
-	@$(SANITIZED) -ffp-contract=off $(FLAGS_$*) -DLAMELLA_PASSES=kMerge$* -DLAMELLA_INSTRUCTIONS='"$*"' \
+	@$(SANITIZED) $(ARITHMETIC) $(FLAGS_$*) -DLAMELLA_PASSES=kMerge$* -DLAMELLA_INSTRUCTIONS='"$*"' \
 		-c native/merge_passes.cpp -o $@
 
 $(FUZZ)/fuzz_codecs: native/tests/fuzz_codecs.cpp $(PASSES:%=$(FUZZ)/passes_%.o)

@@ -161,6 +161,19 @@ def test_a_median_is_the_middle_side_and_a_trimmed_mean_that_of_the_rest(twin):
     assert values(bytes(out), "f32") == [3.5, 0.0, 2.5]
 
 
+@TWINS
+def test_a_nan_of_any_sign_and_payload_comes_last(twin):
+    nan = bytes.fromhex("4523c1ff")
+    out = bytearray(4)
+    assert twin.ordered_mean([nan, of("f32", 1.0), of("f32", 2.0)], 1, "f32", 1, out) == 0
+    assert values(bytes(out), "f32") == [2.0]
+    counts = np.zeros(1 << 16, np.uint64)
+    twin.count_magnitudes(None, nan, "f32", 1, None, counts)
+    assert counts.nonzero()[0].tolist() == [0x7FC0]
+    twin.count_magnitudes(None, nan, "f32", 1, 0x7FC0, counts)
+    assert counts[0] == 1
+
+
 def election(twin, base, sides, dtype="f32", weights=None, thresholds=None, scale=1.0, normalize=True):
     count = len(base) * 8 // width(dtype)
     out = bytearray(len(base))
