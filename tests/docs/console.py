@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-BLOCK = re.compile(r"^```(console|python) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(console|python|yaml) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ANY_LINES = "..."
 END = "-- end of answer, exit code "
 
@@ -17,6 +17,7 @@ VARYING = (
     (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{7,64}\b"), "ID"),
     (re.compile(r"\b[\d.,]+ (B|[KMGT]iB|bytes)(?!\w)"), "SIZE"),
     (re.compile(r"\b[\d.]+%"), "SHARE"),
+    (re.compile(r"\b(overlap|clash|cosine|accuracy) -?[\d.]+"), r"\1 X"),
     (re.compile(r"\b\d+ new\b"), "N new"),
     (re.compile(r"git version \S+"), "git version V"),
     (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "DATE"),
