@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-import click
 import pytest
-
-from lamella.cli.merge_recipe import is_recipe, run_recipe
-from lamella.core.errors import NotFoundError, UsageError
 
 RECIPE = """\
 models:
@@ -23,52 +18,57 @@ tokenizer_source: base
 
 
 @pytest.fixture
-def typed(bench, capsys, monkeypatch):
-    """Return a function that follows a recipe in the repository, and what it printed."""
+def typed(bench, call):
+    """Return a function that follows a recipe in the repository."""
     (bench.root / "recipe.yml").write_text(RECIPE)
-    monkeypatch.chdir(bench.root)
-
-    def run(path: str = "recipe.yml", out: str | None = None, **options: object) -> tuple[str, str]:
-        with click.Context(click.Command("merge")):
-            run_recipe(path, None if out is None else Path(out), **options)
-        return capsys.readouterr()
-
-    return run
-
-
-def test_a_recipe_is_told_by_its_name():
-    assert [is_recipe(name) for name in ("a.yml", "b/c.yaml", "yml", "topic")] == [True, True, False, False]
+    return lambda *options: call("merge", "recipe.yml", *options)
 
 
 def test_a_model_is_made_and_left_to_be_added(bench, typed):
-    out, err = typed(out="merged.safetensors")
-    assert out.splitlines() == [
-        "merged.safetensors: 8 tensors, 1.8 KiB",
-        "linear of 2 models: 1 computed, 7 taken as they are",
-    ]
-    assert "no tokenizer is looked at" in err
-    assert "`lamella add merged.safetensors`" in err
+    ended = typed("--out", "merged.safetensors")
+    assert (ended.code, ended.out.splitlines()) == (
+        0,
+        ["merged.safetensors: 8 tensors, 1.8 KiB", "linear of 2 models: 1 computed, 7 taken as they are"],
+    )
+    assert "no tokenizer is looked at" in ended.err
+    assert "`lamella add merged.safetensors`" in ended.err
     assert bench.git("status", "--porcelain", "merged.safetensors") == "?? merged.safetensors"
+    assert typed("--out", "merged.safetensors").code == 2
+    assert typed("--out", "merged.safetensors", "--force", "--quiet").out == ""
 
 
 def test_a_model_outside_of_the_repository_is_nobodys(typed, tmp_path):
-    assert "lamella add" not in typed(out=str(tmp_path / "elsewhere.safetensors"))[1]
+    assert "lamella add" not in typed("--out", str(tmp_path / "elsewhere.safetensors")).err
+
+
+def test_shards_are_as_large_as_asked(bench, typed):
+    typed("--out", "folder", "--shard-size", "500B")
+    assert len(list((bench.root / "folder").glob("*.safetensors"))) > 1
 
 
 def test_what_would_be_made_is_shown(bench, typed):
     before = sorted(path.name for path in bench.root.iterdir())
-    rows = [line.split() for line in typed(dry_run=True).out.splitlines()]
+    rows = [line.split() for line in typed("--dry-run").out.splitlines()]
     assert rows[0][0] == "HEAD~1:model.safetensors"
     assert rows[3] == ["TENSOR", "DTYPE", "BY", "OF"]
     assert any("3 x model.safetensors" in " ".join(row) for row in rows[4:])
     assert sorted(path.name for path in bench.root.iterdir()) == before
-    report = json.loads(typed(dry_run=True, as_json=True).out)
+    report = json.loads(typed("--dry-run", "--json").out)
     assert (report["type"], report["method"], report["written"]) == ("recipe", "linear", None)
     assert {one["strategy"] for one in report["tensors"]} == {"linear", None}
 
 
-def test_a_recipe_needs_a_place(typed):
-    with pytest.raises(UsageError, match="--out"):
-        typed()
-    with pytest.raises(NotFoundError, match=r"no recipe none\.yml"):
-        typed("none.yml", out="x.safetensors")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["recipe.yml"], 2, "a recipe needs `--out FILE`"),
+        (["none.yml", "--out", "x"], 3, "there is no recipe none.yml"),
+        (["recipe.yml", "HEAD", "--out", "x"], 2, "a recipe goes alone"),
+        (["recipe.yml", "--out", "x", "--strategy", "ties"], 2, "a recipe goes alone"),
+        (["HEAD", "--out", "x"], 2, "for recipes"),
+    ],
+)
+def test_a_recipe_goes_alone_to_a_place(typed, call, arguments, code, said):
+    ended = call("merge", *arguments)
+    assert ended.code == code
+    assert said in ended.err

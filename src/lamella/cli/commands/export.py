@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from lamella.cli import render
 from lamella.cli.session import json_option, opened, progress, quiet_option
+from lamella.cli.sizes import parse_size
 from lamella.core.errors import UsageError
 from lamella.core.fsio import translated
 from lamella.formats.writers import NAMES
@@ -18,8 +18,6 @@ from lamella.ops.export import export
 from lamella.ops.export_values import ExportOptions, ExportReport
 from lamella.repo.loaded import LoadedModel
 from lamella.repo.outgoing import Casting, Renaming
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
 @click.command()
@@ -64,7 +62,7 @@ def command(source: str, out: Path, quiet: bool, as_json: bool, **given: Any) ->
         dtype=[Casting.parse(text) for text in given["dtype"]],
         metadata=dict(_pair(text) for text in given["metadata"]),
         template=given["template"],
-        shard_nbytes=_nbytes(given["shard_size"]),
+        shard_nbytes=parse_size(given["shard_size"]),
         force=given["force"],
     )
     with opened(source) as model:
@@ -98,15 +96,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise UsageError(f"{text!r} is not KEY=VALUE", kind="bad-argument")
     return key, value
-
-
-def _nbytes(text: str | None) -> int | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9]{1,15})\s*([KMGT]I?|)B?", text.strip().upper())
-    if match is None or not int(match[1]):
-        raise UsageError(f"{text!r} is no size", kind="bad-argument", hint="for example 2GB, or 500MiB")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 def _show(report: ExportReport) -> None:

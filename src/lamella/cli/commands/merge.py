@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from lamella.core.errors import UsageError
 
 
 @click.command()
-@click.argument("commits", nargs=-1, metavar="[COMMIT]...")
+@click.argument("commits", nargs=-1, metavar="[COMMIT]...|RECIPE.yml")
 @click.option("--strategy", metavar="S", help="How tensors that several sides changed are merged; see below.")
 @click.option("--param", "params", multiple=True, metavar="K=V", help="A number that the strategy takes.")
 @click.option(
@@ -32,6 +33,9 @@ from lamella.core.errors import UsageError
 @click.option("--into", metavar="BRANCH", help="Update a running average on BRANCH, by --ema.")
 @click.option("--ema", type=float, metavar="D", help="How much of itself the average keeps, as 0.99.")
 @click.option("--replay", metavar="REV", help="Make the merge REV again, and say whether all bits are the same.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Where a recipe's model goes.")
+@click.option("--shard-size", metavar="SIZE", help="Divide a recipe's model into files of at most SIZE, such as 2GB.")
+@click.option("--force", is_flag=True, help="Replace what is at the PATH of --out.")
 @click.option("--dry-run", is_flag=True, help="Say what would become of every tensor, and change nothing.")
 @click.option("--all", "every", is_flag=True, help="With --dry-run, list also what nobody changed.")
 @click.option("--continue", "going_on", is_flag=True, help="Commit what was resolved, and go on.")
@@ -54,6 +58,9 @@ def command(*, no_ff: bool, ff_only: bool, squash: bool, **given: Any) -> int:
     0.5,0.3,0.2`. Where this branch has nothing that they lack, it is no side of it. A conflict refuses such a merge as
     a whole. `lamella merge REV --into prod --ema 0.99` makes the model of the branch prod 0.99 of itself and 0.01 of
     REV's, in a commit there. Every merge leaves a record in its commit, from which --replay makes it again.
+
+    `lamella merge RECIPE.yml --out merged.safetensors` makes a model as a configuration of mergekit says, in which
+    models are files, folders, REV:PATH or PATH@REV. No repository is needed for it, and nothing is downloaded.
     """
     flags = {"--no-ff": no_ff, "--ff-only": ff_only, "--squash": squash}
     asked = Asked(git_options=tuple(name for name, is_set in flags.items() if is_set), **given)
@@ -62,8 +69,14 @@ def command(*, no_ff: bool, ff_only: bool, squash: bool, **given: Any) -> int:
 
 def _mode(asked: Asked) -> Callable[[Asked], int]:
     """Return what was asked for."""
-    from lamella.cli.merging import average, many, one, preview, replay, stopped
+    from lamella.cli.merging import average, many, one, preview, recipe, replay, stopped
 
+    if asked.is_recipe:
+        return recipe.run
+    if asked.out is not None or asked.shard_size is not None or asked.force:
+        raise UsageError(
+            "--out, --shard-size and --force are for recipes", kind="bad-argument", hint="name a .yml file"
+        )
     if asked.replay is not None:
         return replay.run
     if asked.into is not None or asked.ema is not None:

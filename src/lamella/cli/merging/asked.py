@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lamella.core.errors import UsageError
 from lamella.model.merging.rules import DEFAULT, Choice, Rules
@@ -26,12 +27,20 @@ class Asked:
     into: str | None
     ema: float | None
     replay: str | None
+    out: Path | None
+    shard_size: str | None
+    force: bool
     dry_run: bool
     every: bool
     going_on: bool
     aborting: bool
     as_json: bool
     quiet: bool
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether a recipe is named, and no commit."""
+        return any(name.endswith((".yml", ".yaml")) for name in self.commits)
 
     def rules(self, usual: Rules) -> Rules:
         """Return the rules that the options make of the `usual` ones, those of the project.

@@ -1,4 +1,4 @@
-"""`lamella merge RECIPE.yml`: from parsed options to a file, and what is printed of it."""
+"""`lamella merge RECIPE.yml`: a model made as a recipe says, and what is printed of it."""
 
 from __future__ import annotations
 
@@ -7,52 +7,41 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lamella.cli import render
+from lamella.cli.merging.asked import Asked
 from lamella.cli.session import open_repository, progress
+from lamella.cli.sizes import parse_size
 from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.fsio import translated
 from lamella.core.limits import MAX_YAML_NBYTES
 from lamella.ops.merge_recipe import RecipeReport, RecipeTensor, merge_recipe
 from lamella.repo.attributes import filtered
 
-SUFFIXES = (".yml", ".yaml")
-"""What the name of a recipe ends in."""
 
+def run(asked: Asked) -> int:
+    """Make the model of a recipe and write it, or tell what would be made.
 
-def is_recipe(name: str) -> bool:
-    """Say whether an argument of `lamella merge` names a recipe, and no revision."""
-    return name.endswith(SUFFIXES)
-
-
-def run_recipe(
-    path: str,
-    out: Path | None,
-    *,
-    shard_nbytes: int | None = None,
-    dry_run: bool = False,
-    force: bool = False,
-    quiet: bool = False,
-    as_json: bool = False,
-) -> None:
-    """Make the model of the recipe at `path` and write it to `out`, or tell what would be made.
-
-    Raises UsageError (bad-argument) where there is no `out` and no `dry_run`, and as `merge_recipe` does.
+    Raises UsageError (bad-argument) where it is not said where to, or how to merge, which the recipe says.
     """
-    if out is None and not dry_run:
+    if len(asked.commits) > 1 or any((asked.strategy, asked.params, asked.strategies_for, asked.weights)):
+        hint = "what it says of methods and models stands in it"
+        raise UsageError("a recipe goes alone, with --out", kind="bad-argument", hint=hint)
+    if asked.out is None and not asked.dry_run:
         hint = "or see what it makes with `--dry-run`"
         raise UsageError("a recipe needs `--out FILE`, or a folder", kind="bad-argument", hint=hint)
     report = merge_recipe(
-        _content(Path(path)),
-        None if dry_run else out,
+        _content(Path(asked.commits[0])),
+        None if asked.dry_run else asked.out,
         Path.cwd(),
         dict(os.environ),
-        shard_nbytes=shard_nbytes,
-        force=force,
-        progress=progress(quiet=quiet or as_json),
+        shard_nbytes=parse_size(asked.shard_size),
+        force=asked.force,
+        progress=progress(quiet=asked.quiet or asked.as_json),
     )
-    if as_json:
+    if asked.as_json:
         render.emit_json("recipe", report)
-    elif not quiet:
-        _show(report, relative=out is not None and not out.is_absolute())
+    elif not asked.quiet:
+        _show(report, relative=asked.out is not None and not asked.out.is_absolute())
+    return 0
 
 
 def _content(path: Path) -> bytes:
