@@ -148,7 +148,7 @@ def test_a_model_is_added_removed_and_kept_by_who_alone_did_so(bench, repository
     merge_many(repository, ["less", "more"], AVERAGE)
     assert "extra.safetensors" not in bench.git("ls-files").split()
     assert_clean(bench)
-    refused(bench, repository, ConflictError, "one side removed extra.safetensors, and another changed it", "other")
+    refused(bench, repository, ConflictError, "one side removed or renamed extra.safetensors, and another", "other")
 
 
 def test_tensors_in_conflict_are_listed_and_a_choice_decides(bench, repository):

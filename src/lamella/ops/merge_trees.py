@@ -101,8 +101,8 @@ def _refuse_files(files: Sequence[SidedFile]) -> None:
     """Raise ConflictError for files that are gone, or no files, on a side, while another changed them."""
     gone = [os.fsdecode(one.path) for one in files if None in one.changed]
     if gone:
-        hint = "bring it back, or remove it, on one of these branches first"
-        raise _conflict(f"one side removed {_listed(gone)}, and another changed it", hint)
+        hint = "bring it back, remove it, or rename it on the others, too, and merge then"
+        raise _conflict(f"one side removed or renamed {_listed(gone)}, and another changed it", hint)
     odd = [os.fsdecode(one.path) for one in files if not one.regular]
     if odd:
         raise _conflict(f"{_listed(odd)} is a file on one side only", "make it one on all of these branches first")
