@@ -114,6 +114,8 @@ class MergedTensors:
             try:
                 formula = strategy_named(action.strategy).formula(contents, action.settings)
             except ConflictError as exc:
+                if exc.kind != "merge-conflict":
+                    raise
                 instead = min(action.sides, key=lambda place: place.side)
                 yield from next(models.stream(instead.side, [instead.name]))
                 return Conflict(words.UNMERGEABLE, str(exc))

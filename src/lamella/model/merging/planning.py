@@ -9,6 +9,7 @@ from lamella.core.dtypes import DType
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging import plan as words
 from lamella.model.merging.averaging import is_averaged, is_merged
+from lamella.model.merging.casts import is_mere_cast
 from lamella.model.merging.choosing import check_rules, settings_for, strategy_named
 from lamella.model.merging.completing import complete
 from lamella.model.merging.models import Models
@@ -71,9 +72,23 @@ def _planned(question: Question, models: Models, rules: Rules, vocabularies: Voc
     if len(shapes) > 1:
         shown = " and ".join(f"[{','.join(map(str, shape))}]" for shape in sorted(shapes))
         return _stopped(question, models, Conflict(words.SHAPES, f"it has the shapes {shown}"))
-    action = _action(question, models, rules, base, there)
+    action, note = _combined(question, models, rules, base, there)
     spec = TensorSpec(question.name, _dtype(models, base, there), models.spec(there[0]).shape)
-    return PlannedTensor(spec, words.MERGED, question.changed, action, question.sides, note=question.note)
+    return PlannedTensor(spec, words.MERGED, question.changed, action, question.sides, note=note)
+
+
+def _combined(
+    question: Question, models: Models, rules: Rules, base: Place | None, sides: Sequence[Place]
+) -> tuple[Take | Compute, str]:
+    """Return what merges sides of one shape, and a note; what a side merely cast, the others have changed."""
+    casts = [] if base is None else [side for side in sides if is_mere_cast(models, base, side)]
+    others = [side for side in sides if side not in casts]
+    if not casts or len(others) > 1:
+        return _action(question, models, rules, base, others), question.note
+    if not others:
+        return Take(casts[0]), "cast to two dtypes: the first is taken"
+    settings = settings_for(Choice("linear"), (), [others[0].side], len(question.sides), has_base=False)
+    return Compute("linear", settings, None, tuple(others)), "cast as one side did"
 
 
 def _all(base: Place | None, sides: Sequence[Place]) -> tuple[Place, ...]:
