@@ -52,6 +52,22 @@ def test_a_merge_stops_is_resolved_and_goes_on(bench):
     assert numbers(bench.read(MODEL)) == expected
 
 
+def test_the_status_says_what_is_under_way_and_what_is_to_be_done(bench):
+    branch_off(bench, *TWO)
+    bench.try_git("merge", "other")
+    told = bench.lamella("status")
+    assert "a merge is under way: decide about what is in conflict, or `lamella merge --abort` takes it back" in told
+    assert told.endswith(f"in conflict after a merge (`lamella conflicts`):\n  {MODEL}, 2 tensors")
+    bench.lamella("resolve", "h.0", "--ours")
+    assert bench.lamella("status").endswith(f"{MODEL}, 1 tensor")
+    bench.lamella("resolve", "h.1", "--ours")
+    told = bench.lamella("status")
+    assert "a merge is under way: `lamella merge --continue` ends it, `lamella merge --abort` takes it back" in told
+    assert f"staged for the next commit:\n  {MODEL}" in told
+    report = json.loads(bench.lamella("status", "--json"))
+    assert (report["under_way"], report["undecided"]) == ("merge", {})
+
+
 def test_conflicts_are_listed_as_json_with_their_scores(bench):
     branch_off(bench, *OPPOSED)
     bench.try_git("merge", "other")

@@ -103,7 +103,11 @@ def test_a_conflict_is_shown_and_cannot_be_added(bench):
     bench.try_git("merge", "other")
     assert bench.git("status", "--porcelain") == f"UU {MODEL}"
     assert "\n++<<<<<<< HEAD\n" in bench.git("diff")
-    assert bench.lamella("status") == f"on branch main\nin conflict after a merge:\n  {MODEL}"
+    assert bench.lamella("status") == (
+        "on branch main\n"
+        "a merge is under way: decide about what is in conflict, or `lamella merge --abort` takes it back\n"
+        f"in conflict after a merge (`lamella conflicts`):\n  {MODEL}"
+    )
     refused = bench.try_lamella("add", MODEL)
     assert refused.code == 4
     assert refused.err == (
@@ -123,7 +127,7 @@ def test_markers_that_outlive_the_merge_are_still_shown_as_a_conflict(bench):
     bench.try_git("merge", "other")
     bench.git("read-tree", "HEAD")
     assert bench.git("status", "--porcelain") == f" M {MODEL}"
-    assert bench.lamella("status") == f"on branch main\nin conflict after a merge:\n  {MODEL}"
+    assert bench.lamella("status").endswith(f"in conflict after a merge (`lamella conflicts`):\n  {MODEL}")
     assert "still has the conflict markers of a merge" in bench.git("diff")
     assert "\n+<<<<<<< HEAD\n" in bench.git("diff", "--no-ext-diff")
     assert bench.try_lamella("diff").code == 4

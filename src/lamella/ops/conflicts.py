@@ -11,7 +11,7 @@ from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS
 from lamella.ops.merge_file import Versions, examine_file, usual_rules
 from lamella.repo.attributes import filtered
 from lamella.repo.manifest import Manifest
-from lamella.repo.merge_state import FileMerge, forget_states, read_state, write_state
+from lamella.repo.merge_state import FileMerge, forget_stale_states, read_state, write_state
 from lamella.repo.objects import IndexEntry, ObjectReader
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.unmerged import Unmerged, under_way, unmerged
@@ -43,7 +43,7 @@ def list_conflicts(repository: Repository, paths: Sequence[str] = ()) -> Conflic
     """
     git = repository.git
     everything = unmerged(git)
-    forget_states(git, [one.path for one in everything])
+    forget_stale_states(git)
     named = [os.path.relpath(git.directory / path, git.root) for path in paths]
     wanted = [one for one in everything if not named or _is_below(one.path, named)]
     kept = set(filtered(git, (one.path for one in wanted)))

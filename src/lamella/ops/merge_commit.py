@@ -41,7 +41,12 @@ def _record(repository: Repository) -> MergeRecord | None:
 def _merged(
     repository: Repository, reader: ObjectReader, commits: tuple[GitOid, GitOid], state: FileMerge
 ) -> MergedPath | None:
-    """Return what the record says of a file, None where it is no model any more, or was kept of another merge."""
+    """Return what the record says of a file, None where it is no model any more, or was kept of another merge.
+
+    None as well where the file is not what the rules make: where it was taken whole, or somebody edited it.
+    """
+    if state.open or state.failure is not None:
+        return None
     base, *sides = (None if blob is None else GitOid(blob) for blob in state.blobs)
     found = [reader.read(f"{commit}:{state.path}", prefix=PREFIX) for commit in commits]
     staged = [entry for entry in tracked(repository.git, [state.path]) if entry.path == state.path]

@@ -18,7 +18,7 @@ from lamella.ops.merge_rules import check_choice
 from lamella.repo.attributes import filtered
 from lamella.repo.checkout import restore_file
 from lamella.repo.manifest import Manifest, write_manifest
-from lamella.repo.merge_state import write_state
+from lamella.repo.merge_state import forget_stale_states, forget_state, write_state
 from lamella.repo.objects import IndexEntry, ObjectReader, write_blob
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.unmerged import Unmerged, unmerged
@@ -56,7 +56,9 @@ def resolve(
     resolver = _Resolver(repository, choice, progress)
     with repository.reader() as reader:
         asked = resolver.decided(reader, patterns, paths)
-        return tuple(resolver.settle(reader, *one) for one in asked)
+        done = tuple(resolver.settle(reader, *one) for one in asked)
+    forget_stale_states(repository.git)
+    return done
 
 
 class _Resolver:
@@ -129,6 +131,7 @@ class _Resolver:
         """Note what was decided about a file, and merge it anew where that was all."""
         if file.found.failure is not None:
             self._take(reader, one)
+            forget_state(self._repository.git, one.path)
             return ResolvedFile(one.path, (), 0, staged=True)
         rules = file.found.rules
         resolutions = {**rules.resolutions, **dict.fromkeys(names, self._choice)}
@@ -142,7 +145,6 @@ class _Resolver:
             write_state(self._repository.git, replace(state, merged=file.found.merged))
             return ResolvedFile(one.path, names, len(state.open), staged=False)
         self._put(one, merged, _known(versions), file.found.merged)
-        write_state(self._repository.git, state)  # the record of the merge has how it was resolved
         return ResolvedFile(one.path, names, 0, staged=True)
 
     def _take(self, reader: ObjectReader, one: Unmerged) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lamella.core.errors import ConflictError, LamellaError
 from lamella.core.progress import SILENT, Progress
@@ -18,6 +18,7 @@ from lamella.repo.git import GitOid
 from lamella.repo.manifest import Manifest
 from lamella.repo.objects import IndexEntry, ObjectReader
 from lamella.repo.repository import Repository, manifest_at
+from lamella.repo.unmerged import under_way, unmerged
 from lamella.repo.worktree import record_stat
 
 
@@ -46,6 +47,8 @@ class StatusReport:
     conflicts: tuple[str, ...]
     repackaged: tuple[Repackaged, ...] = ()
     unstaged_repackaged: tuple[Repackaged, ...] = ()
+    under_way: str | None = None
+    undecided: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
@@ -91,14 +94,24 @@ def status(repository: Repository, progress: Progress = SILENT) -> StatusReport:
         tuple(line.path for line in models if line.letters == "??"),
         tuple((line.letters.replace(".", " "), line.path) for line in others),
         tuple(item.entry.path for item in unfilled(repository)), tuple(comparison.conflicts),
-        *comparison.repackaged(),
+        *comparison.repackaged(), under_way(repository.git), _undecided(repository, comparison.conflicts),
     )  # fmt: skip
+
+
+def _undecided(repository: Repository, paths: Sequence[str]) -> dict[str, int]:
+    if not paths:
+        return {}
+    from lamella.repo.merge_state import read_state
+
+    waiting = unmerged(repository.git, paths)
+    found = {one.path: read_state(repository.git, one.path, one.blobs) for one in waiting}
+    return {path: len(one.open) for path, one in found.items() if one is not None and one.failure is None}
 
 
 def _lines(fields: list[bytes]) -> Iterator[_Line]:
     remaining = iter(fields)
-    for field in remaining:
-        text = os.fsdecode(field)
+    for entry in remaining:
+        text = os.fsdecode(entry)
         kind, *parts = text.split(" ", 10)
         if kind == "1":
             yield _Line(parts[0], text.split(" ", 8)[8], tuple(parts[2:5]), parts[6])

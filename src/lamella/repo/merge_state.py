@@ -23,6 +23,7 @@ from lamella.model.merging.rules import Rules
 from lamella.model.merging.score import Score
 from lamella.repo.git import Git
 from lamella.repo.merge_rules import rules_from_fields, rules_to_fields
+from lamella.repo.unmerged import under_way, unmerged
 
 VERSION = 1
 _SUFFIX = ".json"
@@ -91,6 +92,17 @@ def states(git: Git) -> Iterator[FileMerge]:
     with contextlib.suppress(FileNotFoundError):
         found = (_read(place) for place in _directory(git).iterdir() if place.suffix == _SUFFIX)
         yield from sorted((one for one in found if one is not None), key=lambda one: one.path)
+
+
+def forget_stale_states(git: Git) -> None:
+    """Remove what is kept of conflicts that are no more, unless a verb of Git's is under way that may tell of it."""
+    if under_way(git) is None:
+        forget_states(git, [one.path for one in unmerged(git)])
+
+
+def forget_state(git: Git, path: str) -> None:
+    """Remove what is kept of a path."""
+    fsio.remove(_place(git, path))
 
 
 def forget_states(git: Git, keeping: Collection[str] = ()) -> None:

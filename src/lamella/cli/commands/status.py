@@ -28,11 +28,15 @@ def _show(report: StatusReport) -> None:
         render.line(f"{report.ahead} ahead of and {report.behind} behind its upstream")
     if report.commit is None:
         render.line("no commits yet")
+    if report.under_way is not None:
+        todo = "decide about what is in conflict, or" if report.conflicts else "`lamella merge --continue` ends it,"
+        render.line(f"a {report.under_way} is under way: {todo} `lamella merge --abort` takes it back")
     staged = tuple(changes_text.one_line(report.staged, report.repackaged))
     _listed("staged for the next commit", staged, "green")
     unstaged = tuple(changes_text.one_line(report.unstaged, report.unstaged_repackaged))
     _listed("changed, not staged (`lamella add`)", unstaged, "red")
-    _listed("in conflict after a merge", report.conflicts, "red")
+    conflicts = tuple(_undecided(report, path) for path in report.conflicts)
+    _listed("in conflict after a merge (`lamella conflicts`)", conflicts, "red")
     _listed("models not tracked yet (`lamella add`)", report.untracked_models, "red")
     _listed("only the manifest is here (`lamella checkout` gets the file)", report.unfilled, None)
     if report.others:
@@ -41,6 +45,11 @@ def _show(report: StatusReport) -> None:
             render.line(f"  {letters} {path}")
     if report.clean:
         render.line("nothing changed")
+
+
+def _undecided(report: StatusReport, path: str) -> str:
+    count = report.undecided.get(path)
+    return path if count is None else f"{path}, {render.counted(count, 'tensor')}"
 
 
 def _listed(title: str, lines: tuple[str, ...], colour: str | None) -> None:
