@@ -109,6 +109,7 @@ _declare(
     "version-staged",
     "merge-conflict",
     "local-changes",
+    "evaluation-failed",
     "bisect-unfinished",
     "merge-open",
 )

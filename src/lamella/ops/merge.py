@@ -9,8 +9,10 @@ from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Rules
 from lamella.ops.gitverbs import inside
 from lamella.ops.merge_commit import commit_merge
+from lamella.ops.merge_evidence import NO_EVIDENCE, MergeEvidence
 from lamella.ops.merge_rules import check_rules
 from lamella.repo import setup
+from lamella.repo.evaluation_settings import EvaluationSettings, ask_later, forget_asked
 from lamella.repo.filling import Filled, fill
 from lamella.repo.git import GitOid
 from lamella.repo.gitfaults import failure
@@ -33,7 +35,7 @@ was asked for; somebody has to decide."""
 class MergeRequest:
     """What is merged and how: `commit` is a revision, None for the branch's upstream, `rules` None for the project's.
 
-    `options` are those of `git merge` that go with it, such as ``--no-ff``.
+    `options` are those of `git merge` that go with it, such as ``--no-ff``; `evaluation` judges before the commit.
     """
 
     commit: str | None = None
@@ -42,13 +44,15 @@ class MergeRequest:
     commits: bool = True
     unrelated: bool = False
     options: tuple[str, ...] = ()
+    evaluation: EvaluationSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MergeReport:
     """How a merge ended, the commit that HEAD is now, and what was found in each model file that both sides changed.
 
-    `others` are paths in conflict that are no models' and Git's business.
+    `others` are paths in conflict that are no models' and Git's business, `evidence` is what was found before the
+    commit.
     """
 
     outcome: str
@@ -56,6 +60,7 @@ class MergeReport:
     files: tuple[FileMerge, ...]
     others: tuple[str, ...]
     filled: Filled
+    evidence: MergeEvidence = NO_EVIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,8 @@ def merge(repository: Repository, request: MergeRequest, progress: Progress = SI
 
     All that can be refused is, before Git starts: ConflictError (merge-open) where something is under way, UsageError
     for rules that cannot be followed, for unrelated histories and where Git was not told of us, NotFoundError
-    (revision-unknown). What Git itself refuses is raised as `failure` says.
+    (revision-unknown). What Git itself refuses is raised as `failure` says, and ConflictError (evaluation-failed) where
+    an evaluation fails, with the merge under way.
     """
     git = repository.git
     ensure_at_rest(repository)
@@ -105,6 +111,9 @@ def merge(repository: Repository, request: MergeRequest, progress: Progress = SI
     rules = merge_settings(git.worktree) if request.rules is None else request.rules
     check_rules(rules, 2, has_base=bool(heads.bases))
     forget_states(git)
+    forget_asked(git)
+    if request.evaluation is not None:
+        ask_later(git, heads.theirs, request.evaluation)
     options = (*request.options, *(("--allow-unrelated-histories",) if request.unrelated else ()))
     message = () if request.message is None else ("-m", request.message)
     arguments = ("merge", "--no-edit", "--no-commit", *options, *message, request.commit or "@{upstream}")
@@ -118,21 +127,22 @@ def merge(repository: Repository, request: MergeRequest, progress: Progress = SI
         known = {one.path for one in found if one.conflicts or one.failure}
         others = tuple(one.path for one in waiting if one.path not in known)
         return MergeReport(STOPPED, heads.ours, found, others, filled)
-    outcome = _finish(repository, request, heads)
+    outcome, evidence = _finish(repository, request, heads, progress)
     forget_states(git)
-    return MergeReport(outcome, git.resolve("HEAD"), found, (), filled)
+    return MergeReport(outcome, git.resolve("HEAD"), found, (), filled, evidence)
 
 
-def _finish(repository: Repository, request: MergeRequest, heads: Heads) -> str:
+def _finish(
+    repository: Repository, request: MergeRequest, heads: Heads, progress: Progress
+) -> tuple[str, MergeEvidence]:
     """Commit what was merged without a conflict, unless Git has moved on or the user wants to; say how it ended."""
     if repository.git.resolve("HEAD") != heads.ours:
-        return FAST_FORWARD
+        return FAST_FORWARD, NO_EVIDENCE
     if under_way(repository.git) != "merge":
-        return READY if "--squash" in request.options else UP_TO_DATE
+        return READY if "--squash" in request.options else UP_TO_DATE, NO_EVIDENCE
     if not request.commits:
-        return READY
-    commit_merge(repository)
-    return MERGED
+        return READY, NO_EVIDENCE
+    return MERGED, commit_merge(repository, request.evaluation, progress)
 
 
 def ensure_at_rest(repository: Repository) -> None:

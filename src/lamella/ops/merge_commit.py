@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from lamella.core.progress import SILENT, Progress
+from lamella.ops.merge_evidence import MergeEvidence, find_evidence
+from lamella.repo.evaluation_settings import EvaluationSettings, forget_asked
 from lamella.repo.git import GitOid
 from lamella.repo.gitfaults import failure
 from lamella.repo.manifest import PREFIX
@@ -13,12 +16,17 @@ from lamella.repo.objects import ObjectReader, tracked
 from lamella.repo.repository import Repository, manifest_at
 
 
-def commit_merge(repository: Repository) -> None:
+def commit_merge(
+    repository: Repository, settings: EvaluationSettings | None = None, progress: Progress = SILENT
+) -> MergeEvidence:
     """Commit the merge that is under way, everything in it being settled, with the message that Git has for it.
 
-    Raises what `failure` makes of a refusal, as that of a hook; the merge is then still under way.
+    It is looked at before that, and evaluated where there are settings. Raises what `failure` makes of a refusal, as
+    that of a hook, and ConflictError (evaluation-failed); the merge is then still under way.
     """
     record = _record(repository)
+    evidence = find_evidence(repository, record, settings, progress)
+    record = None if record is None else evidence.recorded(record)
     told = () if record is None else record_merge(repository, record)
     arguments = ("commit", "--quiet", "--no-edit", *(f"--trailer={line}" for line in told))
     ended = repository.git.attempt(*arguments)
@@ -26,6 +34,8 @@ def commit_merge(repository: Repository) -> None:
         if record is not None:
             withdraw_record(repository, record)
         raise failure(arguments, ended.returncode, ended.stderr or ended.stdout)
+    forget_asked(repository.git)
+    return evidence
 
 
 def _record(repository: Repository) -> MergeRecord | None:

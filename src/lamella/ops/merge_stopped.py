@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lamella.core.errors import ConflictError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.gitverbs import VerbReport, run_verb
 from lamella.ops.merge_commit import commit_merge
+from lamella.ops.merge_evidence import NO_EVIDENCE, MergeEvidence
+from lamella.repo.evaluation_settings import EvaluationSettings, asked_before, evaluation_settings
 from lamella.repo.filling import Filled
+from lamella.repo.git import Git
 from lamella.repo.merge_state import forget_states
 from lamella.repo.repository import Repository
 from lamella.repo.unmerged import under_way, unmerged
@@ -14,9 +19,22 @@ from lamella.repo.unmerged import under_way, unmerged
 _SHOWN = 5
 
 
-def continue_merge(repository: Repository, progress: Progress = SILENT) -> VerbReport:
+@dataclass(frozen=True, slots=True)
+class ContinueReport:
+    """How Git ended, what was written to the worktree, and what was found before a merge was committed."""
+
+    status: int
+    filled: Filled
+    evidence: MergeEvidence = NO_EVIDENCE
+
+
+def continue_merge(
+    repository: Repository, progress: Progress = SILENT, *, evaluates: bool = True, command: str | None = None
+) -> ContinueReport:
     """Commit what was resolved, and let Git go on where there is more to do.
 
+    A merge is evaluated by `command`, by what was asked for when it began, or by what the configuration says, unless
+    it is not to be (`evaluates`).
     Raises UsageError (no-merge) where nothing is under way and ConflictError (merge-open), which names the paths, while
     some are in conflict.
     """
@@ -30,12 +48,18 @@ def continue_merge(repository: Repository, progress: Progress = SILENT) -> VerbR
             hint="`lamella conflicts` says why, `lamella resolve` settles models, `git add` other files",
         )
     if verb == "merge":
-        commit_merge(repository)
-        report = VerbReport(0, Filled((), 0, ()))
+        settings = _evaluation(repository.git, command) if evaluates else None
+        report = ContinueReport(0, Filled((), 0, ()), commit_merge(repository, settings, progress))
     else:
-        report = run_verb(repository, ["-c", "core.editor=:", verb, "--continue"], progress)
+        ended = run_verb(repository, ["-c", "core.editor=:", verb, "--continue"], progress)
+        report = ContinueReport(ended.status, ended.filled)
     _forget(repository)
     return report
+
+
+def _evaluation(git: Git, command: str | None) -> EvaluationSettings | None:
+    before = None if command is not None else asked_before(git, git.resolve("MERGE_HEAD"))
+    return before or evaluation_settings(git, command)
 
 
 def abort_merge(repository: Repository, progress: Progress = SILENT) -> VerbReport:

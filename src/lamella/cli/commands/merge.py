@@ -36,6 +36,8 @@ from lamella.core.errors import UsageError
 @click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Where a recipe's model goes.")
 @click.option("--shard-size", metavar="SIZE", help="Divide a recipe's model into files of at most SIZE, such as 2GB.")
 @click.option("--force", is_flag=True, help="Replace what is at the PATH of --out.")
+@click.option("--evaluate", metavar="CMD", help="Commit only where this command ends with 0; {model} is the file.")
+@click.option("--no-evaluate", is_flag=True, help="Commit without the command that lamella.evaluate names.")
 @click.option("--dry-run", is_flag=True, help="Say what would become of every tensor, and change nothing.")
 @click.option("--all", "every", is_flag=True, help="With --dry-run, list also what nobody changed.")
 @click.option("--continue", "going_on", is_flag=True, help="Commit what was resolved, and go on.")

@@ -30,6 +30,8 @@ class Asked:
     out: Path | None
     shard_size: str | None
     force: bool
+    evaluate: str | None
+    no_evaluate: bool
     dry_run: bool
     every: bool
     going_on: bool

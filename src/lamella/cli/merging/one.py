@@ -5,10 +5,12 @@ from __future__ import annotations
 from lamella.cli import render
 from lamella.cli.merge_text import in_words, shown_conflicts
 from lamella.cli.merging.asked import Asked
+from lamella.cli.merging.evidence import show_evidence
 from lamella.cli.passthrough import show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.core.errors import ConflictError
 from lamella.ops.merge import FAST_FORWARD, MERGED, READY, STOPPED, UP_TO_DATE, MergeReport, MergeRequest, merge
+from lamella.repo.evaluation_settings import evaluation_settings
 from lamella.repo.settings import merge_settings
 
 _SAID = {
@@ -31,6 +33,7 @@ def run(asked: Asked) -> int:
             commits=not asked.no_commit,
             unrelated=asked.unrelated,
             options=asked.git_options,
+            evaluation=None if asked.no_evaluate else evaluation_settings(repository.git, asked.evaluate),
         )
         report = merge(repository, request, progress(quiet=asked.quiet or asked.as_json))
         if asked.as_json:
@@ -51,6 +54,7 @@ def _show(report: MergeReport, *, quiet: bool) -> None:
             render.line(f"  {text}")
     for path in report.others:
         render.line(f"{path}: in conflict, Git's business")
+    show_evidence(report.evidence)
     render.line(_SAID[report.outcome].format(commit=report.commit[:10]))
     if report.outcome == STOPPED:
         render.note("`lamella conflicts` lists them, `lamella resolve` settles, `lamella merge --abort` takes it back")
@@ -63,6 +67,8 @@ def _fields(report: MergeReport) -> dict[str, object]:
         "commit": report.commit,
         "files": report.files,
         "others": report.others,
+        "checks": report.evidence.checks,
+        "evaluations": report.evidence.evaluations,
         "written": report.filled.paths,
         "failed": failed,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lamella.cli import render
 from lamella.cli.merging.asked import Asked
+from lamella.cli.merging.evidence import show_evidence
 from lamella.cli.passthrough import show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.ops.merge_stopped import abort_merge, continue_merge
@@ -12,7 +13,10 @@ from lamella.ops.merge_stopped import abort_merge, continue_merge
 def go_on(asked: Asked) -> int:
     """Commit what was resolved and let Git go on; return its status."""
     with open_repository() as repository:
-        report = continue_merge(repository, progress(quiet=asked.quiet))
+        listener = progress(quiet=asked.quiet)
+        report = continue_merge(repository, listener, evaluates=not asked.no_evaluate, command=asked.evaluate)
+        if not asked.quiet:
+            show_evidence(report.evidence)
         code = show_filled(repository, report.filled, quiet=asked.quiet)
         if not (report.status or asked.quiet):
             render.note(f"done, HEAD is {repository.git.resolve('HEAD')[:10]}")

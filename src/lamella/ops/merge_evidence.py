@@ -1,0 +1,123 @@
+"""What is found out about a merge before it is committed: what no side had, and what a command of the user's says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lamella.core.errors import BackendError, ConflictError, LamellaError
+from lamella.core.progress import SILENT, Progress
+from lamella.ops.after_merge import MergeChecks, check_merged
+from lamella.ops.evaluate import SKIP, Evaluation, Evaluator
+from lamella.ops.merge_trees import model_of
+from lamella.repo.evaluation_settings import EvaluationSettings
+from lamella.repo.merge_record import Evaluated, MergedPath, MergeRecord
+from lamella.repo.repository import Repository
+from lamella.repo.settings import health_settings
+from lamella.repo.worktree import model_entries
+
+_HINT = (
+    "`lamella merge --continue` tries again, with `--no-evaluate` it is committed all the same, and"
+    " `lamella merge --abort` takes the merge back"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedModel:
+    """What a command said of one model file: its exit status, the value of its metric if it has one, and how long."""
+
+    path: str
+    command: str
+    status: int
+    metric: str | None
+    value: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MergeEvidence:
+    """What was found in the model files that were merged tensor by tensor, and in all that the merge changed here."""
+
+    checks: tuple[MergeChecks, ...] = ()
+    evaluations: tuple[EvaluatedModel, ...] = ()
+
+    def recorded(self, record: MergeRecord) -> MergeRecord:
+        """Return a record with this; of several evaluations, all but the first stand among the checks."""
+        said = [f"{one.path}: {found.where}: {found.message}" for one in self.checks for found in one.findings]
+        said += [
+            f"{one.path}: the evaluation ended with {one.status}"
+            + ("" if one.value is None else f", {one.metric} = {one.value:g}")
+            for one in self.evaluations[1:]
+        ]
+        first = next(iter(self.evaluations), None)
+        told = None if first is None else Evaluated(first.command, first.status, first.metric, first.value)
+        return replace(record, checks=tuple(said), evaluation=told)
+
+
+NO_EVIDENCE = MergeEvidence()
+
+
+def find_evidence(
+    repository: Repository,
+    record: MergeRecord | None,
+    settings: EvaluationSettings | None,
+    progress: Progress = SILENT,
+) -> MergeEvidence:
+    """Look at what was merged and is staged, and run the command, if there is one, on each model that is another now.
+
+    Raises ConflictError (evaluation-failed), which leaves the merge under way, where the command ends with another
+    status than 0, crashes, takes too long, or does not print its metric.
+    """
+    paths = () if record is None else record.paths
+    checks = tuple(_checked(repository, one, progress) for one in paths)
+    evaluations = () if settings is None else _evaluated(repository, settings)
+    return MergeEvidence(checks, tuple(evaluations))
+
+
+def _checked(repository: Repository, merged: MergedPath, progress: Progress) -> MergeChecks:
+    skip = health_settings(repository.git.worktree).skip
+    blobs = (merged.result, merged.base, *merged.sides)
+    with repository.reader() as reader:
+        result, base, *sides = (
+            None if blob is None else model_of(repository, reader, merged.path, blob, merged.path) for blob in blobs
+        )
+    assert result is not None
+    there = [side for side in sides if side is not None]
+    threads = repository.config.threads
+    found = check_merged(result, base, there, skip=skip, threads=threads, progress=progress)
+    return replace(found, path=merged.path)
+
+
+def _evaluated(repository: Repository, settings: EvaluationSettings) -> list[EvaluatedModel]:
+    git = repository.git
+    evaluator = Evaluator(
+        settings.command, repository.worktree, git.environment, settings.metric, settings.timeout_seconds
+    )
+    return [_judged(evaluator, repository, path) for path in _changed_models(repository)]
+
+
+def _changed_models(repository: Repository) -> Sequence[str]:
+    """Return the model files that are staged otherwise than HEAD has them, and not gone."""
+    listing = repository.git.run("diff", "--cached", "--name-only", "--diff-filter=d", "--no-renames", "-z", "HEAD")
+    paths = [os.fsdecode(path) for path in listing.split(b"\0")[:-1]]
+    return [entry.path for entry in model_entries(repository, paths)] if paths else []
+
+
+def _judged(evaluator: Evaluator, repository: Repository, path: str) -> EvaluatedModel:
+    try:
+        found = evaluator.evaluate(repository.worktree / path, path)
+    except BackendError as exc:
+        raise _failed(exc.message) from exc
+    if found.status:
+        raise _failed(_told(found, path))
+    return EvaluatedModel(path, evaluator.command, found.status, evaluator.metric, found.value, found.seconds)
+
+
+def _told(found: Evaluation, path: str) -> str:
+    said = f"the command cannot judge {path}" if found.status == SKIP else f"{path} failed with status {found.status}"
+    return f"{said}: {found.lines[-1][:160]}" if found.lines else said
+
+
+def _failed(reason: str) -> LamellaError:
+    return ConflictError(f"the merge is not committed: {reason}", kind="evaluation-failed", hint=_HINT)
