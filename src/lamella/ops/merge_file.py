@@ -21,7 +21,7 @@ from lamella.repo.repository import Repository
 from lamella.repo.settings import merge_settings
 from lamella.repo.stored_model_file import StoredModelFile
 
-REPLAYING = Rules(Choice("apply"))
+REPLAYING = Rules(Choice("apply"), (("*num_batches_tracked", Choice("larger")),))
 """How a change is carried over to another version, as a cherry-pick, a revert, a rebase and a stash do: it is added."""
 
 

@@ -16,7 +16,7 @@ from lamella.core.errors import UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Choice, Rules
 from lamella.ops.gitverbs import VerbReport, run_verb
-from lamella.ops.merge_file import Versions, merge_file
+from lamella.ops.merge_file import REPLAYING, Versions, merge_file
 from lamella.repo.filling import Filled
 from lamella.repo.git import Git, GitOid
 from lamella.repo.gitpack import ObjectWriter
@@ -55,7 +55,7 @@ class PickRequest:
     @property
     def rules(self) -> Rules:
         """How a model file is merged: what was changed is added, the scale of it, and nothing is taken as it is."""
-        return Rules(Choice("apply", {"scale": self.scale}), settles=False, opposition=1.0)
+        return replace(REPLAYING, choice=Choice(REPLAYING.choice.strategy, {"scale": self.scale}), settles=False)
 
 
 @dataclass(frozen=True, slots=True)
