@@ -2,7 +2,7 @@
 
 The mathematical libraries of systems differ in the last places of what they return for sines. These here are made of
 additions, products, quotients and square roots, each of which IEEE 754 rounds in one way only, in a fixed order. They
-are right to 4 units in the last place or so.
+are right to within 1e-15.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def sine(angle: float) -> float:
 
 def cosine(angle: float) -> float:
     """Return the cosine of an angle from 0 to pi: 1 - 2 sin^2 of its half."""
+    if angle > math.pi / 2:
+        return -cosine(math.pi - angle)
     half = sine(angle / 2)
     return 1 - 2 * (half * half)
 
