@@ -172,6 +172,31 @@ def test_paths_choose_the_model_and_the_suspects(search, repository, tmp_path):
     assert report.versions == 2
 
 
+@pytest.mark.parametrize("paths", [(), ("m",)])
+def test_a_model_that_was_renamed_is_followed(search, repository, bench, paths):
+    first = put(repository, 0.9, "a", "m/a.safetensors")
+    put(repository, 0.91, "still a", "m/a.safetensors")
+    entry = bench.git("rev-parse", "HEAD:m/a.safetensors")
+    bench.git("update-index", "--force-remove", "m/a.safetensors")
+    bench.git("update-index", "--add", "--cacheinfo", f"100644,{entry},m/b.safetensors")
+    bench.git("commit", "--quiet", "--message", "renamed")
+    put(repository, 0.92, "b", "m/b.safetensors")
+    guilty = put(repository, 0.5, "b worse", "m/b.safetensors")
+    put(repository, 0.51, "b still", "m/b.safetensors")
+    report = search(good=first, drop=0.01, paths=paths)
+    assert report.first_bad.commit == guilty
+    assert not report.skipped
+
+
+def test_a_good_version_without_the_model_is_said(search, repository, bench):
+    base = bench.git("rev-parse", "HEAD")
+    put(repository, 0.9)
+    with pytest.raises(UsageError) as caught:
+        search(good=base, drop=0.01)
+    assert caught.value.kind == "undecided"
+    assert "the good version cannot be tested: it has no model file there" in caught.value.message
+
+
 def test_versions_that_cannot_be_tested_are_passed_over(search, line, bench):
     cases = "*' 4'|*' 5') exit 125;; *' '[0-6]) exit 0;; *) exit 1"
     report = search(by_subject(bench, cases), good=line[0])
