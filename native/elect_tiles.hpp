@@ -169,11 +169,11 @@ class ElectionTiles {
     }
 
    private:
-    // Whether no pull can be 0 or infinite where the move is not: two elements differ by the least number or more.
+    // Whether no pull of a plain tile can be 0 or infinite.
     bool has_tame_weights() const {
-        return election_.sides.element->bits < 64 && std::ranges::all_of(election_.weights, [](double weight) {
-                   return weight == 0 || (std::fabs(weight) > 0x1p-800 && std::fabs(weight) < 0x1p800);
-               });
+        return std::ranges::all_of(election_.weights, [](double weight) {
+            return weight == 0 || (std::fabs(weight) > 0x1p-800 && std::fabs(weight) < 0x1p800);
+        });
     }
 
     void elect_plain(Elected& result) {

@@ -67,8 +67,8 @@ class MoveTile {
     // Whether all moves are finite.
     bool is_finite() const { return !has_nan_ && largest_ < std::numeric_limits<double>::infinity(); }
 
-    // Whether they are also other than 0 wherever elements differ.
-    bool is_plain() const { return is_finite() && !hides_moves_; }
+    // Whether all, where elements differ, are numbers that a product with a tame weight neither loses nor lets overflow.
+    bool is_plain() const { return is_finite() && largest_ < 0x1p200 && least_ > 0x1p-200; }
 
     std::size_t count = 0, padded = 0;
     bool has_codes = false;
@@ -88,23 +88,25 @@ class MoveTile {
     }
 
     void subtract_all() {
-        Vector largest{};
-        Mask nan{}, hidden{};
+        constexpr double kNone = std::numeric_limits<double>::infinity();
+        Vector largest{}, least = Vector{} + kNone;
+        Mask nan{};
         for (std::size_t side = 0; side < sides_.data.size(); ++side) {
             const double *before = base().values, *after = this->side(side).values;
             for (std::size_t i = 0; i < padded; i += kVectorLanes) {
                 const Vector distance = vector_at(after + i) - vector_at(before + i);
                 const Mask differs = base_ ? moved(side, i) : ~Mask{};
                 const Vector move = where(differs, distance);
+                const Vector size = absolute(move), counted = as_vector(as_mask(size) | (~differs & as_mask(Vector{} + kNone)));
                 nan |= distance != distance;
-                hidden |= differs & (move == 0);
-                largest = larger(absolute(move), largest);
+                largest = larger(size, largest);
+                least = counted < least ? counted : least;
                 put_at(moves(side) + i, move);
             }
         }
         has_nan_ = count_of(nan) != 0;
-        hides_moves_ = count_of(hidden) != 0;
         largest_ = largest_of(largest);
+        least_ = -largest_of(-least);
     }
 
     const Sides& sides_;
@@ -112,8 +114,8 @@ class MoveTile {
     std::array<Operand, kSides + 1> operands_;
     std::array<double*, kSides + 1> moves_;
     std::size_t first_ = 0;
-    bool has_nan_ = false, hides_moves_ = false;
-    double largest_ = 0;
+    bool has_nan_ = false;
+    double largest_ = 0, least_ = 0;
 };
 
 // Two dot products at once, of one row with two others: each has eight lanes, and one would wait for its own sums.
