@@ -15,6 +15,7 @@ from lamella.core.config import DEFAULT
 from lamella.core.errors import ConflictError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
+from lamella.formats.writers import writer_for
 from lamella.model.merging.engine import MergedTensors
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Compute, MergePlan, Place, PlannedTensor, Take
@@ -93,8 +94,11 @@ def merge_recipe(
         if out is not None:
             source = _Made(recipe, plan, models, opened)
             made = json.dumps({"inputs": inputs, "recipe": data.decode()}, sort_keys=True, ensure_ascii=False)
-            options = ExportOptions(metadata={RECIPE: made}, shard_nbytes=shard_nbytes, force=force)
-            written = export(source, _file(directory / out), options, progress)
+            where = _file(directory / out)
+            # Other containers have no place for it.
+            metadata = {RECIPE: made} if writer_for(where).name == "safetensors" else {}
+            options = ExportOptions(metadata=metadata, shard_nbytes=shard_nbytes, force=force)
+            written = export(source, where, options, progress)
         tensors = tuple(_told(one, list(opened)) for one in plan.tensors)
     return RecipeReport(recipe.method, inputs, tensors, plan.warnings, written)
 
