@@ -53,9 +53,11 @@ def model_of(repository, content: bytes):
     return joined("model", [StoredModelFile("model", manifest, lambda: repository.store)], ())
 
 
-def merged(repository, base: bytes, *sides: bytes, rules: Rules | None = None) -> tuple[MergedModel, bytes]:
+def merged(
+    repository, base: bytes, *sides: bytes, rules: Rules | None = None, vocabularies=None
+) -> tuple[MergedModel, bytes]:
     models = [model_of(repository, content) for content in (base, *sides)]
-    found = merge_in_store(repository, models[0], models[1:], rules or Rules())
+    found = merge_in_store(repository, models[0], models[1:], rules or Rules(), vocabularies=vocabularies)
     return found, b"".join(file_pieces(repository.store, found.manifest))
 
 
@@ -147,3 +149,18 @@ def test_looking_stores_nothing_and_says_the_same(repository):
     assert sorted(path.name for path in repository.store.packs.iterdir()) == packs
     assert looked.manifest is None
     assert looked.outcomes == merge_in_store(repository, models[0], models[1:], Rules()).outcomes
+
+
+def test_embeddings_that_grew_on_both_sides_are_written_with_the_rows_of_both(repository):
+    table = numpy.arange(40, dtype="<f4").reshape(10, 4)
+    rows = {name: numpy.full((1, 4), number, "<f4") for number, name in enumerate("abc", 100)}
+    ours = {"emb": numpy.concatenate([table, rows["a"], rows["b"]])}
+    theirs = {"emb": numpy.concatenate([table, rows["b"], rows["c"]])}
+    files = [as_safetensors(arrays) for arrays in ({"emb": table}, ours, theirs)]
+    _, content = merged(repository, *files)
+    assert tensors(content)["emb"] == [*range(40), *[100] * 4, *[101] * 8, *[102] * 4]
+    known = tuple("0123456789")
+    names = {-1: known, 0: (*known, "a", "b"), 1: (*known, "b", "c")}
+    report, content = merged(repository, *files, vocabularies=names)
+    assert tensors(content)["emb"] == [*range(40), *[100] * 4, *[101] * 4, *[102] * 4]
+    assert report.plan.tokens == (*known, "a", "b", "c")

@@ -140,6 +140,12 @@ MAX_HDF5_CHUNKS = 100_000
 MAX_METADATA_KEYS = 4096
 """Values beside the tensors of one file that are shown and compared."""
 
+MAX_VOCABULARY_NBYTES = 64 * MIB
+"""A file that says which tokens there are, held in memory; the largest in use take 35 MB."""
+
+MAX_TOKENS = 2_000_000
+"""Tokens of a vocabulary; the largest in use have 260,000."""
+
 MAX_WEIGHT_MAP_NBYTES = 64 * MIB
 """The index of a sharded model, held in memory; one of 100,000 tensors takes 10 MB."""
 

@@ -13,6 +13,7 @@ from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Compute, Conflict, MergePlan, Stack
 from lamella.model.merging.planning import plan_merge
 from lamella.model.merging.rules import Rules
+from lamella.model.merging.unions import Vocabularies
 from lamella.repo.joined_model import Model
 from lamella.repo.manifest import Manifest
 from lamella.repo.merged_file import MergedFile, compute
@@ -45,13 +46,14 @@ def examine(
     sides: Sequence[Model],
     rules: Rules,
     *,
+    vocabularies: Vocabularies | None = None,
     cache: SketchCache | None = None,
     threads: int = DEFAULT.threads,
     progress: Progress = SILENT,
 ) -> MergedModel:
     """Return what would become of a model, everything computed and nothing kept. Raises as `merge_in_store` does."""
     models = _models(base, sides, cache)
-    plan = plan_merge(models, rules)
+    plan = plan_merge(models, rules, vocabularies)
     progress.start("merging", _nbytes(plan))
     merged = MergedTensors(plan, models, rules.opposition, threads, progress)
     for pieces in merged.stream([one.name for one in plan.tensors if isinstance(one.action, Compute | Stack)]):
@@ -62,18 +64,24 @@ def examine(
 
 
 def merge_in_store(
-    repository: Repository, base: Model | None, sides: Sequence[Model], rules: Rules, progress: Progress = SILENT
+    repository: Repository,
+    base: Model | None,
+    sides: Sequence[Model],
+    rules: Rules,
+    progress: Progress = SILENT,
+    vocabularies: Vocabularies | None = None,
 ) -> MergedModel:
     """Merge files of one store, each a Model of one file at a revision, and return the manifest of what they become.
 
-    When this returns, its objects are durable. Raises UsageError (bad-argument) for rules that do not fit,
+    `vocabularies` are what stands in the rows of embeddings, where it is known; `repo.vocabulary` reads them. When this
+    returns, its objects are durable. Raises UsageError (bad-argument) for rules that do not fit,
     ConflictError (merge-conflict) where no file can hold the result, NotFoundError (object-missing) where weights are
     not here, and IntegrityError where they are damaged.
     """
     store = repository.store
     cache = SketchCache(repository.store_directory)
     models = _models(base, sides, cache)
-    plan = plan_merge(models, rules)
+    plan = plan_merge(models, rules, vocabularies)
     progress.start("merging", _nbytes(plan))
     merged = MergedTensors(plan, models, rules.opposition, repository.config.threads, progress)
     fsio.make_directory(store.temporary, durable=False)
