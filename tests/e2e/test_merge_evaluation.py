@@ -120,3 +120,22 @@ def test_changes_that_cancel_are_told_and_recorded(bench):
     assert f"{MODEL}: h.0: warning: the change since the base has 0.0" in said
     (sentence,) = record(bench)["checks"]
     assert sentence.startswith(f"{MODEL}: h.0: the change since the base has 0.0")
+
+
+def test_a_merge_of_several_branches_is_judged_beside_the_worktree(sides):
+    sides.git("switch", "--quiet", "--create", "third", "main~1")
+    sides.commit(MODEL, weights({"h.0": (1.0, 2.0, 9.0, 4.0)}))
+    sides.git("switch", "--quiet", "main")
+    before = sides.git("rev-parse", "HEAD")
+    refused = sides.try_lamella("merge", "other", "third", "--evaluate", "exit 3")
+    assert (refused.code, f"{MODEL} failed with status 3" in refused.err) == (ConflictError.exit_code, True)
+    assert (sides.git("rev-parse", "HEAD"), sides.read(MODEL)) == (before, OURS)
+    assert len(sides.git("worktree", "list").split("\n")) == 1
+    sides.write("expected", weights({"h.0": (2.0, 2.0, 9.0, 6.0)}))
+    command = f"cmp {{model}} {sides.root}/expected"
+    told = json.loads(sides.lamella("merge", "other", "third", "--json", "--evaluate", command))
+    assert [(one["path"], one["status"]) for one in told["evaluations"]] == [(MODEL, 0)]
+    assert record(sides)["evaluation"]["command"] == command
+    assert sides.git("rev-list", "--parents", "-1", "HEAD").count(" ") == 3
+    refused = sides.try_lamella("merge", "other", "--into", "third", "--ema", "0.9", "--evaluate", "true")
+    assert refused.code == 2

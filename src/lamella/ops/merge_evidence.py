@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lamella.core.errors import BackendError, ConflictError, LamellaError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.after_merge import MergeChecks, check_merged
 from lamella.ops.evaluate import SKIP, Evaluation, Evaluator
 from lamella.ops.merge_trees import model_of
+from lamella.repo.attributes import filtered
 from lamella.repo.evaluation_settings import EvaluationSettings
+from lamella.repo.git import Git, GitOid
 from lamella.repo.merge_record import Evaluated, MergedPath, MergeRecord
 from lamella.repo.repository import Repository
+from lamella.repo.scratch_worktree import ScratchWorktree
 from lamella.repo.settings import health_settings
-from lamella.repo.worktree import model_entries
 
+_TREE = "evaluation"
 _HINT = (
     "`lamella merge --continue` tries again, with `--no-evaluate` it is committed all the same, and"
     " `lamella merge --abort` takes the merge back"
@@ -71,8 +75,10 @@ def find_evidence(
     """
     paths = () if record is None else record.paths
     checks = tuple(_checked(repository, one, progress) for one in paths)
-    evaluations = () if settings is None else _evaluated(repository, settings)
-    return MergeEvidence(checks, tuple(evaluations))
+    if settings is None:
+        return MergeEvidence(checks)
+    changed = _changed_models(repository)
+    return MergeEvidence(checks, tuple(_evaluated(repository.worktree, repository.git, changed, settings, _HINT)))
 
 
 def _checked(repository: Repository, merged: MergedPath, progress: Progress) -> MergeChecks:
@@ -89,28 +95,44 @@ def _checked(repository: Repository, merged: MergedPath, progress: Progress) -> 
     return replace(found, path=merged.path)
 
 
-def _evaluated(repository: Repository, settings: EvaluationSettings) -> list[EvaluatedModel]:
-    git = repository.git
-    evaluator = Evaluator(
-        settings.command, repository.worktree, git.environment, settings.metric, settings.timeout_seconds
-    )
-    return [_judged(evaluator, repository, path) for path in _changed_models(repository)]
+def evaluate_commit(
+    repository: Repository, commit: GitOid, settings: EvaluationSettings, progress: Progress = SILENT
+) -> tuple[EvaluatedModel, ...]:
+    """Run the command on each model file that a commit has otherwise than HEAD, in a worktree beside the user's.
+
+    Raises ConflictError (evaluation-failed), and as filling a worktree does.
+    """
+    paths = _changed_models(repository, commit)
+    if not paths:
+        return ()
+    with ScratchWorktree(repository, repository.store_directory / _TREE) as scratch:
+        for _, error in scratch.put(commit, paths, progress):
+            raise error
+        hint = "nothing has changed; with `--no-evaluate` it is merged all the same"
+        return tuple(_evaluated(scratch.path, repository.git, paths, settings, hint))
 
 
-def _changed_models(repository: Repository) -> Sequence[str]:
-    """Return the model files that are staged otherwise than HEAD has them, and not gone."""
-    listing = repository.git.run("diff", "--cached", "--name-only", "--diff-filter=d", "--no-renames", "-z", "HEAD")
-    paths = [os.fsdecode(path) for path in listing.split(b"\0")[:-1]]
-    return [entry.path for entry in model_entries(repository, paths)] if paths else []
+def _evaluated(
+    root: Path, git: Git, paths: Sequence[str], settings: EvaluationSettings, hint: str
+) -> Iterator[EvaluatedModel]:
+    evaluator = Evaluator(settings.command, root, git.environment, settings.metric, settings.timeout_seconds)
+    return (_judged(evaluator, path, hint) for path in paths)
 
 
-def _judged(evaluator: Evaluator, repository: Repository, path: str) -> EvaluatedModel:
+def _changed_models(repository: Repository, *commit: str) -> Sequence[str]:
+    """Return the model files that are staged, or in a commit, otherwise than HEAD has them, and not gone."""
+    compared = ("HEAD", *commit) if commit else ("--cached", "HEAD")
+    listing = repository.git.run("diff", "--name-only", "--diff-filter=d", "--no-renames", "-z", *compared)
+    return sorted(filtered(repository.git, (os.fsdecode(path) for path in listing.split(b"\0")[:-1])))
+
+
+def _judged(evaluator: Evaluator, path: str, hint: str) -> EvaluatedModel:
     try:
-        found = evaluator.evaluate(repository.worktree / path, path)
+        found = evaluator.evaluate(evaluator.directory / path, path)
     except BackendError as exc:
-        raise _failed(exc.message) from exc
+        raise _failed(exc.message, hint) from exc
     if found.status:
-        raise _failed(_told(found, path))
+        raise _failed(_told(found, path), hint)
     return EvaluatedModel(path, evaluator.command, found.status, evaluator.metric, found.value, found.seconds)
 
 
@@ -119,5 +141,5 @@ def _told(found: Evaluation, path: str) -> str:
     return f"{said}: {found.lines[-1][:160]}" if found.lines else said
 
 
-def _failed(reason: str) -> LamellaError:
-    return ConflictError(f"the merge is not committed: {reason}", kind="evaluation-failed", hint=_HINT)
+def _failed(reason: str, hint: str) -> LamellaError:
+    return ConflictError(f"the merge is not committed: {reason}", kind="evaluation-failed", hint=hint)

@@ -9,8 +9,10 @@ from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Rules
 from lamella.ops.after_merge import MergeChecks, check_merged
 from lamella.ops.fast_forward import ensure_ready, fast_forward
+from lamella.ops.merge_evidence import EvaluatedModel, MergeEvidence, evaluate_commit
 from lamella.ops.merge_trees import MergedFile, MergedTree, Merging, merge_trees, model_of
 from lamella.repo.branches import message_bytes
+from lamella.repo.evaluation_settings import EvaluationSettings
 from lamella.repo.filling import Filled
 from lamella.repo.git import Git, GitOid
 from lamella.repo.gitpack import ObjectWriter
@@ -38,6 +40,7 @@ class ManyMerged:
     files: tuple[MergedFile, ...]
     checks: tuple[MergeChecks, ...]
     filled: Filled
+    evaluations: tuple[EvaluatedModel, ...] = ()
 
 
 def merge_many(
@@ -48,6 +51,7 @@ def merge_many(
     message: str | None = None,
     unrelated: bool = False,
     dry_run: bool = False,
+    evaluation: EvaluationSettings | None = None,
     progress: Progress = SILENT,
 ) -> ManyMerged:
     """Merge `revisions` into HEAD and go there; on a `dry_run`, say what would come of it.
@@ -55,7 +59,8 @@ def merge_many(
     The sides are the commits that no other contains; HEAD is one unless all of them contain it. `rules.weights` are
     theirs, in that order. Models are merged by their tensors, what only one side changed being taken from it; all other
     files as Git merges them. Raises ConflictError (merge-conflict, merge-under-way) and UsageError (bad-argument,
-    git-refused), and as `merge_in_store` does; nothing has changed then.
+    git-refused), as `merge_in_store` does, and ConflictError (evaluation-failed) where a command does not let it pass;
+    nothing has changed then.
     """
     ensure_ready(repository)
     git = repository.git
@@ -80,8 +85,14 @@ def merge_many(
         record = MergeRecord(sides.base, sides.commits, tuple(file.record for file in merged.files), told)
         if dry_run:
             return ManyMerged(sides.head, sides, record, merged.files, checks, NOTHING_FILLED)
-        commit = write_merge(git, writer, merged, record, _message(git, message, sides))
-    return ManyMerged(commit, sides, record, merged.files, checks, fast_forward(repository, commit, reason, progress))
+        text = _message(git, message, sides)
+        commit = write_merge(git, writer, merged, record, text)
+        evaluations = () if evaluation is None else evaluate_commit(repository, commit, evaluation, progress)
+        if evaluations:
+            record = MergeEvidence(checks, evaluations).recorded(record)
+            commit = write_merge(git, writer, merged, record, text)
+    filled = fast_forward(repository, commit, reason, progress)
+    return ManyMerged(commit, sides, record, merged.files, checks, filled, evaluations)
 
 
 def _checked(repository: Repository, reader: ObjectReader, file: MergedFile, progress: Progress) -> MergeChecks:

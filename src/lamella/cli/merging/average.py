@@ -18,7 +18,15 @@ def run(asked: Asked) -> int:
     if asked.into is None or asked.ema is None:
         hint = "`lamella merge REV --into BRANCH --ema 0.99`; `git switch BRANCH` first for any other merge"
         raise UsageError("--into and --ema go together", kind="bad-argument", hint=hint)
-    others = (asked.strategy, asked.params, asked.strategies_for, asked.weights, asked.git_options, asked.no_commit)
+    others = (
+        asked.strategy,
+        asked.params,
+        asked.strategies_for,
+        asked.weights,
+        asked.git_options,
+        asked.no_commit,
+        asked.evaluate,
+    )
     if len(asked.commits) > 1 or any(others):
         hint = "it takes one revision, `-m`, `--json` and `--quiet`"
         raise UsageError("a running average has a strategy of its own", kind="bad-argument", hint=hint)

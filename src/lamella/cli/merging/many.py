@@ -7,10 +7,12 @@ from typing import Any
 
 from lamella.cli import render
 from lamella.cli.merging.asked import Asked
+from lamella.cli.merging.evidence import show_evaluations
 from lamella.cli.passthrough import show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.core.errors import UsageError
 from lamella.ops.merge_many import ManyMerged, merge_many
+from lamella.repo.evaluation_settings import evaluation_settings
 from lamella.repo.settings import merge_settings
 
 
@@ -29,6 +31,7 @@ def run(asked: Asked) -> int:
             message=asked.message,
             unrelated=asked.unrelated,
             dry_run=asked.dry_run,
+            evaluation=None if asked.no_evaluate else evaluation_settings(repository.git, asked.evaluate),
             progress=progress(quiet=asked.quiet or asked.as_json),
         )
         if asked.as_json:
@@ -52,7 +55,14 @@ def _fields(report: ManyMerged) -> dict[str, Any]:
     sides = report.sides
     named = [{"name": name, "commit": commit} for name, commit in zip(sides.names, sides.commits, strict=True)]
     strategy = None if report.record is None else report.record.strategy
-    return {"commit": report.commit, "base": sides.base, "sides": named, "strategy": strategy, "files": files}
+    return {
+        "commit": report.commit,
+        "base": sides.base,
+        "sides": named,
+        "strategy": strategy,
+        "files": files,
+        "evaluations": report.evaluations,
+    }
 
 
 def _show(report: ManyMerged, asked: Asked) -> None:
@@ -67,6 +77,7 @@ def _show(report: ManyMerged, asked: Asked) -> None:
         counts = Counter(one.state for one in file.model.plan.tensors)
         listed = ", ".join(f"{number:,} {state}" for state, number in counts.items())
         render.line(f"{file.record.path}: {render.counted(sum(counts.values()), 'tensor')}: {listed}")
+    show_evaluations(report.evaluations)
     names = ", ".join(report.sides.names)
     if asked.dry_run:
         render.line(f"would merge {names}")
