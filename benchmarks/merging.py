@@ -34,6 +34,7 @@ HEADS = 14
 DENSITY = 0.5
 EXACT_ELEMENTS = 1 << 20
 STEP = 2.0**-24
+SAMPLE = "model.layers.0.mlp.up_proj.weight"
 
 Floats = npt.NDArray[np.float64]
 
@@ -112,6 +113,19 @@ def differing(one: Path, other: Path) -> tuple[float, float]:
         apart = np.abs(_ordinals(left) - _ordinals(right))
         count, bits, steps = count + apart.size, bits + int((apart > 0).sum()), steps + int((apart > 1).sum())
     return bits / count, steps / count
+
+
+def off_the_rule(work: Path, made: Path) -> float:
+    """Return which share of elements of one tensor of bf16 is not what TIES makes of it, of equal magnitudes all kept."""
+    base, one, two = (_values(work / name / peers.MODEL) for name in ("base", "one", "two"))
+    expected = bf16(rule(base, [one, two], DENSITY).astype(np.float32))
+    return float((bf16(_values(made).astype(np.float32)) != expected).mean())
+
+
+def _values(path: Path) -> Floats:
+    """Return the values of one tensor of bf16."""
+    found: Floats = widened(np.frombuffer(models.read(path)[SAMPLE][1], np.uint16)).astype(np.float64)
+    return found
 
 
 def _ordinals(bits: Bits) -> npt.NDArray[np.int32]:
@@ -207,6 +221,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             part = costs(case, alternating(contenders, given.rounds))
             if given.mergekit is not None:
                 bits, steps = differing(mine, its / peers.MODEL)
+                if case == "ties":
+                    made = {"lamella": mine, "mergekit": its / peers.MODEL}
+                    part += [
+                        Row(case, name, "one tensor's off the rule", off_the_rule(work, at), "")
+                        for name, at in made.items()
+                    ]
                 part += [
                     Row(case, "mergekit", "elements that differ from Lamella's", bits, ""),
                     Row(case, "mergekit", "by more than a step of bf16", steps, ""),

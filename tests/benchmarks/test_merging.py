@@ -51,6 +51,23 @@ def test_shares_of_elements_that_differ(tmp_path):
     assert merging.differing(tmp_path / "a", tmp_path / "b") == (0.1, 0.1)
 
 
+def test_the_rule_of_ties_is_kept_by_what_keeps_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(merging, "SAMPLE", "w")
+    weight = Weight("w", (100, 10), 1)
+    made = [models.widened(merging.tuned(weight, number)).astype(np.float64) for number in range(3)]
+    for number, name in enumerate(("base", "one", "two")):
+        (tmp_path / name).mkdir()
+        models.write(
+            tmp_path / name / "model.safetensors", [weight], lambda one, number=number: merging.tuned(one, number)
+        )
+    whole = models.bf16(merging.rule(made[0], made[1:], merging.DENSITY).astype(np.float32))
+    for wrong in (0, 100):
+        models.write(
+            tmp_path / "made", [weight], lambda one, wrong=wrong: whole + (np.arange(1000) < wrong).astype("u2")
+        )
+        assert merging.off_the_rule(tmp_path, tmp_path / "made") == wrong / 1000
+
+
 def test_bounds_are_lamellas_alone():
     found = merging.costs("ties", {"lamella": Cost(9.0, 9.0, 210 * MEGABYTE), "mergekit": Cost(20.0, 40.0, None)})
     assert [(row.contender, row.measure) for row in found if not row.kept] == [
