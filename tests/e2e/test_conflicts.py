@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from lamella.testing.models import model, spec
 from tests.e2e.mergebench import MODEL, OPPOSED, START, branch_off, numbers, weights
 from tests.e2e.workbench import PROGRAM
 
@@ -203,3 +204,47 @@ def test_gc_and_fsck_keep_all_that_a_conflict_needs(bench):
     bench.lamella("resolve", "h.1", "--theirs")
     assert numbers(bench.read(MODEL))["h.0"] == (2.0, 2.0, 3.0, 6.0)
     assert numbers(bench.read(MODEL))["h.1"] == (-5.0, -5.0, -5.0, -5.0)
+
+
+def counted(number: int) -> bytes:
+    """Return a model with a tensor of integers, which nobody averages."""
+    return model([spec("step", 4, dtype="i32"), spec("weight", 4)], {"step": number})
+
+
+@pytest.mark.parametrize("verb", ["rebase", "cherry-pick", "revert", "merge"])
+@pytest.mark.parametrize("ends", [True, False])
+def test_whatever_stopped_goes_on_or_is_taken_back(bench, verb, ends):
+    branch_off(bench, counted(1), counted(2), counted(0))
+    bench.commit(MODEL, counted(3), "ours again")
+    head = bench.git("rev-parse", "HEAD")
+    stopped = bench.try_git(verb, "HEAD~1" if verb == "revert" else "other")
+    assert stopped.code != 0
+    assert bench.read(MODEL) != b""
+    listed = bench.lamella("conflicts")
+    assert "step  not-averaged, changed by ours and theirs\n      several sides changed it, and i32" in listed
+    assert f"a {verb} is under way" in bench.lamella("status")
+    if not ends:
+        bench.lamella("merge", "--abort")
+        assert (bench.git("rev-parse", "HEAD"), bench.read(MODEL)) == (head, counted(3))
+        assert bench.git("status", "--porcelain") == ""
+        return
+    while bench.git("ls-files", "--unmerged"):
+        bench.lamella("resolve", "step", "--theirs")
+        bench.try_lamella("merge", "--continue")
+    expected = {"rebase": 3, "cherry-pick": 2, "revert": 0, "merge": 2}[verb]
+    assert bench.read(MODEL) == counted(expected)
+    assert bench.git("status", "--porcelain") == ""
+    assert "Conflicts" not in bench.git("log", "-1", "--format=%B")
+
+
+def test_changes_that_are_not_committed_are_not_lost(bench):
+    branch_off(bench, *TWO)
+    mine = weights({"embed": (7.0, 7.0, 7.0, 7.0)})
+    bench.write(MODEL, mine)
+    refused = bench.try_lamella("merge", "other")
+    assert refused.code == 4
+    assert refused.err == (
+        f"error: Your local changes to the following files would be overwritten by merge: {MODEL}\n"
+        "hint: commit them, or put them aside with `git stash`\n"
+    )
+    assert bench.read(MODEL) == mine

@@ -218,3 +218,19 @@ def test_the_driver_says_how_it_is_called_and_fails_as_git_expects(bench):
     assert bench.read("a") == b"lamella manifest 9\n"
     failed = bench.try_lamella("merge-driver", "o", "a", "b", "7", MODEL, env={"LAMELLA_MERGE": "[]"})
     assert (failed.code, "rules of a merge are malformed" in failed.err) == (129, True)
+
+
+def test_any_name_and_any_folder_will_do(bench):
+    path = 'a folder/it\'s $HOME "here".safetensors'
+    bench.commit(path, OPPOSED[0])
+    bench.git("switch", "--quiet", "--create", "other")
+    bench.commit(path, weights({"h.0": (1.0, 2.0, 3.0, 4.0)}))
+    bench.git("switch", "--quiet", "main")
+    bench.commit(path, weights({"h.0": (9.0, 9.0, 9.0, 9.0)}))
+    assert bench.try_git("merge", "other").code == 1
+    inside = type(bench)(bench.root / "a folder")
+    assert "h.0  opposed" in inside.lamella("conflicts")
+    assert inside.lamella("conflicts", ".") == bench.lamella("conflicts", "a folder")
+    done = inside.lamella("resolve", "h.*", "--theirs", "--path", path.partition("/")[2])
+    assert done == f"{path}: 1 tensor resolved, settled and staged"
+    assert numbers(bench.read(path))["h.0"] == (1.0, 2.0, 3.0, 4.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lamella.core.fsio import translated
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.merge_evidence import MergeEvidence, find_evidence
 from lamella.repo.evaluation_settings import EvaluationSettings, forget_asked
@@ -28,7 +29,8 @@ def commit_merge(
     evidence = find_evidence(repository, record, settings, progress)
     record = None if record is None else evidence.recorded(record)
     told = () if record is None else record_merge(repository, record)
-    arguments = ("commit", "--quiet", "--no-edit", *(f"--trailer={line}" for line in told))
+    kept = () if _names_conflicts(repository) else ("--no-edit",)
+    arguments = ("commit", "--quiet", *kept, *(f"--trailer={line}" for line in told))
     ended = repository.git.attempt(*arguments)
     if ended.returncode:
         if record is not None:
@@ -36,6 +38,13 @@ def commit_merge(
         raise failure(arguments, ended.returncode, ended.stderr or ended.stdout)
     forget_asked(repository.git)
     return evidence
+
+
+def _names_conflicts(repository: Repository) -> bool:
+    """Say whether Git left comments in the message, which it takes out only of one that is edited, be it by nobody."""
+    message = repository.git.git_dir / "MERGE_MSG"
+    with translated(message, reading=True):
+        return message.is_file() and b"\n# Conflicts:\n" in message.read_bytes()
 
 
 def _record(repository: Repository) -> MergeRecord | None:

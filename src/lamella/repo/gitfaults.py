@@ -27,6 +27,7 @@ _FAULTS: tuple[tuple[str, type[LamellaError], str, str], ...] = (
     (r"dubious ownership", UsageError, "git-refused", _NOT_OURS),
     (r"is outside repository", UsageError, "path-outside-worktree", "name a path inside of the repository"),
     (r"\.lock': File exists", ConflictError, "lock-held", "wait for the other git command to end, then run again"),
+    (r"would be overwritten by", ConflictError, "local-changes", "commit them, or put them aside with `git stash`"),
     (r"No space left|Disk quota", BackendError, "no-space", "free some space and run the command again"),
     (r"Permission denied|Read-only file system", BackendError, "read-only", "check the owner and the permissions"),
     (_DAMAGED, BackendError, "git-failed", _DAMAGE),
@@ -34,6 +35,10 @@ _FAULTS: tuple[tuple[str, type[LamellaError], str, str], ...] = (
     (_UNKNOWN, NotFoundError, "revision-unknown", _NAMES),
 )
 """In the order in which they are tried, on messages in English (LC_ALL=C)."""
+
+
+_SHOWN = 5
+"""Names that a message repeats."""
 
 
 def failure(args: Sequence[str], returncode: int, stderr: bytes) -> LamellaError:
@@ -48,6 +53,9 @@ def failure(args: Sequence[str], returncode: int, stderr: bytes) -> LamellaError
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines
     message = said[-1].removeprefix("fatal: ").removeprefix("error: ").rstrip(".") if said else ""
+    if message.endswith(":"):  # names follow, each on a line of its own
+        named = [line.strip() for line in text.splitlines() if line.startswith("\t")]
+        message = f"{message} {', '.join(named[:_SHOWN])}{', ...' if len(named) > _SHOWN else ''}"
     message = message or f"git {verb} ended with status {returncode}"
     for pattern, error, kind, hint in _FAULTS:
         if re.search(pattern, text):
