@@ -21,6 +21,7 @@ tokenizer_source: base
 def typed(bench, call):
     """Return a function that follows a recipe in the repository."""
     (bench.root / "recipe.yml").write_text(RECIPE)
+    (bench.root / "tab.yml").write_text("models:\n\t- model: a\n")
     return lambda *options: call("merge", "recipe.yml", *options)
 
 
@@ -66,6 +67,8 @@ def test_what_would_be_made_is_shown(bench, typed):
         (["recipe.yml", "HEAD", "--out", "x"], 2, "a recipe goes alone"),
         (["recipe.yml", "--out", "x", "--strategy", "ties"], 2, "a recipe goes alone"),
         (["HEAD", "--out", "x"], 2, "for recipes"),
+        (["recipe.yml", "--out", "x.pt"], 2, "x.pt would not hold the recipe"),
+        (["tab.yml", "--dry-run"], 6, "tab.yml: line 2 is not plain YAML"),
     ],
 )
 def test_a_recipe_goes_alone_to_a_place(typed, call, arguments, code, said):

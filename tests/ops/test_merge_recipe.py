@@ -309,6 +309,13 @@ def test_what_cannot_be_followed_is_refused_before_anything_is_made(work, text, 
     assert sorted(one.name for one in work.iterdir()) == before
 
 
+def test_shapes_are_held_against_each_other_before_a_file_is_hashed(work, monkeypatch):
+    save_file({**A, "lm_head.weight": numpy.zeros((9, 6), numpy.float32)}, work / "wider.safetensors")
+    monkeypatch.setattr("lamella.repo.disk_model_file.identify_file", None)
+    with pytest.raises(UsageError, match=r"lm_head\.weight has the shapes"):
+        merge_recipe(_linear("a", "wider").encode(), Path("out"), work)
+
+
 def test_few_lines_do_not_make_millions_of_tensors(work):
     text = "slices:\n" + "  - sources: [{model: a.safetensors, layer_range: [0, 4]}]\n" * 12
     report = merge_recipe((text + "merge_method: passthrough\n").encode(), None, work)

@@ -25,6 +25,7 @@ from lamella.ops.export import export
 from lamella.ops.export_values import ExportOptions, ExportReport
 from lamella.repo.joined_model import Model
 from lamella.repo.loaded import LoadedModel
+from lamella.repo.manifest import naming
 from lamella.repo.mergekit import read_recipe
 from lamella.repo.targets import opened_source
 from lamella.repo.weights import ModelWeights
@@ -70,6 +71,7 @@ def merge_recipe(
     directory: Path,
     environment: Mapping[str, str] | None = None,
     *,
+    label: str = "the recipe",
     shard_nbytes: int | None = None,
     force: bool = False,
     progress: Progress = SILENT,
@@ -82,7 +84,11 @@ def merge_recipe(
     (header-malformed) for what is no recipe, ConflictError (merge-conflict) where values would not be finite, and as
     `opened_source` and `export` do.
     """
-    recipe = read_recipe(data)
+    if out is not None and out.suffix not in ("", ".safetensors"):
+        hint = "`lamella export` makes another container of it"
+        raise UsageError(f"{out} would not hold the recipe: it goes into safetensors", kind="bad-argument", hint=hint)
+    with naming(label):
+        recipe = read_recipe(data)
     with ExitStack() as closing:
         opened = {name: closing.enter_context(opened_source(name, directory, environment)) for name in recipe.models()}
         for model in opened.values():

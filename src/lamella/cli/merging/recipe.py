@@ -33,6 +33,7 @@ def run(asked: Asked) -> int:
         None if asked.dry_run else asked.out,
         Path.cwd(),
         dict(os.environ),
+        label=asked.commits[0],
         shard_nbytes=parse_size(asked.shard_size),
         force=asked.force,
         progress=progress(quiet=asked.quiet or asked.as_json),

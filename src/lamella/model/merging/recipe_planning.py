@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lamella.core.dtypes import dtype_named
 from lamella.core.errors import UsageError
@@ -27,10 +27,19 @@ def plan_recipe(recipe: Recipe, models: Models, numbers: Mapping[str, int]) -> M
     not fit together, and tensors that cannot be averaged.
     """
     planner = _Planner(recipe, models)
-    planned: dict[str, PlannedTensor] = {}
-    for slot in RecipeSlots(recipe, models, numbers):
-        planned[slot.name] = planner.planned(slot)
-    return MergePlan(tuple(planned.values()), warnings=recipe.warnings)
+    # Digests are asked for once all is known to fit: they read the files.
+    asked = {slot.name: planner.asked(slot) for slot in RecipeSlots(recipe, models, numbers)}
+    return MergePlan(tuple(map(planner.planned, asked.values())), warnings=recipe.warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A tensor of the result, and what goes into it; without `settings` it is what the base has."""
+
+    spec: TensorSpec
+    settings: Settings | None
+    base: Place | None
+    places: tuple[Place, ...]
 
 
 _Part = tuple[Parameters, Place]
@@ -59,8 +68,8 @@ class _Planner:
     def _slerps(self) -> bool:
         return self._recipe.method == "slerp"
 
-    def planned(self, slot: RecipeSlot) -> PlannedTensor:
-        """Return what becomes of one tensor."""
+    def asked(self, slot: RecipeSlot) -> _Asked:
+        """Return what goes into a tensor; raise UsageError (bad-argument) where that does not fit together."""
         parts = self._slerped(slot) if self._slerps else self._parts(slot)
         base = slot.base if self._has_base else None
         places = [place for _, place in parts]
@@ -68,11 +77,18 @@ class _Planner:
         if base is not None and self._method.has_base and self._method.weight:
             heard = zip(parts, self._each(slot, parts, self._method.weight, None), strict=True)
             parts = [part for part, weight in heard if weight]
+        settings = self._settings(slot, parts) if parts else None
+        return _Asked(spec, settings, base, tuple(place for _, place in parts))
+
+    def planned(self, asked: _Asked) -> PlannedTensor:
+        """Return what becomes of one tensor."""
+        spec, base, places = asked.spec, asked.base, asked.places
         action: Action
-        if parts:
-            action = self._action(spec, self._settings(slot, parts), base, [place for _, place in parts])
+        if asked.settings is None:
+            assert base is not None
+            action = _as_it_is(self._models, spec, base)
         else:
-            action = _as_it_is(self._models, spec, base or places[0])
+            action = self._action(spec, asked.settings, base, list(places))
         state = words.UNCHANGED if isinstance(action, Take) else words.MERGED
         return PlannedTensor(spec, state, tuple(place.side for place in places), action)
 
