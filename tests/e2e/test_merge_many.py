@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import ml_dtypes
 import numpy
 
+from lamella.repo.merge_recording import find_record
 from tests.e2e.workbench import Workbench
 from tests.ops.merging import MODEL, START, arrays, branches
 
@@ -75,3 +77,40 @@ def test_a_running_average_is_told_and_warns_where_it_stalls(bench):
     assert bench.lamella("merge", "main", "--into", "prod", "--ema", "0.99") == "prod has main already"
     for wrong in (("--into", "prod"), ("--ema", "0.9"), ("--into", "prod", "--ema", "0.9", "--strategy", "ties")):
         assert bench.try_lamella("merge", *wrong).code == 2
+
+
+JUDGE = """import os, sys
+import lamella
+
+with lamella.load(os.environ["LAMELLA_MODEL"]) as model:
+    print(f"level: {model['a'][0]:g}")
+    sys.exit(bool(model["a"][0] > 5))
+"""
+
+
+def test_what_an_evaluation_refuses_is_not_merged_and_what_it_says_is_recorded(bench):
+    branches(bench, START, **ROUND)
+    bench.lamella("checkout")
+    bench.write("judge.py", JUDGE.encode())
+    bench.git("config", "lamella.evaluate", f"{sys.executable} {bench.root}/judge.py")
+    bench.git("branch", "prod", "one")
+    refs = bench.git("for-each-ref")
+    for wrong in (("two", "three", "--strategy", "linear"), ("three", "--into", "prod", "--ema", "0.1")):
+        refused = bench.try_lamella("merge", *wrong)
+        assert (refused.code, refused.err.splitlines()[0]) == (
+            4,
+            f"error: the merge is not committed: {MODEL} failed with status 1: level: {9 if 'two' in wrong else 11.1}",
+        )
+        assert bench.git("for-each-ref") == refs
+    assert len(bench.git("worktree", "list").splitlines()) == 1
+    bench.git("config", "lamella.evaluateMetric", "level")
+    bench.lamella("merge", "one", "two", "--strategy", "linear")
+    bench.lamella("merge", "two", "--into", "prod", "--ema", "0.5")
+    for revision, value in (("HEAD", 4.5), ("prod", 4.5)):
+        with bench.repository() as repository, repository.reader() as reader:
+            found = find_record(repository.git, reader, repository.git.resolve(revision))
+        assert found is not None
+        assert found.record.evaluation is not None
+        assert (found.record.evaluation.metric, found.record.evaluation.value) == ("level", value)
+    bench.lamella("merge", "three", "one", "--no-evaluate", "--strategy", "linear")
+    assert bench.git("status", "--porcelain") == "?? judge.py"

@@ -13,10 +13,12 @@ from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.averaging import AVERAGED
 from lamella.model.merging.rules import THEIRS, Choice, Rules
 from lamella.ops.fast_forward import ensure_ready, fast_forward
+from lamella.ops.merge_evidence import MergeEvidence, evaluate_commit
 from lamella.ops.merge_many import NOTHING_FILLED, write_merge
 from lamella.ops.merge_trees import MergedFile, MergedTree, Merging, merge_trees
 from lamella.ops.stalling import stalled_share
 from lamella.repo.branches import branch_reference, commit_named, head_reference, message_bytes, move_branch, tip_of
+from lamella.repo.evaluation_settings import EvaluationSettings
 from lamella.repo.filling import Filled
 from lamella.repo.git import GitOid
 from lamella.repo.gitpack import ObjectWriter
@@ -62,6 +64,7 @@ def merge_average(
     decay: float,
     *,
     message: str | None = None,
+    evaluation: EvaluationSettings | None = None,
     progress: Progress = SILENT,
 ) -> Averaged:
     """Let every model of `branch` become decay * itself + (1 - decay) * that of `revision`, in a commit with both.
@@ -69,7 +72,8 @@ def merge_average(
     Integers and flags are taken from `revision`, and files that are no models are merged by Git. The branch moves on
     its own; where it is HEAD's, index and worktree follow. Raises UsageError: bad-argument for a decay that is not
     between 0 and 1, git-refused for a branch of another worktree; NotFoundError (revision-unknown); ConflictError:
-    merge-conflict where the models are not alike, or quantised, lock-held where somebody else moves the branch.
+    merge-conflict where the models are not alike, or quantised, evaluation-failed, and lock-held where somebody else
+    moves the branch.
     """
     if not 0 < decay < 1:
         hint = "0.99 keeps 99 % of what the branch has and takes 1 % of what is new"
@@ -97,6 +101,10 @@ def merge_average(
             raise UsageError(said, kind="bad-argument", hint="`git merge` merges all else")
         merged = _without_earlier(repository, writer, merged, before)
         record = MergeRecord(base, (before, new), tuple(file.record for file in merged.files))
+        if evaluation is not None:
+            tried = write_merge(git, writer, merged, record, message_bytes(text))
+            found = evaluate_commit(repository, before, tried, evaluation, progress)
+            record = MergeEvidence(evaluations=found).recorded(record)
         commit = write_merge(git, writer, merged, record, message_bytes(text))
     files = average.told(repository, merged.files)
     if follows:

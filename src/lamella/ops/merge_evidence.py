@@ -96,13 +96,13 @@ def _checked(repository: Repository, merged: MergedPath, progress: Progress) -> 
 
 
 def evaluate_commit(
-    repository: Repository, commit: GitOid, settings: EvaluationSettings, progress: Progress = SILENT
+    repository: Repository, before: GitOid, commit: GitOid, settings: EvaluationSettings, progress: Progress = SILENT
 ) -> tuple[EvaluatedModel, ...]:
-    """Run the command on each model file that a commit has otherwise than HEAD, in a worktree beside the user's.
+    """Run the command on each model file that a commit has otherwise than `before`, in a worktree beside the user's.
 
     Raises ConflictError (evaluation-failed), and as filling a worktree does.
     """
-    paths = _changed_models(repository, commit)
+    paths = _changed_models(repository, before, commit)
     if not paths:
         return ()
     with ScratchWorktree(repository, repository.store_directory / _TREE) as scratch:
@@ -119,9 +119,9 @@ def _evaluated(
     return (_judged(evaluator, path, hint) for path in paths)
 
 
-def _changed_models(repository: Repository, *commit: str) -> Sequence[str]:
-    """Return the model files that are staged, or in a commit, otherwise than HEAD has them, and not gone."""
-    compared = ("HEAD", *commit) if commit else ("--cached", "HEAD")
+def _changed_models(repository: Repository, *commits: str) -> Sequence[str]:
+    """Return the model files that are another in the second commit, or staged otherwise than HEAD, and not gone."""
+    compared = commits or ("--cached", "HEAD")
     listing = repository.git.run("diff", "--name-only", "--diff-filter=d", "--no-renames", "-z", *compared)
     return sorted(filtered(repository.git, (os.fsdecode(path) for path in listing.split(b"\0")[:-1])))
 

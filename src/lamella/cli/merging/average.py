@@ -8,6 +8,7 @@ from lamella.cli.passthrough import show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.core.errors import UsageError
 from lamella.ops.merge_average import Averaged, merge_average
+from lamella.repo.evaluation_settings import evaluation_settings
 
 _MOST_STALLED = 0.5
 """From this share on, an update that left elements as they were is worth a warning."""
@@ -25,15 +26,17 @@ def run(asked: Asked) -> int:
         asked.weights,
         asked.git_options,
         asked.no_commit,
-        asked.evaluate,
     )
     if len(asked.commits) > 1 or any(others):
         hint = "it takes one revision, `-m`, `--json` and `--quiet`"
         raise UsageError("a running average has a strategy of its own", kind="bad-argument", hint=hint)
     revision = asked.commits[0] if asked.commits else "HEAD"
     with open_repository() as repository:
+        evaluation = None if asked.no_evaluate else evaluation_settings(repository.git, asked.evaluate)
         listener = progress(quiet=asked.quiet or asked.as_json)
-        report = merge_average(repository, revision, asked.into, asked.ema, message=asked.message, progress=listener)
+        report = merge_average(
+            repository, revision, asked.into, asked.ema, message=asked.message, evaluation=evaluation, progress=listener
+        )
         if asked.as_json:
             fields = {"branch": report.branch, "before": report.before, "commit": report.commit, "files": report.files}
             render.emit_json("merge-average", fields)

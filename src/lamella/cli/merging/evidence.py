@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from lamella.cli import render
-from lamella.ops.merge_evidence import EvaluatedModel, MergeEvidence
+from lamella.ops.merge_evidence import MergeEvidence
 
 
 def show_evidence(evidence: MergeEvidence) -> None:
@@ -14,11 +12,6 @@ def show_evidence(evidence: MergeEvidence) -> None:
         for found in one.findings:
             where = f"{one.path}: {found.where}" if found.where else one.path
             render.line(f"{where}: {found.severity}: {found.message}; {found.advice}")
-    show_evaluations(evidence.evaluations)
-
-
-def show_evaluations(evaluations: Sequence[EvaluatedModel]) -> None:
-    """Print what the user's command said of models."""
-    for evaluated in evaluations:
+    for evaluated in evidence.evaluations:
         value = "" if evaluated.value is None else f", {evaluated.metric} {evaluated.value:g}"
         render.line(f"{evaluated.path}: evaluated{value}, in {evaluated.seconds:.1f} s")

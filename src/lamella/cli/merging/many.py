@@ -7,7 +7,7 @@ from typing import Any
 
 from lamella.cli import render
 from lamella.cli.merging.asked import Asked
-from lamella.cli.merging.evidence import show_evaluations
+from lamella.cli.merging.evidence import show_evidence
 from lamella.cli.passthrough import show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.core.errors import UsageError
@@ -48,9 +48,8 @@ def _fields(report: ManyMerged) -> dict[str, Any]:
             "blob": file.record.result,
             "model_id": file.record.model_id,
             "tensors": Counter(one.state for one in file.model.plan.tensors),
-            "findings": checks.findings,
         }
-        for file, checks in zip(report.files, report.checks, strict=True)
+        for file in report.files
     ]
     sides = report.sides
     named = [{"name": name, "commit": commit} for name, commit in zip(sides.names, sides.commits, strict=True)]
@@ -61,14 +60,12 @@ def _fields(report: ManyMerged) -> dict[str, Any]:
         "sides": named,
         "strategy": strategy,
         "files": files,
-        "evaluations": report.evaluations,
+        "checks": report.evidence.checks,
+        "evaluations": report.evidence.evaluations,
     }
 
 
 def _show(report: ManyMerged, asked: Asked) -> None:
-    for one in report.checks:
-        for found in one.findings:
-            render.warning(f"{one.path}: {found.where}: {found.message}")
     if asked.quiet:
         return
     if report.sides.contained:
@@ -77,7 +74,7 @@ def _show(report: ManyMerged, asked: Asked) -> None:
         counts = Counter(one.state for one in file.model.plan.tensors)
         listed = ", ".join(f"{number:,} {state}" for state, number in counts.items())
         render.line(f"{file.record.path}: {render.counted(sum(counts.values()), 'tensor')}: {listed}")
-    show_evaluations(report.evaluations)
+    show_evidence(report.evidence)
     names = ", ".join(report.sides.names)
     if asked.dry_run:
         render.line(f"would merge {names}")
