@@ -116,7 +116,7 @@ def differing(one: Path, other: Path) -> tuple[float, float]:
 
 
 def off_the_rule(work: Path, made: Path) -> float:
-    """Return which share of elements of one tensor of bf16 is not what TIES makes of it, of equal magnitudes all kept."""
+    """Return which share of one tensor of bf16 is not what TIES makes of it, where of equal magnitudes all are kept."""
     base, one, two = (_values(work / name / peers.MODEL) for name in ("base", "one", "two"))
     expected = bf16(rule(base, [one, two], DENSITY).astype(np.float32))
     return float((bf16(_values(made).astype(np.float32)) != expected).mean())
