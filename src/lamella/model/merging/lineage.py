@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,12 @@ from lamella.core.buffers import Buffer
 from lamella.core.tensors import TensorSpec
 from lamella.model.alignment import CONTENT, Alignment, Pair
 from lamella.model.ledger import ALIKE
+from lamella.model.matching import SURELY
 from lamella.model.merging.models import Models
 from lamella.model.merging.naming import Path, blocks, split
 from lamella.model.merging.plan import BASE, Place
 from lamella.model.side import LEAST_VALUES, is_vector
-from lamella.model.sketch import BUCKETS, count_values, unit_buckets
+from lamella.model.sketch import BUCKETS, FLOATS, count_values, unit_buckets
 
 if TYPE_CHECKING:
     import numpy
@@ -29,8 +30,8 @@ def trace(models: Models) -> list[Lineage]:
     """Return for each side what the tensors of the base became.
 
     A side that lists what the base lists is taken by its names where no other side touched what it changed: whatever
-    became of a tensor there, its bytes are taken under the name that they have. Else weights are asked: two blocks may
-    have changed places under the same names.
+    became of a tensor there, its bytes are taken under the name that they have. Else weights are asked, since two
+    blocks may have changed places under the same names: whether all are surely what they were, and if not, alignment.
     """
     listed = models.specs(BASE)
     found: dict[int, Lineage] = {}
@@ -44,13 +45,27 @@ def trace(models: Models) -> list[Lineage]:
         touched[number] = _touched(models, number, found[number])
     for number in range(len(models.sides)):
         others = set().union(*(names for other, names in touched.items() if other != number))
-        if _lists_the_same(listed, models.specs(number)) and not others.isdisjoint(touched[number]):
+        if not _lists_the_same(listed, models.specs(number)) or others.isdisjoint(touched[number]):
+            continue
+        if not _are_surely_alike(models, number, touched[number], sources):
             found[number] = _aligned(models, number, sources)
     return [found[number] for number in range(len(models.sides))]
 
 
 def _lists_the_same(listed: Sequence[TensorSpec], others: Sequence[TensorSpec]) -> bool:
     return len(listed) == len(others) and set(listed) == set(others)
+
+
+def _are_surely_alike(models: Models, number: int, names: Collection[str], sources: dict[int, AskedOnce]) -> bool:
+    """Say whether all that a side changed is so much like what had its name that alignment would go by names."""
+    import numpy
+
+    telling = [spec.name for spec in models.specs(BASE) if spec.name in names and count_values(spec) >= LEAST_VALUES]
+    before, after = (
+        unit_buckets(sources.setdefault(which, AskedOnce(models, which)).sketches(telling)) for which in (BASE, number)
+    )
+    says = before.any(axis=1) & after.any(axis=1)
+    return bool((numpy.einsum("ij,ij->i", before, after)[says] >= SURELY).all())
 
 
 def _touched(models: Models, number: int, lineage: Lineage) -> set[str]:
@@ -144,7 +159,9 @@ class AskedOnce:
         if missing:
             made = self._models.numbered(self._number).sketches(missing)
             self._sketches.update(zip(missing, made, strict=True))
-        return numpy.stack([self._sketches[name] for name in names])
+        return (
+            numpy.stack([self._sketches[name] for name in names]) if names else numpy.zeros((0, FLOATS), numpy.float32)
+        )
 
     def spec(self, name: str) -> TensorSpec:
         """Return the spec of one tensor."""
