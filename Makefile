@@ -31,7 +31,7 @@ FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512d
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo test test-frameworks test-programs test-browser fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives bench-semantics bench-alignment bench-versions bench-merging docs clean
+.PHONY: help setup demo test test-frameworks test-programs test-browser fuzz-formats fuzz-native lint format check bench bench-codec bench-series bench-relatives bench-semantics bench-alignment bench-versions bench-merging bench-online docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -97,6 +97,9 @@ bench-merging: $(VENV)/installed ## measure merges of recipes against mergekit (
 
 bench-versions: $(VENV)/installed ## measure blame and history over 1,000 versions (ARGS=--help tells more)
 	$(BIN)/python -m benchmarks.versions $(ARGS)
+
+bench-online: $(VENV)/installed ## measure 1,000 updates of a running average (ARGS=--help tells more)
+	$(BIN)/python -m benchmarks.online $(ARGS)
 
 docs: $(VENV)/installed ## regenerate docs/reference
 	$(BIN)/python scripts/make_reference.py
