@@ -84,9 +84,6 @@ def merge_recipe(
     (header-malformed) for what is no recipe, ConflictError (merge-conflict) where values would not be finite, and as
     `opened_source` and `export` do.
     """
-    if out is not None and out.suffix not in ("", ".safetensors"):
-        hint = "`lamella export` makes another container of it"
-        raise UsageError(f"{out} would not hold the recipe: it goes into safetensors", kind="bad-argument", hint=hint)
     with naming(label):
         recipe = read_recipe(data)
     with ExitStack() as closing:
