@@ -104,6 +104,16 @@ def test_a_tensor_in_conflict_can_be_merged_by_a_strategy(bench, lost):
     assert bench.git("status", "--porcelain") == f"M  {MODEL}"
 
 
+def test_what_one_strategy_refuses_is_merged_by_another(bench):
+    branch_off(bench, *TWO)
+    assert bench.try_lamella("merge", "other", "--strategy", "fisher").code == 4
+    assert "not every side keeps the squared gradients of an optimizer for it" in bench.lamella("conflicts")
+    assert bench.lamella("resolve", "h.*", "--strategy", "average").endswith("settled and staged")
+    bench.lamella("merge", "--continue")
+    found = numbers(bench.read(MODEL))
+    assert (found["h.0"], found["h.1"]) == ((1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0))
+
+
 @pytest.mark.parametrize("side", ["ours", "theirs"])
 def test_git_itself_can_take_a_side(bench, side):
     branch_off(bench, *OPPOSED)

@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lamella.core.dtypes import DType
 from lamella.core.errors import NotFoundError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging import plan as words
+from lamella.model.merging.averaging import is_merged
 from lamella.model.merging.choosing import strategy_named
 from lamella.model.merging.plan import Compute, PlannedTensor
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
@@ -114,7 +116,7 @@ def _found(versions: Versions, rules: Rules, merged: MergedModel) -> FileMerge:
     listed = []
     for name, one in conflicts.items():
         outcome, changed = merged.outcomes.get(name), planned[name].changed_by
-        choices = _choices(one.kind, has_base=versions.base is not None)
+        choices = _choices(one.kind, planned[name].spec.dtype, has_base=versions.base is not None)
         score = None if outcome is None else outcome.score
         listed.append(TensorConflict(name, one.kind, one.reason, changed, choices, score))
     left = {name: choice for name, choice in rules.resolutions.items() if name not in conflicts}
@@ -139,7 +141,9 @@ def _origin(planned: PlannedTensor) -> str:
     return OURS if planned.changed_by == (0,) else THEIRS
 
 
-def _choices(kind: str, *, has_base: bool) -> tuple[str, ...]:
-    """Return what a conflict of a kind can be resolved with."""
+def _choices(kind: str, dtype: DType, *, has_base: bool) -> tuple[str, ...]:
+    """Return what a conflict of a kind can be resolved with: where it is about values, strategies that merge them."""
     taking = (OURS, THEIRS, *((FROM_BASE,) if has_base else ()))
-    return (*taking, *STRATEGIES) if kind == words.OPPOSED else taking
+    if kind not in (words.OPPOSED, words.NOT_FINITE, words.NOT_AVERAGED, words.UNMERGEABLE):
+        return taking
+    return (*taking, *(name for name in STRATEGIES if is_merged(dtype, name, named=True)))
