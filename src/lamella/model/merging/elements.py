@@ -51,7 +51,7 @@ def magnitudes(moves: Array) -> Array:
     """Return |moves| as `count_magnitudes` has it: rounded to float32."""
     import numpy
 
-    with numpy.errstate(over="ignore"):
+    with numpy.errstate(all="ignore"):
         found: Array = abs(moves).astype(numpy.float32)
     return found
 

@@ -51,5 +51,5 @@ def _mean(span: Span, weights: tuple[float, ...], out: Any) -> Tally:
             information = numpy.frombuffer(companion, numpy.float64)
             factor = weight * numpy.where(information >= 0, information, numpy.nan)
             total, divisor, plain = total + factor * moves, divisor + factor, plain + weight * moves
-        mean = numpy.where(divisor == 0, plain / sum(weights), total / divisor)
-    return write(start + mean, span, out, [(span.sides[0], alike(*span.sides, dtype=span.dtype))])
+        mean = start + numpy.where(divisor == 0, plain / sum(weights), total / divisor)
+    return write(mean, span, out, [(span.sides[0], alike(*span.sides, dtype=span.dtype))])

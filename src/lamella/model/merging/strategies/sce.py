@@ -46,7 +46,5 @@ def _majority(span: Span) -> list[Any]:
     moves = [changes(span, side) for side in span.sides]
     with numpy.errstate(all="ignore"):
         total = sum(moves[1:], moves[0])
-    return [
-        masked(span, side, numpy.isnan(total) | (numpy.sign(move) == numpy.sign(total)))
-        for side, move in zip(span.sides, moves, strict=True)
-    ]
+        kept = [numpy.isnan(total) | (numpy.sign(move) == numpy.sign(total)) for move in moves]
+    return [masked(span, side, stays) for side, stays in zip(span.sides, kept, strict=True)]
