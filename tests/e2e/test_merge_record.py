@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy
 import pytest
 
+from lamella.ops.commit import commit
 from lamella.ops.merge_replay import merge_replay
 from lamella.repo.merge_recording import find_record
 from tests.e2e.workbench import Workbench
@@ -74,3 +75,18 @@ def test_what_one_side_alone_changed_needs_no_record(bench):
     assert recorded(bench) is None
     assert len(bench.git("rev-parse", "HEAD^@").split()) == 2
     assert_replayed(bench)
+
+
+def test_a_file_that_both_sides_added_is_made_again_as_it_was_decided(bench):
+    branches(bench, START)
+    with bench.repository() as repository:
+        for name, step in (("one", 1), ("main", 2)):
+            commit(repository, {"x": START["a"] + step}, "other.safetensors", "adds", branch=name)
+    bench.git("reset", "--quiet", "--hard")
+    assert bench.try_lamella("merge", "one").code == 4
+    bench.lamella("resolve", "x", "--theirs")
+    bench.lamella("merge", "--continue")
+    with bench.repository() as repository:
+        report = merge_replay(repository, "HEAD")
+    assert report.same
+    assert [file.path for file in report.files] == ["other.safetensors"]

@@ -93,12 +93,13 @@ def _models(repository: Repository, versions: Versions, rules: Rules) -> tuple[M
         return joined(versions.path, [StoredModelFile(versions.path, manifest, repository.existing_store)], ())
 
     base = None if versions.base is None or versions.base.format == OPAQUE else opened(versions.base)
-    if base is None and _needs_base(rules):
+    if base is None and needs_base(rules):
         base = Model(versions.path, (), (), {})  # each tensor that is not the same on both sides is then a conflict
     return base, [opened(versions.ours), opened(versions.theirs)]
 
 
-def _needs_base(rules: Rules) -> bool:
+def needs_base(rules: Rules) -> bool:
+    """Say whether rules name a strategy that cannot do without the version that the sides come from."""
     choices = (rules.choice, *(choice for _, choice in rules.choices))
     taking = (OURS, THEIRS, FROM_BASE)
     return any(one.strategy not in taking and strategy_named(one.strategy).needs_base for one in choices)

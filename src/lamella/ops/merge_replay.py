@@ -10,12 +10,14 @@ from functools import partial
 from lamella.core.errors import ConflictError, FormatError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Rules
+from lamella.ops.merge_file import needs_base
 from lamella.ops.merge_models import merge_in_store
 from lamella.ops.merge_trees import is_merged, model_of
 from lamella.repo.branches import commit_named
 from lamella.repo.git import Git, GitOid
 from lamella.repo.gitfaults import damaged
 from lamella.repo.gitpack import ObjectWriter
+from lamella.repo.joined_model import Model
 from lamella.repo.manifest import Manifest, write_manifest
 from lamella.repo.merge_record import MergedPath, describe_rules
 from lamella.repo.merge_recording import FoundRecord, find_record
@@ -172,8 +174,10 @@ class _Again:
         look = partial(model_of, self.repository, self.reader, path)
         blob = (None if file.base is None else file.base[1]) if record is None else record.base
         sides = [look(one[1], f"side {number}") for number, one in enumerate(file.sides, 1) if one is not None]
-        base = None if blob is None else look(blob, "the base")
         used = rules if record is None else record.rules
+        base = None if blob is None else look(blob, "the base")
+        if base is None and needs_base(used):
+            base = Model(path, (), (), {})  # as it was merged: each tensor had to be decided about
         merged = merge_in_store(self.repository, base, sides, used, self.progress)
         assert merged.manifest is not None
         return merged.manifest
