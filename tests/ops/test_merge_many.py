@@ -15,6 +15,7 @@ from lamella.core.errors import BackendError, ConflictError, UsageError
 from lamella.model.merging.rules import Choice, Rules
 from lamella.ops.commit import commit
 from lamella.ops.merge_many import merge_many
+from lamella.ops.merge_replay import merge_replay
 from lamella.repo.checkout import file_pieces
 from lamella.repo.filling import fill
 from lamella.repo.git import Git
@@ -158,6 +159,17 @@ def test_tensors_in_conflict_are_listed_and_a_choice_decides(bench, repository):
     choice = Rules(Choice("linear"), (("steps", Choice("theirs")),))
     merge_many(repository, ["one", "two"], choice)
     assert list(arrays(repository)["steps"]) == [2, 3, 4, 5]
+
+
+def test_a_model_that_several_sides_added_has_to_be_decided_about(bench, repository):
+    branches(bench, START)
+    for name, step in (("one", 1), ("two", 2)):
+        commit(repository, {"x": START["a"] + step}, "other.safetensors", "adds", branch=name)
+    with pytest.raises(ConflictError, match=r"1 tensor is in conflict: x of other\.safetensors, several sides added"):
+        merge_many(repository, ["one", "two"], Rules())
+    merge_many(repository, ["one", "two"], Rules(choices=(("x", Choice("theirs")),)))
+    assert numpy.array_equal(arrays(repository, path="other.safetensors")["x"], START["a"] + 2)
+    assert merge_replay(repository, "HEAD").same
 
 
 def test_local_changes_are_never_lost(bench, repository):

@@ -10,6 +10,7 @@ from functools import partial
 from lamella.core.errors import ConflictError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Rules
+from lamella.ops.merge_file import needs_base
 from lamella.ops.merge_models import MergedModel, merge_in_store
 from lamella.repo.file_merge import merge_files
 from lamella.repo.git import GitOid
@@ -81,7 +82,7 @@ def merge_trees(
         others = merge_files(git, writer, stripped[0], stripped[1:], merging.names)
         asked = [one for one in models if is_merged(one, settles=merging.settles)]
         _refuse_files(asked)
-        files = [_merged(repository, reader, writer, one, merging) for one in asked]
+        files = [_merged(repository, reader, writer, one, merging, related=base is not None) for one in asked]
     _refuse_conflicts(files)
     changes = {one.path: one.changed[0] for one in models if one.path not in {other.path for other in asked}}
     for one, file in zip(asked, files, strict=True):
@@ -109,7 +110,13 @@ def _refuse_files(files: Sequence[SidedFile]) -> None:
 
 
 def _merged(
-    repository: Repository, reader: ObjectReader, writer: ObjectWriter, file: SidedFile, merging: Merging
+    repository: Repository,
+    reader: ObjectReader,
+    writer: ObjectWriter,
+    file: SidedFile,
+    merging: Merging,
+    *,
+    related: bool,
 ) -> MergedFile:
     """Merge the tensors of one model file."""
     path = os.fsdecode(file.path)
@@ -118,12 +125,14 @@ def _merged(
     base = look(file.base[1], "the base") if file.base is not None and merging.settles else None
     sides = [None if one is None else look(one[1], name) for one, name in zip(file.sides, merging.names, strict=True)]
     rules = merging.rules_for(sides)
+    if base is None and related and needs_base(rules):
+        base = Model(path, (), (), {})  # several sides added the file: each tensor has to be decided about
     merged = merge_in_store(repository, base, [one for one in sides if one is not None], rules, merging.progress)
     assert merged.manifest is not None
     return MergedFile(
         MergedPath(
             path,
-            None if base is None or file.base is None else file.base[1],
+            None if file.base is None or not merging.settles else file.base[1],
             tuple(None if one is None else one[1] for one in file.sides),
             rules,
             writer.add("blob", write_manifest(merged.manifest)),
