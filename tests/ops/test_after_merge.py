@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from lamella.core.errors import UsageError
+from lamella.core.graphs import LAYERS, Graph, Node
 from lamella.model.health import ERROR, WARNING
 from lamella.ops.after_merge import MergeChecks, check_merged
 from lamella.repo.model_files import model_at
@@ -82,6 +83,19 @@ def test_a_tensor_that_the_sides_lack_or_have_otherwise_is_only_examined(sides, 
     commit(sides, "merged", h_0_weight=numpy.concatenate([CHANGE, CHANGE[:8]]), new_weight=CHANGE.T.copy())
     report = check(repository)
     assert (report.computed, report.nbytes, report.findings) == (2, (72 + 64) * 96 * 4, ())
+
+
+def test_a_graph_that_does_not_fit_is_told(sides, repository):
+    commit(sides, "merged")
+    nodes = [
+        Node(name, "Linear", parameters=(("weight", f"{name}.weight"),), shape=(None, 64)) for name in ("h.0", "x")
+    ]
+    graph = Graph(LAYERS, "torch", (), (), tuple(nodes))
+    (found,) = check(repository, recorded=graph).findings
+    assert (found.check, found.severity, found.message) == (
+        "graph", WARNING, "x takes x.weight as its weight, which is gone"
+    )  # fmt: skip
+    assert check(repository, recorded=graph, skip={"graph"}).findings == ()
 
 
 def test_an_unknown_check_is_refused(sides, repository):

@@ -1,4 +1,4 @@
-"""What is looked at after a merge: new findings about health, shrunken norms, broken ties and averaged statistics."""
+"""What is looked at after a merge: new findings, shrunken norms, broken ties, averaged statistics, graphs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from math import prod
 from lamella.core.buffers import Buffer
 from lamella.core.config import DEFAULT
 from lamella.core.errors import UsageError
+from lamella.core.graphs import Graph
 from lamella.core.parallel import ordered_map
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.model.examination import is_examined
-from lamella.model.health import SEVERITIES, Finding
+from lamella.model.health import SEVERITIES, WARNING, Finding, finding
 from lamella.model.health_checks.builtin import CHECKS
 from lamella.model.measure_reference import parts
 from lamella.model.merging.checks import (
@@ -26,11 +27,12 @@ from lamella.model.merging.checks import (
     measure_squares,
     norm_shrink,
 )
+from lamella.model.merging.graph_fit import graph_problems
 from lamella.model.streams import cut, lengths_of
 from lamella.ops.health import health
 from lamella.repo.joined_model import Model
 
-MERGE_CHECKS = ("norm-shrink", "untied", "averaged-statistics")
+MERGE_CHECKS = ("norm-shrink", "untied", "averaged-statistics", "graph")
 """The checks that only a merge has; all others are those of `lamella health`."""
 
 _SPAN_ELEMENTS = 1 << 18
@@ -55,6 +57,7 @@ def check_merged(
     base: Model | None,
     sides: Sequence[Model],
     *,
+    recorded: Graph | None = None,
     skip: Collection[str] = (),
     threads: int = DEFAULT.threads,
     progress: Progress = SILENT,
@@ -62,7 +65,8 @@ def check_merged(
     """Look at what a merge computed, every tensor in one pass beside those that it came from, in bounded memory.
 
     Contents are compared by their ids, so models of a store are wanted here: of files on disk all is hashed. `skip`
-    are names of checks to leave out. Raises UsageError (bad-argument) for one that does not exist, and as `health`
+    are names of checks to leave out. The tensors are held against the computation graph in the file, or `recorded`
+    beside it. Raises UsageError (bad-argument) for one that does not exist, and as `health`
     does for tensors that cannot be read.
     """
     unknown = sorted(set(skip) - {*CHECKS, *MERGE_CHECKS})
@@ -81,6 +85,7 @@ def check_merged(
         nbytes += squares.nbytes
     findings += broken_ties(contents, list(map(_contents, others)))
     findings += averaged_statistics(computed)
+    findings += _misfits(merged, sides, recorded)
     kept = [one for one in findings if one.check not in skip]
     ordered = tuple(sorted(kept, key=lambda one: SEVERITIES.index(one.severity)))
     return MergeChecks(merged.path, len(computed), nbytes, ordered)
@@ -112,6 +117,19 @@ def _new_findings(
             had = {(one.check, one.where) for one in earlier.findings}
             found = [one for one in found if (one.check, one.where) not in had]
     return nbytes, found
+
+
+def _misfits(merged: Model, sides: Sequence[Model], recorded: Graph | None) -> Iterator[Finding]:
+    """Yield what the computation graph wants otherwise than the tensors are, where that is so on no side."""
+    told = _problems(merged, recorded)
+    had = {problem for side in sides if told for problem in _problems(side, None)}
+    advice = "record the graph of the merged model anew, or take model and graph from one side"
+    yield from (finding("graph", WARNING, "", problem, advice) for problem in told if problem not in had)
+
+
+def _problems(model: Model, recorded: Graph | None) -> tuple[str, ...]:
+    graph = recorded or (model.files[0].graph() if len(model.files) == 1 else None)
+    return () if graph is None else graph_problems(graph, [model.spec(name) for name in model.names])
 
 
 def _only(model: Model, names: Sequence[str]) -> Model:

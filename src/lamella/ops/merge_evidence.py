@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lamella.core.errors import BackendError, ConflictError, LamellaError
+from lamella.core.errors import BackendError, ConflictError, FormatError, LamellaError
+from lamella.core.graphs import Graph
 from lamella.core.progress import SILENT, Progress
+from lamella.model.health import WARNING, Finding, finding
 from lamella.ops.after_merge import MergeChecks, check_merged
 from lamella.ops.evaluate import SKIP, Evaluation, Evaluator
 from lamella.ops.merge_trees import model_of
 from lamella.repo.attributes import filtered
 from lamella.repo.evaluation_settings import EvaluationSettings
 from lamella.repo.git import Git, GitOid
+from lamella.repo.graphs import recorded_at
 from lamella.repo.merge_record import Evaluated, MergedPath, MergeRecord
 from lamella.repo.repository import Repository
 from lamella.repo.scratch_worktree import ScratchWorktree
@@ -91,8 +94,20 @@ def _checked(repository: Repository, merged: MergedPath, progress: Progress) -> 
     assert result is not None
     there = [side for side in sides if side is not None]
     threads = repository.config.threads
-    found = check_merged(result, base, there, skip=skip, threads=threads, progress=progress)
-    return replace(found, path=merged.path)
+    graph, unread = _recorded(repository, merged.path)
+    found = check_merged(
+        result, base, there, recorded=graph, skip=skip, threads=threads, progress=progress
+    )  # fmt: skip
+    return replace(found, path=merged.path, findings=(*found.findings, *unread))
+
+
+def _recorded(repository: Repository, path: str) -> tuple[Graph | None, tuple[Finding, ...]]:
+    """Return the graph that is staged beside a model, and a finding where it cannot be read any more."""
+    try:
+        return recorded_at(repository, "", path), ()
+    except FormatError as exc:
+        advice = "record the graph of the merged model anew, or take the file from one side"
+        return None, (finding("graph", WARNING, "", exc.message, advice),)
 
 
 def evaluate_commit(
