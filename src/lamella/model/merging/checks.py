@@ -77,8 +77,8 @@ def norm_shrink(found: Mapping[str, Squares]) -> Iterator[Finding]:
     point apart it has less: that is what interpolation does to changes of other signs (Yadav et al., "TIES-Merging",
     2023) and to activations (Jordan et al., "REPAIR", 2023). A change is too short below 1/sqrt(2n), where half the
     square of even unrelated changes is lost: for two sides, half the length, as for opposite changes with a cosine of
-    -.5. Weights as a whole are alike on all sides that come from one, so for them the bound is half way between 1 and
-    1/sqrt(n). Sides that left a tensor alone do not count.
+    -.5. Without a base, weights as a whole are looked at: they are alike on all sides that come from one, so the bound
+    is half way between 1 and 1/sqrt(n). Sides that left a tensor alone do not count.
     """
     for name, squares in found.items():
         moved = [square for square in squares.sides_moved if square > 0]
@@ -87,7 +87,7 @@ def norm_shrink(found: Mapping[str, Squares]) -> Iterator[Finding]:
                 name, squares.moved, moved, 1 / sqrt(2 * len(moved)), "the change since the base",
                 "see whether the sides want opposite things here; the strategy ties keeps what most agree on",
             )  # fmt: skip
-        if len(squares.sides) > 1:
+        if squares.moved is None and len(squares.sides) > 1:
             yield from _too_short(
                 name, squares.merged, squares.sides, (1 + 1 / sqrt(len(squares.sides))) / 2, "the tensor",
                 "see whether the sides come from one model: weights of other origin do not average",
