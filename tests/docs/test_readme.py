@@ -55,7 +55,7 @@ def without_manifests(page: Path) -> str:
 
 def test_the_table_of_the_readme_has_every_command_that_people_run():
     table = README[README.index("## What is there") : README.index("## Measured")]
-    called_by_others = {"version", "filter-process", "diff-driver", "textconv", "hook"}
+    called_by_others = {"version", "filter-process", "diff-driver", "merge-driver", "textconv", "hook"}
     assert {command for command in COMMANDS if f"`{command}`" not in table} == called_by_others
 
 

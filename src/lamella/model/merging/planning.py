@@ -16,7 +16,7 @@ from lamella.model.merging.models import Models
 from lamella.model.merging.plan import BASE, Compute, Conflict, MergePlan, Place, PlannedTensor, Take
 from lamella.model.merging.questions import Question, ask
 from lamella.model.merging.relatedness import check_related
-from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
+from lamella.model.merging.rules import DEFAULT, FROM_BASE, OURS, THEIRS, Choice, Rules
 from lamella.model.merging.slots import list_slots
 from lamella.model.merging.ties import Decisions
 from lamella.model.merging.unions import Union, Vocabularies, unite
@@ -131,7 +131,7 @@ def _action(question: Question, models: Models, rules: Rules, base: Place | None
         sides = sorted(sides, key=lambda one: (models.digest(one), rules.weights[one.side : one.side + 1]))
     numbers = [one.side for one in sides]
     settings = settings_for(choice, rules.weights, numbers, len(question.sides), has_base=base is not None)
-    return Compute(choice.strategy, settings, base, tuple(sides), stops=not question.named)
+    return Compute(choice.strategy, settings, base, tuple(sides), stops=choice == DEFAULT and not question.named)
 
 
 def _united(question: Question, models: Models, found: Union) -> PlannedTensor:

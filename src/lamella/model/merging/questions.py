@@ -19,8 +19,8 @@ from lamella.model.merging.ties import Decisions
 class Question:
     """One slot: where its tensor is, which sides changed it, which of them are asked, and what somebody decided.
 
-    `name` is what it is called in the result. `named` says whether somebody made the choice, and `resolved` is what was
-    decided about just this conflict. `note` is worth telling where several sides are merged.
+    `name` is what it is called in the result. `named` says whether somebody made the choice for just such tensors, and
+    `resolved` is what was decided about just this conflict. `note` is worth telling where several sides are merged.
     """
 
     slot: Slot
@@ -51,7 +51,8 @@ def ask(models: Models, slot: Slot, rules: Rules, decisions: Decisions) -> Quest
     changed = tuple(number for number, side in enumerate(sides) if models.content(side) != before)
     choice, named = decisions.chosen(slot.name)
     note, shown = slot.note, next((side for side in sides if side is not None), None)
-    if not named and shown is not None and is_counter(models.spec(shown), slot.name):
+    takes = choice.strategy in (OURS, THEIRS, FROM_BASE)
+    if not (named or takes) and shown is not None and is_counter(models.spec(shown), slot.name):
         choice, note = Choice("larger"), "a counter: the larger value is taken"
     everyone = not rules.settles and bool(changed) and _concerns_all(models, choice, named, base, sides, changed)
     asked = sides if everyone else tuple(sides[number] for number in changed)

@@ -41,13 +41,13 @@ class Rules:
     opposition: float = 0.5
 
     def chosen(self, name: str) -> tuple[Choice, bool]:
-        """Return the choice for a tensor that is to be merged, and whether somebody made it."""
+        """Return the choice for a tensor that is to be merged, and whether somebody made it for just such tensors."""
         if name in self.resolutions:
             return self.resolutions[name], True
         for pattern, choice in reversed(self.choices):
             if fnmatchcase(name, pattern):
                 return choice, True
-        return self.choice, self.choice != DEFAULT
+        return self.choice, False
 
     def resolved(self, name: str) -> Choice | None:
         """Return what somebody decided about a tensor in conflict."""
