@@ -164,3 +164,15 @@ def test_embeddings_that_grew_on_both_sides_are_written_with_the_rows_of_both(re
     report, content = merged(repository, *files, vocabularies=names)
     assert tensors(content)["emb"] == [*range(40), *[100] * 4, *[101] * 4, *[102] * 4]
     assert report.plan.tokens == (*known, "a", "b", "c")
+
+
+def test_one_large_element_alone_makes_no_conflict(repository):
+    draw = numpy.random.default_rng(1)
+    base = {"a": numpy.concatenate([[1000.0], draw.standard_normal(400)]).astype("<f4")}
+    sides = [{"a": base["a"] * (1 + 1e-3 * draw.standard_normal(401).astype("<f4"))} for _ in range(2)]
+    sides[0]["a"][0], sides[1]["a"][0] = 1001, 999
+    report, _ = merged(repository, *map(as_safetensors, (base, *sides)))
+    found = report.outcomes["a"].score
+    assert found is not None
+    assert found.cosine < -0.9
+    assert not report.conflicts

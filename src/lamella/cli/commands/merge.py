@@ -22,7 +22,7 @@ from lamella.core.errors import UsageError
 )
 @click.option("--weights", metavar="W,W", help="A weight for each side, ours first.")
 @click.option(
-    "--opposition", type=click.FloatRange(0, 1), metavar="X", help="Stop where the cosine of changes is below -X."
+    "--opposition", type=click.FloatRange(0, 1), metavar="X", help="Stop where sides are opposed: a cosine below -X."
 )
 @click.option("-m", "--message", metavar="MSG", help="The message of the merge commit.")
 @click.option("--no-commit", is_flag=True, help="Leave the merge to be committed by hand.")

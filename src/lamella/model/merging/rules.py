@@ -29,8 +29,8 @@ class Rules:
     `choice`. `resolutions` have what somebody decided about single tensors, and go before all else. `weights` has one
     number for each side, or none. `settles` says whether what one side alone changed is taken from it as it is; without
     that the strategy goes over all that is not the same on all sides, as running averages and recipes want it.
-    `opposition` is from 0 to 1: where the default meets changes whose cosine is below its negative, it stops; a
-    strategy that somebody chose goes on.
+    `opposition` is from 0 to 1: where the default meets changes that are opposed by as much (`Score.is_opposed`), it
+    stops; a strategy that somebody chose goes on.
     """
 
     choice: Choice = DEFAULT

@@ -56,6 +56,14 @@ class Score:
     ratio: float
     moved: tuple[int, ...] = field(default=())
 
+    def is_opposed(self, opposition: float) -> bool:
+        """Say whether the sides went opposite ways: as a whole, and in more than a few elements.
+
+        The cosine is below the negative of `opposition`, from 0 to 1, and so is, of half of it, that of the signs where
+        several sides moved. A change that one large element makes up has a cosine that says little by itself.
+        """
+        return self.cosine < -opposition and 1 - 2 * self.clash < -opposition / 2
+
 
 def score(tally: Tally) -> Score | None:
     """Return what a whole tensor's tally says, None where its formula did not look."""
