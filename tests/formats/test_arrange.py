@@ -15,10 +15,12 @@ from lamella.core.dtypes import dtype_named
 from lamella.core.errors import FormatError
 from lamella.core.tensors import TensorSpec
 from lamella.formats import arrange as arranging
+from lamella.formats import scatter as writing
 from lamella.formats import strided as reading
 from lamella.formats.arrange import arrange, row_major, strided
 from lamella.formats.base import Box, TensorSpan, TensorView
 from lamella.formats.file import BytesFile
+from lamella.formats.scatter import write_view
 from lamella.formats.strided import read_view
 from lamella.testing.formats import check_spans, reassembled
 
@@ -63,6 +65,29 @@ def test_a_view_reads_as_numpy_does(drawn, gathered):
     layout = arrange("test", len(file), [found])
     check_spans(layout)
     assert reassembled(file, layout) == file
+
+
+@given(strided_arrays(), st.sampled_from([1, 16, 1 << 20]), st.booleans())
+def test_a_view_is_written_where_numpy_writes_it(drawn, gathered, swapped):
+    file, offset, dtype, array = drawn
+    boxes = (Box((0,) * array.ndim, array.shape, offset, array.strides),)
+    view = TensorView(spec("x", *array.shape, dtype=dtype), boxes, swapped)
+    made, expected = bytearray(file), bytearray(file)
+    held = random.Random(1).randbytes(array.nbytes)
+    items = np.frombuffer(held, np.uint8).reshape(-1, view.spec.dtype.item_nbytes)
+    lying = items[:, ::-1].tobytes() if swapped else held
+    written = np.frombuffer(lying, array.dtype).reshape(array.shape)
+    np.ndarray(array.shape, array.dtype, expected, offset, array.strides)[...] = written
+
+    def write(data, at):
+        made[at : at + len(data)] = data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "GATHER_NBYTES", gathered)
+        patch.setattr(writing, "GATHER_NBYTES", gathered)
+        write_view(BytesFile(made), write, view, [held[: len(held) // 3], held[len(held) // 3 :]])
+    assert bytes(made) == bytes(expected)
+    assert viewed(bytes(made), view) == held
 
 
 def test_the_other_byte_order_is_a_view():

@@ -11,6 +11,7 @@ import pytest
 from lamella.core.errors import ConflictError
 from lamella.formats.file import BytesFile
 from lamella.formats.sniff import read_layout
+from lamella.formats.torch.archive import TorchZipFormat
 from lamella.formats.torch.writer import TorchWriter
 from lamella.model.merging.rules import Choice, Rules
 from lamella.ops.merge_models import MergedModel, examine, merge_in_store
@@ -18,6 +19,8 @@ from lamella.repo.checkin import check_in
 from lamella.repo.checkout import file_pieces
 from lamella.repo.joined_model import joined
 from lamella.repo.stored_model_file import StoredModelFile
+from tests.formats.contents import values as values_of
+from tests.formats.torch_writer import archive, mapping, tensor
 
 BASE = {"a": numpy.arange(12, dtype="<f4").reshape(3, 4), "b": numpy.ones(5, "<f4"), "c": numpy.zeros((2, 2), "<f4")}
 OURS = {**BASE, "a": BASE["a"] + 1, "c": BASE["c"] + numpy.array([[1, 0], [2, -1]], "<f4")}
@@ -176,3 +179,34 @@ def test_one_large_element_alone_makes_no_conflict(repository):
     assert found is not None
     assert found.cosine < -0.9
     assert not report.conflicts
+def apart(arrays: dict[str, numpy.ndarray]) -> bytes:
+    """Return an archive in which no tensor lies as it is read: by columns, or with its bytes the other way round."""
+    turned = {name: numpy.asfortranarray(array) if array.ndim > 1 else array for name, array in arrays.items()}
+    return npz({name: array if array.ndim > 1 else array.astype(">f4") for name, array in turned.items()})
+
+
+@pytest.mark.parametrize("scale", [1, 300])
+def test_tensors_that_lie_apart_in_the_file_are_merged_like_others(repository, scale):
+    base = {name: numpy.tile(array, (scale,) * array.ndim) for name, array in BASE.items()}
+    ours, theirs = ({**base, "a": base["a"].copy(), "c": base["c"].copy()} for _ in range(2))
+    ours["a"][0, 1] = 50
+    ours["c"][-1, -1] = 7
+    theirs["a"][1, 0] = 60
+    theirs["b"] = base["b"] * 2
+    report, content = merged(repository, apart(base), apart(ours), apart(theirs))
+    assert not report.conflicts
+    wanted = {"a": ours["a"].copy(), "b": theirs["b"], "c": ours["c"]}
+    wanted["a"][1, 0] = 60
+    with numpy.load(io.BytesIO(content)) as found:  # which holds the members against their checksums
+        assert all(numpy.array_equal(found[name], array) for name, array in wanted.items())
+
+
+def test_tensors_that_share_bytes_are_not_merged_to_different_ones(repository):
+    whole = {"part": tensor("0", (4, 8), numel=64), "whole": tensor("0", (8, 8), numel=64)}
+    values = numpy.arange(64, dtype="<f4")
+    contents = [archive(mapping(whole), {"0": (values * n).tobytes()}) for n in (1, 2, 4)]
+    _, content = merged(repository, *contents)
+    assert numpy.array_equal(numpy.frombuffer(values_of(TorchZipFormat(), content)["whole"][2], "<f4"), values * 3)
+    with pytest.raises(ConflictError, match="shares its bytes") as caught:
+        merged(repository, *contents, rules=Rules(choices=(("part", Choice("theirs")),)))
+    assert caught.value.kind == "merge-conflict"

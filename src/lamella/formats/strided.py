@@ -38,10 +38,10 @@ def read_view(file: RandomAccess, view: TensorView, start: int = 0, stop: int | 
     element_nbytes = view.spec.dtype.bits // 8
     # NumPy has no arrays of 65 axes, and steps along an axis of one element mean nothing.
     axes = [axis for axis, n in enumerate(view.spec.grid) if n > 1]
-    boxes = [_narrowed(box, axes) for box in view.boxes]
+    boxes = [narrowed(box, axes) for box in view.boxes]
     at = 0
-    near = _Near(boxes)
-    for origin, shape in _slabs(tuple(view.spec.grid[axis] for axis in axes), element_nbytes) if start < end else ():
+    near = Near(boxes)
+    for origin, shape in slabs(tuple(view.spec.grid[axis] for axis in axes), element_nbytes) if start < end else ():
         following = at + prod(shape) * element_nbytes
         if start < following:
             made = _gathered(file, near.boxes(origin, shape), origin, shape, element_nbytes)
@@ -53,13 +53,13 @@ def read_view(file: RandomAccess, view: TensorView, start: int = 0, stop: int | 
             return
 
 
-def _narrowed(box: Box, axes: Sequence[int]) -> Box:
+def narrowed(box: Box, axes: Sequence[int]) -> Box:
     """Return a box with some of its axes only."""
     origin, shape, strides = (tuple(field[axis] for axis in axes) for field in (box.origin, box.shape, box.strides))
     return Box(origin, shape, box.offset, strides)
 
 
-class _Near:
+class Near:
     """The boxes that may have elements of a piece, where pieces ascend along the first axis: few of very many."""
 
     def __init__(self, boxes: Sequence[Box]) -> None:
@@ -80,7 +80,7 @@ def _along(box: Box) -> tuple[int, int]:
     return (box.origin[0], box.origin[0] + box.shape[0]) if box.origin else (0, 1)
 
 
-def _slabs(shape: tuple[int, ...], element_nbytes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+def slabs(shape: tuple[int, ...], element_nbytes: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Yield origin and shape of the pieces in which a tensor is gathered, in order.
 
     The first axes are gone through index by index, one in slabs, and the last are taken whole.
@@ -107,18 +107,30 @@ def _gathered(
 
     made = numpy.zeros((*shape, element_nbytes), numpy.uint8)  # boxes that overlap leave gaps
     for box in boxes:
-        starts = [max(a, b) for a, b in zip(origin, box.origin, strict=True)]
-        stops = [min(a + n, b + m) for a, n, b, m in zip(origin, shape, box.origin, box.shape, strict=True)]
-        if all(start < stop for start, stop in zip(starts, stops, strict=True)):
-            offset = box.offset + sum(
-                (start - first) * step for start, first, step in zip(starts, box.origin, box.strides, strict=True)
-            )
-            extents = tuple(stop - start for start, stop in zip(starts, stops, strict=True))
-            where = tuple(
-                slice(start - first, stop - first) for start, stop, first in zip(starts, stops, origin, strict=True)
-            )
-            _read_into(file, Box((), extents, offset, box.strides), made[where])
+        found = overlap(box, origin, shape)
+        if found is not None:
+            part, where = found
+            _read_into(file, part, made[where])
     return made
+
+
+def overlap(box: Box, origin: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Box, tuple[slice, ...]] | None:
+    """Return what a box has of the elements from `origin` on, and where these are among them; None for nothing."""
+    starts = [max(a, b) for a, b in zip(origin, box.origin, strict=True)]
+    stops = [min(a + n, b + m) for a, n, b, m in zip(origin, shape, box.origin, box.shape, strict=True)]
+    if not all(start < stop for start, stop in zip(starts, stops, strict=True)):
+        return None
+    offset = box.offset + sum(
+        (start - first) * step for start, first, step in zip(starts, box.origin, box.strides, strict=True)
+    )
+    extents = tuple(stop - start for start, stop in zip(starts, stops, strict=True))
+    where = tuple(slice(start - first, stop - first) for start, stop, first in zip(starts, stops, origin, strict=True))
+    return Box((), extents, offset, box.strides), where
+
+
+def longest_run(wanted_nbytes: int) -> int:
+    """Return how long a run may be to be gone through as a whole for what is wanted of it."""
+    return max(_LEAST_RUN_NBYTES, _LEAST_SHARE * wanted_nbytes)
 
 
 def _read_into(file: RandomAccess, box: Box, target: numpy.ndarray[Any, Any]) -> None:
@@ -127,8 +139,7 @@ def _read_into(file: RandomAccess, box: Box, target: numpy.ndarray[Any, Any]) ->
 
     element_nbytes = target.shape[-1]
     start, stop = extent(box, element_nbytes)
-    run = min(GATHER_NBYTES, max(_LEAST_RUN_NBYTES, _LEAST_SHARE * target.size))
-    if stop - start <= run or target.size == element_nbytes:
+    if stop - start <= min(GATHER_NBYTES, longest_run(target.size)) or target.size == element_nbytes:
         data = numpy.frombuffer(file.read_at(start, stop - start), numpy.uint8)
         target[...] = numpy.lib.stride_tricks.as_strided(data, target.shape, (*box.strides, 1), writeable=False)
         return

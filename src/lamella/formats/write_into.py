@@ -66,6 +66,16 @@ class TemplateWriter:
             if member.stored:
                 yield from ((place, checksum.to_bytes(4, "little")) for place in member.checksums)
 
+    def checksums(self, file: RandomAccess) -> Pieces:
+        """Yield the checksums of an archive as its members are in `file`, which was written by this one."""
+        for member in self._members:
+            if member.stored:
+                found = 0
+                for start in range(member.offset, member.offset + member.nbytes, IO_NBYTES):
+                    nbytes = min(IO_NBYTES, member.offset + member.nbytes - start)
+                    found = zlib.crc32(file.read_at(start, nbytes), found)
+                yield from ((place, found.to_bytes(4, "little")) for place in member.checksums)
+
     def _add_to(self, checksums: list[int], offset: int, piece: Buffer) -> None:
         """Go on with the checksums of the members that some bytes of the file lie in; they come in order."""
         view = memoryview(piece).cast("B")

@@ -7,13 +7,17 @@ container has to be one that tensors alone make.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import IO
 
+from blake3 import blake3
+
 from lamella.codec.delta import LAYOUT_OF_DTYPE
+from lamella.core import fsio
 from lamella.core.buffers import Buffer
 from lamella.core.errors import ConflictError
 from lamella.core.fsio import translated
@@ -23,6 +27,7 @@ from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.formats.file import DescriptorFile
 from lamella.formats.hollow import layout_of
+from lamella.formats.scatter import write_view
 from lamella.formats.sniff import is_described
 from lamella.formats.write_into import TemplateWriter
 from lamella.formats.writer import Pieces
@@ -106,20 +111,27 @@ class MergedFile:
         template = self._template()
         if template is not None and template.manifest.seal is None and not template.manifest.views:
             return self._replaced(template, progress)
-        pieces = self._anew() if template is None else self._filled(template)
-        from lamella.core import fsio
-
         parents = [file.manifest for file in self._files.values() if file is not None]
         with fsio.spool(self._store.temporary) as spool:
-            nbytes = 0
-            for offset, piece in pieces:
-                with translated(self._store.temporary):
-                    spool.seek(offset)
-                    spool.write(piece)
-                nbytes = max(nbytes, offset + len(piece))
+            if template is None:
+                self._write(spool, self._anew())
+            else:
+                self._fill(spool, template)
+            file = DescriptorFile(spool.fileno(), spool.seek(0, os.SEEK_END), "the merged file")
+            manifest = check_in(self._store, file, [*parents[1:], *parents[:1]], progress).manifest
+        if manifest.views:
+            self._ensure_as_planned(manifest)
+        return manifest
+
+    def _write(self, spool: IO[bytes], pieces: Pieces) -> None:
+        with translated(self._store.temporary):
+            spool.truncate(0)
+        for offset, piece in pieces:
+            with translated(self._store.temporary):
+                spool.seek(offset)
+                spool.write(piece)
+        with translated(self._store.temporary):
             spool.flush()
-            file = DescriptorFile(spool.fileno(), nbytes, "the merged file")
-            return check_in(self._store, file, [*parents[1:], *parents[:1]], progress).manifest
 
     def _template(self) -> StoredModelFile | None:
         """Return the side whose file has just these tensors, one that changed its rest before others."""
@@ -156,8 +168,8 @@ class MergedFile:
         read = partial(_read, self._computed.file, self._computed.offsets[planned.name])
         return Source(spec.nbytes, spec.dtype.item_nbytes, read, candidates, LAYOUT_OF_DTYPE.get(spec.dtype.name))
 
-    def _filled(self, template: StoredModelFile) -> Pieces:
-        """Yield the file of a side with other bytes in its tensors; those without bytes of their own follow."""
+    def _fill(self, spool: IO[bytes], template: StoredModelFile) -> None:
+        """Write the file of a side with other bytes in its tensors, those that lie apart in it behind the others."""
         manifest = template.manifest
         file = stored_file(self._store, manifest, load_skeleton(self._store, manifest))
         layout = layout_of(manifest.format, file)
@@ -165,7 +177,39 @@ class MergedFile:
         writer = TemplateWriter(file, layout)
         own = [span.spec for span in layout.tensors if not span.part]
         specs = writer.arranged(own)
-        return writer.write(specs, self._contents([spec.name for spec in specs]), {})
+        self._write(spool, writer.write(specs, self._contents([spec.name for spec in specs]), {}))
+        if not layout.views:
+            return
+        made = DescriptorFile(spool.fileno(), file.nbytes, "the merged file")
+        contents = self._contents([view.spec.name for view in layout.views])
+        for view, pieces in zip(layout.views, contents, strict=True):
+            write_view(made, partial(self._put, spool), view, pieces)
+        for offset, checksum in writer.checksums(made):
+            self._put(spool, checksum, offset)
+
+    def _put(self, spool: IO[bytes], data: Buffer, offset: int) -> None:
+        with translated(self._store.temporary):
+            spool.seek(offset)
+            spool.write(data)
+            spool.flush()
+
+    def _ensure_as_planned(self, manifest: Manifest) -> None:
+        """Raise ConflictError (merge-conflict) where tensors that share bytes were to get different ones."""
+        for row in manifest.tensors:
+            planned = self._plan[row.spec.name]
+            if planned.name in self._computed.offsets:
+                hasher = blake3()
+                for piece in self._spooled(planned):
+                    hasher.update(piece)
+                wanted = ObjectId(hasher.digest())
+            else:
+                wanted = self._object(planned)
+            if row.object != wanted:
+                raise ConflictError(
+                    f"{planned.name} shares its bytes with another tensor, and the two were merged to different ones",
+                    kind="merge-conflict",
+                    hint="merge both with the same strategy, element by element, or take one side's file",
+                )
 
     def _anew(self) -> Pieces:
         formats = {file.format for file in self._files.values() if file is not None}
