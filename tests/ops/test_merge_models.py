@@ -60,7 +60,7 @@ def merged(
     repository, base: bytes, *sides: bytes, rules: Rules | None = None, vocabularies=None
 ) -> tuple[MergedModel, bytes]:
     models = [model_of(repository, content) for content in (base, *sides)]
-    found = merge_in_store(repository, models[0], models[1:], rules or Rules(), vocabularies=vocabularies)
+    found = merge_in_store(repository, models[0], models[1:], rules or Rules(), vocabularies=lambda: vocabularies or {})
     return found, b"".join(file_pieces(repository.store, found.manifest))
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lamella.core.errors import LamellaError
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS
 from lamella.ops.merge_file import Versions, examine_file, usual_rules
 from lamella.repo.attributes import filtered
+from lamella.repo.git import Git
 from lamella.repo.manifest import Manifest
 from lamella.repo.merge_state import FileMerge, forget_stale_states, read_state, write_state
 from lamella.repo.objects import IndexEntry, ObjectReader
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.unmerged import Unmerged, under_way, unmerged
+from lamella.repo.vocabularies import vocabularies_of_merge
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def look_at(repository: Repository, reader: ObjectReader, one: Unmerged) -> Conf
 def _found_anew(repository: Repository, reader: ObjectReader, one: Unmerged) -> FileMerge:
     merging = under_way(repository.git) == "merge"
     state = FileMerge(one.path, one.blobs, usual_rules(repository.git.worktree, merging=merging))
-    versions = versions_of(reader, one)
+    versions = versions_of(repository.git, reader, one)
     if isinstance(versions, str):
         return replace(state, failure=versions)
     try:
@@ -82,7 +85,7 @@ def _found_anew(repository: Repository, reader: ObjectReader, one: Unmerged) -> 
     return state
 
 
-def versions_of(reader: ObjectReader, one: Unmerged) -> Versions | str:
+def versions_of(git: Git, reader: ObjectReader, one: Unmerged) -> Versions | str:
     """Return the versions of a file in conflict, or why they cannot be merged in parts."""
     if one.ours is None or one.theirs is None:
         gone = [side for side, entry in (("ours", one.ours), ("theirs", one.theirs)) if entry is None]
@@ -91,7 +94,9 @@ def versions_of(reader: ObjectReader, one: Unmerged) -> Versions | str:
     if ours is None or theirs is None:
         return "a side has it in Git whole, from before it was tracked, so only a whole file can be taken"
     base = None if one.base is None else _manifest(reader, one.base)
-    return Versions(one.path, one.blobs, base, ours, theirs)
+    merging = under_way(git) == "merge"
+    tell = partial(vocabularies_of_merge, git, "MERGE_HEAD", one.path, one.blobs) if merging else dict
+    return Versions(one.path, one.blobs, base, ours, theirs, tell)
 
 
 def _manifest(reader: ObjectReader, entry: IndexEntry) -> Manifest | None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lamella.core import fsio
@@ -19,15 +20,23 @@ from lamella.repo.checkin import check_in
 from lamella.repo.manifest import PREFIX, Manifest, parse_for_git, write_manifest
 from lamella.repo.merge_state import FileMerge, write_state
 from lamella.repo.repository import Repository
+from lamella.repo.vocabularies import vocabularies_of_merge
 
 
 def drive(
-    repository: Repository, files: Sequence[Path], path: str, rules: Rules, *, reporting: bool = False
+    repository: Repository,
+    files: Sequence[Path],
+    path: str,
+    rules: Rules,
+    *,
+    commit: str | None = None,
+    reporting: bool = False,
 ) -> FileMerge:
     """Merge the versions of `path` that lie in three files, of base, ours and theirs, and write the second anew.
 
-    An empty file is no version. Where nothing comes of it, ours is left as it is. What was found is kept for resolving,
-    with `reporting` also where there is nothing to resolve. Raises LamellaErrors of any class, and has then left ours.
+    `commit` is the one that is merged into HEAD, where that is what Git does. An empty file is no version. Where
+    nothing comes of it, ours is left as it is. What was found is kept for resolving, with `reporting` also where there
+    is nothing to resolve. Raises LamellaErrors of any class, and has then left ours.
     """
     blobs = [_blob(file, repository.git.hash_name) for file in files]
     state = FileMerge(path, (blobs[0], blobs[1], blobs[2]), rules)
@@ -36,7 +45,8 @@ def drive(
         if ours is None or theirs is None:
             found, merged = replace(state, failure="one side is empty, so only a whole file can be taken"), None
         else:
-            found, merged = merge_file(repository, Versions(path, state.blobs, base, ours, theirs), rules)
+            tell = partial(vocabularies_of_merge, repository.git, commit, path, state.blobs) if commit else dict
+            found, merged = merge_file(repository, Versions(path, state.blobs, base, ours, theirs, tell), rules)
     except LamellaError as error:
         with contextlib.suppress(LamellaError):
             write_state(repository.git, replace(state, failure=error.message))

@@ -15,6 +15,7 @@ from lamella.model.merging.choosing import strategy_named
 from lamella.model.merging.plan import Compute, PlannedTensor
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
 from lamella.model.merging.strategies.builtin import STRATEGIES
+from lamella.model.merging.vocabularies import Tell
 from lamella.ops.merge_models import MergedModel, examine, merge_in_store
 from lamella.repo.joined_model import Model, joined
 from lamella.repo.manifest import OPAQUE, Manifest
@@ -29,13 +30,17 @@ REPLAYING = Rules(Choice("apply"), (("*num_batches_tracked", Choice("larger")),)
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """The versions of a model file that a merge brings together; `base` is None where the sides come from none."""
+    """The versions of a model file that a merge brings together; `base` is None where the sides come from none.
+
+    `vocabularies` reads what stands in the rows of their embeddings, where the commits are known that have them.
+    """
 
     path: str
     blobs: Blobs
     base: Manifest | None
     ours: Manifest
     theirs: Manifest
+    vocabularies: Tell = dict
 
 
 def usual_rules(root: Path | None, *, merging: bool) -> Rules:
@@ -60,7 +65,7 @@ def merge_file(
         return FileMerge(versions.path, versions.blobs, rules, failure=reason), None
     base, sides = _models(repository, versions, rules)
     try:
-        merged = merge_in_store(repository, base, sides, rules, progress)
+        merged = merge_in_store(repository, base, sides, rules, progress, versions.vocabularies)
     except NotFoundError as error:
         if error.kind != "object-missing":
             raise
@@ -78,7 +83,7 @@ def examine_file(repository: Repository, versions: Versions, rules: Rules) -> tu
     if reason is not None:
         return FileMerge(versions.path, versions.blobs, rules, failure=reason), None
     base, sides = _models(repository, versions, rules)
-    merged = examine(base, sides, rules)
+    merged = examine(base, sides, rules, vocabularies=versions.vocabularies)
     return _found(versions, rules, merged), merged
 
 
@@ -128,6 +133,7 @@ def _found(versions: Versions, rules: Rules, merged: MergedModel) -> FileMerge:
         conflicts=tuple(listed),
         counts=dict(counts),
         strategies=dict(strategies),
+        warnings=merged.plan.warnings,
     )
 
 

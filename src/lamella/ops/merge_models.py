@@ -13,7 +13,7 @@ from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Compute, Conflict, MergePlan, Stack
 from lamella.model.merging.planning import plan_merge
 from lamella.model.merging.rules import Rules
-from lamella.model.merging.unions import Vocabularies
+from lamella.model.merging.vocabularies import Tell
 from lamella.repo.joined_model import Model
 from lamella.repo.manifest import Manifest
 from lamella.repo.merged_file import MergedFile, compute
@@ -46,7 +46,7 @@ def examine(
     sides: Sequence[Model],
     rules: Rules,
     *,
-    vocabularies: Vocabularies | None = None,
+    vocabularies: Tell = dict,
     cache: SketchCache | None = None,
     threads: int = DEFAULT.threads,
     progress: Progress = SILENT,
@@ -69,11 +69,11 @@ def merge_in_store(
     sides: Sequence[Model],
     rules: Rules,
     progress: Progress = SILENT,
-    vocabularies: Vocabularies | None = None,
+    vocabularies: Tell = dict,
 ) -> MergedModel:
     """Merge files of one store, each a Model of one file at a revision, and return the manifest of what they become.
 
-    `vocabularies` are what stands in the rows of embeddings, where it is known; `repo.vocabulary` reads them. When this
+    `vocabularies` are asked what stands in the rows of embeddings, if any grew; `repo.vocabularies` reads it. When this
     returns, its objects are durable. Raises UsageError (bad-argument) for rules that do not fit,
     ConflictError (merge-conflict) where no file can hold the result, NotFoundError (object-missing) where weights are
     not here, and IntegrityError where they are damaged.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging.plan import BASE, Compute, PlannedTensor, Stack, Take
@@ -19,6 +20,7 @@ from lamella.repo.merge_state import FileMerge
 from lamella.repo.objects import ObjectReader, TreeEntry, list_tree
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.settings import merge_settings
+from lamella.repo.vocabularies import versions, vocabularies_at
 
 ADDED, REMOVED, CONFLICT = "added", "removed", "conflict"
 """What becomes of a model file as a whole, besides being merged; MERGED says that its tensors are."""
@@ -48,7 +50,6 @@ class PreviewedFile:
     outcome: str
     found: FileMerge | None = None
     tensors: tuple[PreviewedTensor, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def preview(repository: Repository, request: MergeRequest) -> MergePreview:
         files = tuple(
             found
             for path, stages in triples.changed()
-            if (found := _file(repository, reader, path, stages, rules)) is not None
+            if (found := _file(repository, reader, heads, path, stages, rules)) is not None
         )
     return MergePreview(outcome, heads, files, crossing if len(heads.bases) > 1 else ())
 
@@ -133,7 +134,7 @@ def _paths(entries: list[TreeEntry]) -> dict[str, TreeEntry]:
 
 
 def _file(
-    repository: Repository, reader: ObjectReader, path: str, stages: _Stages, rules: Rules
+    repository: Repository, reader: ObjectReader, heads: Heads, path: str, stages: _Stages, rules: Rules
 ) -> PreviewedFile | None:
     """Return what becomes of one path that theirs changed, None where it is no model file."""
     base, ours, theirs = (
@@ -147,13 +148,15 @@ def _file(
         return PreviewedFile(path, REMOVED if stages.theirs is None else ADDED)
     if ours is None or theirs is None:
         return PreviewedFile(path, CONFLICT)
-    found, merged = examine_file(repository, Versions(path, stages.blobs, base, ours, theirs), rules)
+    commits = (*heads.bases[:1], None)[0], heads.ours, heads.theirs
+    tell = partial(vocabularies_at, repository.git, path, versions(commits, stages.blobs))
+    found, merged = examine_file(repository, Versions(path, stages.blobs, base, ours, theirs, tell), rules)
     if merged is None:
         taken = stages.blobs[0] == stages.blobs[1]
         return PreviewedFile(path, MERGED if taken else CONFLICT, None if taken else found)
     planned = (*merged.plan.tensors, *merged.plan.removed)
     tensors = tuple(_tensor(one, merged) for one in planned)
-    return PreviewedFile(path, MERGED, found, tensors, merged.plan.warnings)
+    return PreviewedFile(path, MERGED, found, tensors)
 
 
 def _tensor(planned: PlannedTensor, merged: MergedModel) -> PreviewedTensor:

@@ -26,6 +26,7 @@ from lamella.repo.objects import ObjectReader
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.settings import merge_settings_at
 from lamella.repo.sided_files import SidedFile, list_sided, models_among
+from lamella.repo.vocabularies import versions, vocabularies_at
 
 REST = "the file beside its tensors"
 """What differs where all tensors are the same and the manifests are not."""
@@ -87,7 +88,7 @@ def merge_replay(repository: Repository, revision: str, progress: Progress = SIL
         sided = list_sided(git, tree, [git.resolve(f"{parent}^{{tree}}") for parent in parents])
         models = models_among(reader, sided)
         repository.existing_store()  # which is not made for this
-        again = _Again(repository, reader, writer, commit, progress)
+        again = _Again(repository, reader, writer, commit, (base, *parents), progress)
         recorded = {} if found is None else _recorded(found, models)
         rules = merge_settings_at(reader, parents[0])
         files = [again.made(file, recorded, rules) for file in models]
@@ -142,12 +143,13 @@ def _altered(message: str) -> FormatError:
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """Makes the files of one merge again."""
+    """Makes the files of one merge again; `commits` are those of base and sides."""
 
     repository: Repository
     reader: ObjectReader
     writer: ObjectWriter
     commit: GitOid
+    commits: tuple[GitOid | None, ...]
     progress: Progress
 
     def made(self, file: SidedFile, recorded: Mapping[bytes, MergedPath], rules: Rules) -> ReplayedFile:
@@ -178,7 +180,9 @@ class _Again:
         base = None if blob is None else look(blob, "the base")
         if base is None and needs_base(used):
             base = Model(path, (), (), {})  # as it was merged: each tensor had to be decided about
-        merged = merge_in_store(self.repository, base, sides, used, self.progress)
+        blobs = (blob, *(None if one is None else one[1] for one in file.sides))
+        tell = partial(vocabularies_at, self.repository.git, path, versions(self.commits, blobs))
+        merged = merge_in_store(self.repository, base, sides, used, self.progress, tell)
         assert merged.manifest is not None
         return merged.manifest
 

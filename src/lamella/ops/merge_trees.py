@@ -24,6 +24,7 @@ from lamella.repo.repository import Repository
 from lamella.repo.sided_files import Entry, SidedFile, list_sided, models_among
 from lamella.repo.stored_model_file import StoredModelFile
 from lamella.repo.trees import changed_tree, entries_of, find_folder
+from lamella.repo.vocabularies import versions, vocabularies_at
 
 RulesFor = Callable[[Sequence[Model | None]], Rules]
 """Gives the rules of one model file, given what each side has of it; their weights are of the sides that have it."""
@@ -82,7 +83,7 @@ def merge_trees(
         others = merge_files(git, writer, stripped[0], stripped[1:], merging.names)
         asked = [one for one in models if is_merged(one, settles=merging.settles)]
         _refuse_files(asked)
-        files = [_merged(repository, reader, writer, one, merging, related=base is not None) for one in asked]
+        files = [_merged(repository, reader, writer, one, merging, (base, *sides)) for one in asked]
     _refuse_conflicts(files)
     changes = {one.path: one.changed[0] for one in models if one.path not in {other.path for other in asked}}
     for one, file in zip(asked, files, strict=True):
@@ -115,19 +116,21 @@ def _merged(
     writer: ObjectWriter,
     file: SidedFile,
     merging: Merging,
-    *,
-    related: bool,
+    commits: Sequence[GitOid | None],
 ) -> MergedFile:
-    """Merge the tensors of one model file."""
+    """Merge the tensors of one model file; `commits` are those of base and sides."""
     path = os.fsdecode(file.path)
     look = partial(model_of, repository, reader, path)
     # Without settling, nothing is held against what the sides come from.
     base = look(file.base[1], "the base") if file.base is not None and merging.settles else None
     sides = [None if one is None else look(one[1], name) for one, name in zip(file.sides, merging.names, strict=True)]
     rules = merging.rules_for(sides)
-    if base is None and related and needs_base(rules):
+    if base is None and commits[0] is not None and needs_base(rules):
         base = Model(path, (), (), {})  # several sides added the file: each tensor has to be decided about
-    merged = merge_in_store(repository, base, [one for one in sides if one is not None], rules, merging.progress)
+    blobs = (None if one is None else one[1] for one in (file.base, *file.sides))
+    tell = partial(vocabularies_at, repository.git, path, versions(commits, blobs))
+    there = [one for one in sides if one is not None]
+    merged = merge_in_store(repository, base, there, rules, merging.progress, tell)
     assert merged.manifest is not None
     return MergedFile(
         MergedPath(

@@ -137,7 +137,7 @@ class _Resolver:
         resolutions = {**rules.resolutions, **dict.fromkeys(names, self._choice)}
         state = replace(file.found, rules=replace(rules, resolutions=resolutions))
         write_state(self._repository.git, state)
-        versions = versions_of(reader, one)
+        versions = versions_of(self._repository.git, reader, one)
         if state.open or isinstance(versions, str):
             return ResolvedFile(one.path, names, len(state.open), staged=False)
         state, merged = merge_file(self._repository, versions, state.rules, self._progress)

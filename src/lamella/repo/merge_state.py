@@ -54,7 +54,8 @@ class FileMerge:
 
     `rules` are what it was merged by, resolutions included, `merged` is the id of the blob that came of it, None where
     `failure` says why there is none. `counts` has how many tensors were unchanged, taken from ours, from theirs, from
-    both, added, removed and in conflict, `strategies` how many were merged by each.
+    both, added, removed and in conflict, `strategies` how many were merged by each. `warnings` are what
+    there is to know of the result.
     """
 
     path: str
@@ -65,6 +66,7 @@ class FileMerge:
     conflicts: tuple[TensorConflict, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     strategies: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def open(self) -> tuple[TensorConflict, ...]:
@@ -142,7 +144,8 @@ def _read(place: Path) -> FileMerge | None:
         conflicts = tuple(map(_conflict, fields.pop("conflicts")))
         rules = rules_from_fields(fields.pop("rules"))
         base, ours, theirs = fields.pop("blobs")
-        return FileMerge(blobs=(base, ours, theirs), rules=rules, conflicts=conflicts, **fields)
+        warnings = tuple(map(str, fields.pop("warnings", ())))
+        return FileMerge(blobs=(base, ours, theirs), rules=rules, conflicts=conflicts, warnings=warnings, **fields)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, FormatError):
         return None
 

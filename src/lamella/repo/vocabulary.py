@@ -18,6 +18,9 @@ Read = Callable[[str], bytes | None]
 
 Tokens = tuple[str | None, ...]
 
+FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "added_tokens.json")
+"""The files that tell."""
+
 
 def vocabulary_at(reader: ObjectReader, revision: str, path: str) -> Tokens:
     """Return the tokens of the model at `path` by the tokenizer beside it at a revision. See `read_vocabulary`.

@@ -35,13 +35,13 @@ def models(base: Arrays | None, *sides: Arrays) -> Models:
 
 def planned(base: Arrays | None, *sides: Arrays, rules: Rules = Rules(), vocabularies: Any = None) -> MergePlan:  # noqa: B008
     """Return the plan to merge arrays."""
-    return plan_merge(models(base, *sides), rules, vocabularies)
+    return plan_merge(models(base, *sides), rules, lambda: vocabularies or {})
 
 
 def merged(base: Arrays | None, *sides: Arrays, rules: Rules = Rules(), vocabularies: Any = None) -> dict[str, Any]:  # noqa: B008
     """Return the tensors that come of merging arrays, in their order; there are no conflicts."""
     found = models(base, *sides)
-    plan = plan_merge(found, rules, vocabularies)
+    plan = plan_merge(found, rules, lambda: vocabularies or {})
     assert not [(one.name, one.conflict) for one in plan.conflicts]
     tensors = MergedTensors(plan, found)
     specs = tensors.specs()

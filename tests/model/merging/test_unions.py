@@ -13,7 +13,7 @@ from lamella.model.merging.models import Models
 from lamella.model.merging.plan import BASE, Stack
 from lamella.model.merging.planning import plan_merge
 from lamella.model.merging.rules import Choice, Rules
-from tests.model.merging.edited import Side, merged, planned, same
+from tests.model.merging.edited import Side, merged, models, planned, same
 
 DRAW = numpy.random.default_rng(0)
 TABLE = DRAW.standard_normal((20, 8), dtype="f4")
@@ -215,3 +215,26 @@ def test_new_rows_are_read_in_pieces():
 def test_a_strategy_that_does_not_exist_is_refused_before_anything_is_read():
     with pytest.raises(UsageError, match="there is no merge strategy"):
         planned(BEFORE, grown(OURS), grown(THEIRS), rules=Rules(Choice("averge")))
+
+
+def test_where_no_side_has_a_new_token_added_rows_are_kept_by_position():
+    table = merged(BEFORE, grown(OURS[:2], 1), grown(THEIRS[:2], 2), vocabularies=vocabularies((), ()))["emb.weight"]
+    assert numpy.array_equal(table[20:], numpy.concatenate([OURS[:2], THEIRS[:2]]))
+
+
+def test_vocabularies_are_asked_for_once_and_not_for_what_one_side_changed():
+    asked = []
+
+    def tell():
+        asked.append(1)
+        return vocabularies(("<a>",), ("<b>",))
+
+    tables = BEFORE | {"head.weight": TABLE}
+    plan_merge(models(tables, tables | grown(OURS), tables), Rules(), tell)
+    assert not asked
+    sides = [
+        tables | grown(rows[:1], 1) | {"head.weight": numpy.concatenate([TABLE, rows[:1]])} for rows in (OURS, THEIRS)
+    ]
+    plan = plan_merge(models(tables, *sides), Rules(), tell)
+    assert asked == [1]
+    assert plan.tokens == (*KNOWN, "<a>", "<b>")

@@ -42,18 +42,18 @@ def _merged(files: list[Path], path: str) -> int:
 
     with Repository.open(Path.cwd(), environment=dict(os.environ)) as repository:
         given = os.environ.get(RULES)
-        if given:
-            rules = rules_from_json(given)
-        else:
-            merging = any(name.startswith(_HEADS) for name in os.environ)
-            rules = usual_rules(repository.git.worktree, merging=merging)
-        found = drive(repository, files, path, rules, reporting=bool(given))
+        heads = [name.removeprefix(_HEADS) for name in os.environ if name.startswith(_HEADS)]
+        rules = rules_from_json(given) if given else usual_rules(repository.git.worktree, merging=bool(heads))
+        commit = heads[0] if len(heads) == 1 else None
+        found = drive(repository, files, path, rules, commit=commit, reporting=bool(given))
     if found.failure is not None:
         _say(f"{path}: {found.failure}; ours stands in the worktree")
         return _CONFLICT
     from lamella.cli.merge_text import in_words
 
     _say(f"{path}: {in_words(found)}{'; see `lamella conflicts`' if found.conflicts else ''}")
+    for sentence in found.warnings:
+        _say(f"{path}: warning: {sentence}")
     return _CONFLICT if found.conflicts else 0
 
 

@@ -48,6 +48,7 @@ def _fields(report: ManyMerged) -> dict[str, Any]:
             "blob": file.record.result,
             "model_id": file.record.model_id,
             "tensors": Counter(one.state for one in file.model.plan.tensors),
+            "warnings": file.model.plan.warnings,
         }
         for file in report.files
     ]
@@ -74,6 +75,8 @@ def _show(report: ManyMerged, asked: Asked) -> None:
         counts = Counter(one.state for one in file.model.plan.tensors)
         listed = ", ".join(f"{number:,} {state}" for state, number in counts.items())
         render.line(f"{file.record.path}: {render.counted(sum(counts.values()), 'tensor')}: {listed}")
+        for sentence in file.model.plan.warnings:
+            render.warning(f"{file.record.path}: {sentence}")
     show_evidence(report.evidence)
     names = ", ".join(report.sides.names)
     if asked.dry_run:

@@ -52,6 +52,8 @@ def _show(report: MergeReport, *, quiet: bool) -> None:
         render.line(f"{file.path}: {file.failure or in_words(file)}")
         for text in shown_conflicts(file):
             render.line(f"  {text}")
+        for sentence in file.warnings:
+            render.warning(f"{file.path}: {sentence}")
     for path in report.others:
         render.line(f"{path}: in conflict, Git's business")
     show_evidence(report.evidence)

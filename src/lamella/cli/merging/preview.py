@@ -45,7 +45,7 @@ def _show_file(file: PreviewedFile, *, every: bool) -> None:
         render.line(f"{file.path}: {said}")
         return
     render.line(f"{file.path}: {file.found.failure or in_words(file.found)}")
-    for sentence in file.warnings:
+    for sentence in file.found.warnings:
         render.warning(f"{file.path}: {sentence}")
     shown = [one for one in file.tensors if every or one.state != UNCHANGED or one.conflict]
     rows = [(one.spec.name, one.spec.dtype.name, render.shape(one.spec.shape), *_columns(one)) for one in shown]

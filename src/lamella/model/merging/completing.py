@@ -26,16 +26,21 @@ _RUNNING = ("running_mean", "running_var", "moving_mean", "moving_variance", "mo
 
 
 def complete(
-    models: Models, slots: Sequence[Slot], planned: Sequence[PlannedTensor], tokens: Sequence[str | None], known: int
+    models: Models,
+    slots: Sequence[Slot],
+    planned: Sequence[PlannedTensor],
+    tokens: Sequence[str | None],
+    known: int,
+    warnings: Sequence[str] = (),
 ) -> MergePlan:
     """Return the plan that tensors make, in their order, those of `slots`; the base has the first `known` tokens."""
     if all(one.conflict is None for one in planned):
         planned = _without_gaps(slots, planned)
     planned = list(_told_apart(planned))
-    warnings = (*_ties(models, slots), *_statistics(planned), *_vocabulary(tokens, known))
+    told = (*warnings, *_ties(models, slots), *_statistics(planned), *_vocabulary(tokens, known))
     staying = tuple(one for one in planned if one.action is not None)
     gone = tuple(one for one in planned if one.action is None)
-    return MergePlan(staying, gone, warnings, tuple(tokens))
+    return MergePlan(staying, gone, told, tuple(tokens))
 
 
 def _without_gaps(slots: Sequence[Slot], planned: Sequence[PlannedTensor]) -> list[PlannedTensor]:

@@ -19,31 +19,34 @@ from lamella.model.merging.relatedness import check_related
 from lamella.model.merging.rules import DEFAULT, FROM_BASE, OURS, THEIRS, Choice, Rules
 from lamella.model.merging.slots import list_slots
 from lamella.model.merging.ties import Decisions
-from lamella.model.merging.unions import Union, Vocabularies, unite
+from lamella.model.merging.unions import Union, unite
+from lamella.model.merging.vocabularies import Tell, Told
 
 
-def plan_merge(models: Models, rules: Rules, vocabularies: Vocabularies | None = None) -> MergePlan:
+def plan_merge(models: Models, rules: Rules, vocabularies: Tell = dict) -> MergePlan:
     """Return what becomes of every tensor of the sides of `models`, the first of which is ours, since their base.
 
-    `vocabularies` say what stands in the rows of embeddings, where it is known. Raises UsageError (bad-argument) for
+    `vocabularies` are asked what stands in the rows of embeddings, if any grew. Raises UsageError (bad-argument) for
     rules that name no strategy, or one that cannot merge these sides, or two for tensors that are one; and for models
     that have nothing in common.
     """
     check_rules(rules, len(models.sides))
     slots = list_slots(models)
+    told = Told(vocabularies)
     check_related(models, slots, rules)
     decisions = Decisions(models, slots, rules)
     planned: list[PlannedTensor] = []
     tokens: tuple[str | None, ...] = ()
     for slot in slots:
         question = ask(models, slot, rules, decisions)
-        found = _planned(question, models, rules, vocabularies or {})
+        found = _planned(question, models, rules, told)
         planned.append(found if isinstance(found, PlannedTensor) else _united(question, models, found))
         tokens = tokens or (() if isinstance(found, PlannedTensor) else found.tokens)
-    return complete(models, slots, planned, tokens, len((vocabularies or {}).get(BASE, ())))
+    known = len(told.tokens(BASE)) if tokens else 0
+    return complete(models, slots, planned, tokens, known, told.warnings)
 
 
-def _planned(question: Question, models: Models, rules: Rules, vocabularies: Vocabularies) -> PlannedTensor | Union:
+def _planned(question: Question, models: Models, rules: Rules, vocabularies: Told) -> PlannedTensor | Union:
     base, asked = question.base, question.asked
     if question.slot.conflict is not None:
         return _stopped(question, models, question.slot.conflict)

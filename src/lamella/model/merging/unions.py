@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,12 +12,8 @@ from blake3 import blake3
 from lamella.model.merging import plan as words
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Compute, Conflict, Place, Rows, Stack, Take
+from lamella.model.merging.vocabularies import Tokens, Told
 from lamella.model.merging.windows import head_and_rest, places_of, row_nbytes
-
-Tokens = Sequence[str | None]
-"""What stands in each row of a vocabulary, None for nothing."""
-Vocabularies = Mapping[int, Tokens]
-"""The tokens of base and sides, by their numbers."""
 
 Merge = Callable[[Place | None, tuple[Place, ...]], Take | Compute]
 """Returns the action that merges rows of some sides."""
@@ -44,7 +40,7 @@ class Union:
 
 
 def unite(
-    models: Models, base: Place, sides: Sequence[Place], vocabularies: Vocabularies, merge: Merge
+    models: Models, base: Place, sides: Sequence[Place], vocabularies: Told, merge: Merge
 ) -> Union | Conflict | None:
     """Return the rows of the base, merged, and behind them what sides added; None where no side added any.
 
@@ -76,9 +72,11 @@ def side_name(number: int) -> str:
     return ("ours", "theirs")[number] if number < 2 else f"side {number + 1}"
 
 
-def _tokens(models: Models, places: Sequence[Place], vocabularies: Vocabularies) -> list[Tokens]:
-    """Return the tokens of each place, nothing where some are not known or this is no table of tokens."""
-    found = [vocabularies.get(place.side, ()) for place in places]
+def _tokens(models: Models, places: Sequence[Place], vocabularies: Told) -> list[Tokens]:
+    """Return the tokens of each place, nothing where some are not known, none is new, or this is no table of tokens."""
+    found = [vocabularies.tokens(place.side) for place in places]
+    if all(tokens == found[0] for tokens in found):
+        return []
     for place, tokens in zip(places, found, strict=True):
         rows = (models.spec(place).shape or (0,))[0]
         if not tokens or not len(tokens) <= rows <= len(tokens) + min(MOST_PADDING, max(1, len(tokens) // 8)):
