@@ -26,6 +26,17 @@ def test_results_come_in_order(threads):
     assert no_worker_stays()
 
 
+@pytest.mark.parametrize("most", [0, 1, 2, 100])
+def test_no_more_are_in_flight_than_was_said(most):
+    taken: list[int] = []
+    results = ordered_map(str, (taken.append(number) or number for number in range(100)), 4, most=most)
+    for consumed in range(1, 50):
+        next(results)
+        assert len(taken) <= consumed - 1 + max(1, min(most, 4 * TASKS_AHEAD))
+    assert list(results) == [str(number) for number in range(49, 100)]
+    assert no_worker_stays()
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_nothing_comes_of_nothing(threads):
     assert list(ordered_map(str, [], threads)) == []

@@ -78,14 +78,16 @@ def ordered_map(
     threads: int,
     ending: Event | None = None,
     here: Callable[[Item], bool] = lambda _item: False,
+    most: int | None = None,
 ) -> Generator[Result, None, None]:
     """Yield `function(item)` for each item, in order, computed on `threads` threads, or by the caller's where `here`.
 
-    Items are taken only as results are consumed. The first exception is raised in its place, after the tasks under
-    way have ended; no task runs once the iterator is closed. `ending` is set as soon as results are no longer wanted,
-    for tasks that are long and can end early.
+    Items are taken only as results are consumed; at most TASKS_AHEAD for each thread are in flight, and at most `most`.
+    The first exception is raised in its place, after the tasks under way have ended; no task runs once the iterator is
+    closed. `ending` is set as soon as results are no longer wanted, for tasks that are long and can end early.
     """
-    if threads <= 1:
+    ahead = threads * TASKS_AHEAD if most is None else min(most, threads * TASKS_AHEAD)
+    if threads <= 1 or ahead <= 1:
         yield from map(function, items)
         return
     workers: set[int] = set()
@@ -94,7 +96,7 @@ def ordered_map(
     try:
         for item in items:
             waiting.append(_Here(partial(function, item)) if here(item) else pool.submit(function, item))
-            if len(waiting) >= threads * TASKS_AHEAD:
+            if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

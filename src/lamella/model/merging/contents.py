@@ -33,6 +33,9 @@ SPAN_ELEMENTS = 1 << 18
 HELD_NBYTES = 64 * MIB
 """A tensor whose sides take no more is kept once it was read, for a strategy that goes through it again."""
 
+FLIGHT_NBYTES = 64 * MIB
+"""What spans in flight take together, unless it is one: of many sides a span takes many MiB, and is not cut smaller."""
+
 ALONE_NBYTES = MIB
 """What is so small is done before a thread has started."""
 
@@ -75,9 +78,11 @@ class PlacedContents:
 
     def each(self, function: Callable[[Span], Found], *, last: bool = False) -> Iterator[Found]:
         """Yield `function(span)` for all spans, in order; what is read in the `last` pass is not held for another."""
-        nbytes = self._count * (len(self._places) * _bits(self.dtype) + 64 * len(self._joined)) // 8
+        element_bits = len(self._places) * _bits(self.dtype) + 64 * len(self._joined)
+        nbytes, span_nbytes = self._count * element_bits // 8, self._step * element_bits // 8
         threads = 1 if nbytes <= ALONE_NBYTES else self._threads
-        with closing(ordered_map(function, self._spans(holds=nbytes <= HELD_NBYTES and not last), threads)) as found:
+        spans = self._spans(holds=nbytes <= HELD_NBYTES and not last)
+        with closing(ordered_map(function, spans, threads, most=FLIGHT_NBYTES // max(1, span_nbytes))) as found:
             yield from found
 
     def companions(self, kind: str) -> Contents | None:
