@@ -179,6 +179,8 @@ def test_one_large_element_alone_makes_no_conflict(repository):
     assert found is not None
     assert found.cosine < -0.9
     assert not report.conflicts
+
+
 def apart(arrays: dict[str, numpy.ndarray]) -> bytes:
     """Return an archive in which no tensor lies as it is read: by columns, or with its bytes the other way round."""
     turned = {name: numpy.asfortranarray(array) if array.ndim > 1 else array for name, array in arrays.items()}
@@ -210,3 +212,17 @@ def test_tensors_that_share_bytes_are_not_merged_to_different_ones(repository):
     with pytest.raises(ConflictError, match="shares its bytes") as caught:
         merged(repository, *contents, rules=Rules(choices=(("part", Choice("theirs")),)))
     assert caught.value.kind == "merge-conflict"
+
+
+@pytest.mark.parametrize("write", [as_safetensors, npz, as_torch])
+def test_squared_gradients_of_an_optimizer_in_the_file_are_found(repository, write):
+    def checkpoint(weight: float, square: float) -> bytes:
+        kept = {"model.w": weight, "optimizer.state.0.exp_avg_sq": square}
+        return write({name: numpy.full((2, 3), value, "<f4") for name, value in kept.items()})
+
+    sides = checkpoint(0, 1), checkpoint(4, 3), checkpoint(8, 9)
+    report, content = merged(repository, *sides, rules=Rules(Choice("fisher")))
+    assert not report.conflicts
+    assert tensors(content) == {"model.w": [7] * 6, "optimizer.state.0.exp_avg_sq": [6] * 6}
+    models = [model_of(repository, side) for side in sides]
+    assert not examine(models[0], models[1:], Rules(Choice("fisher"))).conflicts

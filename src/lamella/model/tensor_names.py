@@ -16,6 +16,12 @@ _STATE = re.compile(
     r"optim|exp_avg|adam|momentum(?!_(?:encoder|model))|velocit|(?:^|[./_])(?:mu|nu|slots?|first_moment|second_moment|ema)(?:[./_]|$)",
     re.IGNORECASE,
 )
+_SECOND_MOMENTS = frozenset({"exp_avg_sq", "second_moment"})
+_OPTIMIZER = re.compile(r"optim|opt_state|inner_state|adam", re.IGNORECASE)
+_COUNTERS = frozenset({"step", "count", "iteration", "iterations"})
+_BUFFERS = frozenset(
+    {"running_mean", "running_var", "moving_mean", "moving_variance", "moving_var", "num_batches_tracked"}
+)
 _VARIANCES = frozenset({"running_var", "moving_variance", "moving_var", "variance", "var"})
 _WRAPPERS = ("/.ATTRIBUTES/VARIABLE_VALUE", ":0")
 """What TensorFlow writes behind the name of every variable."""
@@ -84,6 +90,40 @@ def numbered(name: str) -> tuple[str, int, str] | None:
 def is_optimizer_state(name: str) -> bool:
     """Say whether a tensor is what an optimizer remembers, of which nearly everything is healthy."""
     return _STATE.search(name) is not None
+
+
+def second_moment_step(name: str) -> int | None:
+    """Return which step of a name says that the tensor is an optimizer's mean of squared gradients, None where none.
+
+    Letters as `nu` and `v` are believed only right behind a step that names the optimizer.
+    """
+    found = steps(name)
+    for at, step in enumerate(found):
+        if step in _SECOND_MOMENTS:
+            return at
+    optimizer = False
+    for at, step in enumerate(found):
+        if optimizer and (step in ("nu", "v") or step.endswith("_velocity")):
+            return at
+        optimizer = _OPTIMIZER.search(step) is not None or (optimizer and step.isdecimal())
+    return None
+
+
+def gram_step(name: str) -> int | None:
+    """Return which step of a name, the last or the first, says that a tensor is the Gram matrix of a layer's inputs."""
+    found = steps(name)
+    return next((at for at in (len(found) - 1, 0) if found[at] == "gram"), None)
+
+
+def is_counter(name: str) -> bool:
+    """Say whether a tensor, if it is one number, counts steps of an optimizer, or batches that a normalisation saw."""
+    last = steps(name)[-1]
+    return last == "num_batches_tracked" or (last in _COUNTERS and is_optimizer_state(name))
+
+
+def is_buffer(name: str) -> bool:
+    """Say whether a tensor is what a normalisation remembers of its inputs, which no optimizer trains."""
+    return steps(name)[-1] in _BUFFERS
 
 
 def is_mask(name: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lamella.core import fsio
 from lamella.core.config import DEFAULT
 from lamella.core.progress import SILENT, Progress
+from lamella.model.merging.companions import CompanionFinder
 from lamella.model.merging.engine import MergedTensors, Outcome
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Compute, Conflict, MergePlan, Stack
@@ -55,7 +56,7 @@ def examine(
     models = _models(base, sides, cache)
     plan = plan_merge(models, rules, vocabularies)
     progress.start("merging", _nbytes(plan))
-    merged = MergedTensors(plan, models, rules.opposition, threads, progress)
+    merged = MergedTensors(plan, models, rules.opposition, threads, progress, CompanionFinder(models))
     for pieces in merged.stream([one.name for one in plan.tensors if isinstance(one.action, Compute | Stack)]):
         for _ in pieces:
             pass
@@ -83,7 +84,7 @@ def merge_in_store(
     models = _models(base, sides, cache)
     plan = plan_merge(models, rules, vocabularies)
     progress.start("merging", _nbytes(plan))
-    merged = MergedTensors(plan, models, rules.opposition, repository.config.threads, progress)
+    merged = MergedTensors(plan, models, rules.opposition, repository.config.threads, progress, CompanionFinder(models))
     fsio.make_directory(store.temporary, durable=False)
     with fsio.spool(store.temporary) as spool:
         computed = compute(plan, merged, spool)

@@ -6,6 +6,7 @@ from math import prod
 
 from lamella.core.dtypes import DType
 from lamella.core.tensors import TensorSpec
+from lamella.model.tensor_names import is_counter, second_moment_step
 
 AVERAGED = ("f64", "f32", "f16", "bf16", "c64", "c128")
 SCALED = ("f8_e4m3", "f8_e5m2", "f8_e4m3fnuz", "f8_e5m2fnuz", "f6_e2m3", "f6_e3m2", "f4_e2m1")
@@ -26,6 +27,13 @@ def is_merged(dtype: DType, strategy: str, *, named: bool) -> bool:
     return is_averaged(dtype, named=named) or (strategy == "larger" and dtype.name in ORDERED)
 
 
-def is_counter(spec: TensorSpec, name: str) -> bool:
-    """Say whether a tensor counts steps, as the batches that a normalisation has seen."""
-    return spec.dtype.name in ("i64", "i32") and prod(spec.shape) == 1 and name.endswith("num_batches_tracked")
+def by_itself(spec: TensorSpec, name: str) -> tuple[str, str]:
+    """Return the strategy of what means something of its own, whatever is chosen for a model, and a note, "" for none.
+
+    Counters are of one number, integer or not. Second moments are never negative, and neither is their mean.
+    """
+    if is_counter(name) and prod(spec.shape) == 1 and spec.dtype.name in (*ORDERED, "f32", "f64"):
+        return "larger", "a counter: the larger value is taken"
+    if second_moment_step(name) is not None and spec.dtype.name in AVERAGED:
+        return "linear", "squared gradients: the mean is taken"
+    return "", ""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lamella.core.tensors import TensorSpec
 from lamella.model.merging import plan as words
-from lamella.model.merging.averaging import is_counter, is_merged
+from lamella.model.merging.averaging import by_itself, is_merged
 from lamella.model.merging.choosing import strategy_named
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import BASE, Place
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
 from lamella.model.merging.slots import Slot
 from lamella.model.merging.ties import Decisions
+from lamella.model.tensor_names import gram_step, is_optimizer_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,25 @@ def ask(models: Models, slot: Slot, rules: Rules, decisions: Decisions) -> Quest
     changed = tuple(number for number, side in enumerate(sides) if models.content(side) != before)
     choice, named = decisions.chosen(slot.name)
     note, shown = slot.note, next((side for side in sides if side is not None), None)
-    takes = choice.strategy in (OURS, THEIRS, FROM_BASE)
-    if not (named or takes) and shown is not None and is_counter(models.spec(shown), slot.name):
-        choice, note = Choice("larger"), "a counter: the larger value is taken"
+    if shown is not None and not named:
+        choice, named, note = _by_itself(models.spec(shown), choice, named, note)
     everyone = not rules.settles and bool(changed) and _concerns_all(models, choice, named, base, sides, changed)
     asked = sides if everyone else tuple(sides[number] for number in changed)
     resolved = decisions.resolved(slot.name)
     question = Question(slot, slot.name, base, sides, changed, asked, choice, named, resolved, note)
     return _called(question, resolved or choice)
+
+
+def _by_itself(spec: TensorSpec, choice: Choice, named: bool, note: str) -> tuple[Choice, bool, str]:
+    """Return what becomes of a tensor that a choice for all does not fit, whether somebody said so, and a note."""
+    if choice.strategy in (OURS, THEIRS, FROM_BASE):
+        return choice, named, note
+    strategy, why = by_itself(spec, spec.name)
+    if strategy:
+        return Choice(strategy), False, why
+    if strategy_named(choice.strategy).beside and (is_optimizer_state(spec.name) or gram_step(spec.name) is not None):
+        return Choice("linear"), False, "kept beside the weights: the mean is taken"
+    return choice, named, note
 
 
 def _concerns_all(

@@ -13,6 +13,10 @@ from lamella.model.merging.score import Tally
 Found = TypeVar("Found")
 
 
+SECOND_MOMENT, GRAM = "second-moment", "gram"
+"""Kinds of what is kept beside a tensor, see `Contents.companions`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """A number that a strategy takes, its default, and what it may be: from `least` to `most`, both included.
@@ -152,6 +156,9 @@ class Strategy(Protocol):
     symmetric: bool = True
     """Whether the order of the sides, taken together with their weights, means nothing: they are then always put into
     the order of their contents, so that it makes no difference to a single bit."""
+
+    beside: str = ""
+    """What kind of companions it needs, "" where it needs none."""
 
     adds: bool = False
     """Whether changes of the other sides are added to the first one, which stays as it is where only it changed."""

@@ -7,9 +7,7 @@ from typing import Any
 from lamella.core.errors import ConflictError
 from lamella.model.merging.elements import alike, changes, values, write
 from lamella.model.merging.score import Tally
-from lamella.model.merging.strategy import Contents, Formula, Settings, Span, Strategy
-
-SECOND_MOMENT = "second-moment"
+from lamella.model.merging.strategy import SECOND_MOMENT, Contents, Formula, Settings, Span, Strategy
 
 
 class Fisher(Strategy):
@@ -23,6 +21,7 @@ class Fisher(Strategy):
     name = "fisher"
     summary = "the mean of the sides, each element weighing by the squared gradients that the optimizer kept of it"
     source = "arXiv 2111.09832"
+    beside = SECOND_MOMENT
 
     def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the mean; raise ConflictError (merge-conflict) where a side keeps no squared gradients."""

@@ -9,15 +9,13 @@ from lamella.core.limits import MAX_GRAM_WIDTH
 from lamella.model.merging.elements import alike, values, write
 from lamella.model.merging.score import Tally
 from lamella.model.merging.strategies.linear import summed
-from lamella.model.merging.strategy import Contents, Formula, Parameter, Settings, Span, Strategy
+from lamella.model.merging.strategy import GRAM, Contents, Formula, Parameter, Settings, Span, Strategy
 from lamella.model.merging.sums import shares
 
 if TYPE_CHECKING:
     import numpy
 
     Array = numpy.ndarray[Any, Any]
-
-GRAM = "gram"
 
 
 class RegMean(Strategy):
@@ -32,6 +30,7 @@ class RegMean(Strategy):
     name = "regmean"
     summary = "for matrices the least squares of all sides on their own inputs, by Gram matrices; else the mean"
     source = "arXiv 2212.09849"
+    beside = GRAM
     parameters = (Parameter("shrink", 0.9, 0, 1, "what Gram matrices are multiplied by off their diagonals"),)
     weighted = False
 
