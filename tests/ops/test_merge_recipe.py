@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import permutations
 from pathlib import Path
 
 import ml_dtypes
@@ -238,6 +239,29 @@ def test_integers_are_kept_where_they_are_equal_and_never_averaged(tmp_path):
     assert made(tmp_path, _linear("a", "b"))["ids"].tolist() == steps.tolist()
     with pytest.raises(UsageError, match="ids is i64, which no formula takes"):
         made(tmp_path, _linear("a", "c"))
+
+
+def test_counters_of_batches_become_the_largest(tmp_path):
+    for name, seen in (("a", 3), ("b", 7)):
+        tensors = {"bn.num_batches_tracked": numpy.array(seen), "x": numpy.ones(3, numpy.float32)}
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    assert made(tmp_path, _linear("a", "b"))["bn.num_batches_tracked"].tolist() == 7
+
+
+def test_the_order_of_models_means_nothing_where_two_hold_the_same(tmp_path):
+    draw = numpy.random.default_rng(0)
+    same, other = (draw.standard_normal(500).astype(numpy.float32) for _ in range(2))
+    for name, values in (("a", same), ("b", same), ("c", other)):
+        save_file({"x": values}, tmp_path / f"{name}.safetensors")
+    parts = [
+        f"{{model: {name}.safetensors, parameters: {{weight: {w}}}}}"
+        for name, w in zip("abc", (0.1, 0.7, 0.3), strict=True)
+    ]
+    found = [
+        made(tmp_path, f"{{models: [{', '.join(order)}], merge_method: linear, parameters: {{normalize: false}}}}")["x"]
+        for order in permutations(parts)
+    ]
+    assert len({one.tobytes() for one in found}) == 1
 
 
 def test_values_that_are_not_finite_stop_the_merge(work):

@@ -9,7 +9,7 @@ from lamella.core.dtypes import dtype_named
 from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging import plan as words
-from lamella.model.merging.averaging import is_averaged
+from lamella.model.merging.averaging import by_itself, is_averaged
 from lamella.model.merging.choosing import settings_for, strategy_named
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Action, Compute, MergePlan, Place, PlannedTensor, Take
@@ -90,7 +90,9 @@ class _Planner:
         else:
             action = self._action(spec, asked.settings, base, list(places))
         state = words.UNCHANGED if isinstance(action, Take) else words.MERGED
-        return PlannedTensor(spec, state, tuple(place.side for place in places), action)
+        larger = isinstance(action, Compute) and action.strategy == "larger"
+        note = by_itself(spec, spec.name)[1] if larger else ""
+        return PlannedTensor(spec, state, tuple(place.side for place in places), action, note=note)
 
     def _parts(self, slot: RecipeSlot) -> list[_Part]:
         """Return the models that take part beside the base; raise UsageError where they are too few or too many."""
@@ -177,6 +179,14 @@ class _Planner:
         averaged = is_averaged(models.spec(places[0]).dtype, named=False)
         if alike and (averaged or kept == {spec.dtype.name}) and (base is not None or self._keeps(settings)):
             return _as_it_is(models, spec, places[0])
+        if by_itself(models.spec(places[0]), spec.name)[0] == "larger":
+            count = len(everything)
+            return Compute(
+                "larger",
+                settings_for(Choice("larger"), (), range(count), count, has_base=False),
+                None,
+                tuple(everything),
+            )
         if not averaged:
             hint = "make it the same in all models first"
             raise _refused(f"{spec.name} is {spec.dtype.name}, which no formula takes, and would change", hint)
@@ -199,7 +209,12 @@ def _as_it_is(models: Models, spec: TensorSpec, place: Place) -> Action:
 
 def _ordered(models: Models, places: list[Place], settings: Settings) -> tuple[list[Place], Settings]:
     """Return the sides in the order of their contents, and what each is told."""
-    order = sorted(range(len(places)), key=lambda number: models.digest(places[number]))
+
+    def key(number: int) -> tuple[bytes, tuple[float, ...], list[tuple[float, ...]]]:
+        apart = [settings.apart[name][number : number + 1] for name in sorted(settings.apart)]
+        return models.digest(places[number]), settings.weights[number : number + 1], apart
+
+    order = sorted(range(len(places)), key=key)
     apart = {name: tuple(told[number] for number in order) for name, told in settings.apart.items()}
     weights = tuple(settings.weights[number] for number in order)
     return [places[number] for number in order], replace(settings, weights=weights, apart=apart)
