@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.mergebench import MODEL, OPPOSED, branch_off, numbers, weights
+from tests.formats.torch_writer import archive, mapping, tensor
 
 OURS = weights({"h.0": (2.0, 2.0, 3.0, 4.0), "h.1": (9.0, 9.0, 9.0, 9.0)})
 THEIRS = weights({"h.0": (1.0, 2.0, 3.0, 6.0), "h.2": (7.0, 7.0, 7.0, 7.0)})
@@ -234,3 +235,15 @@ def test_any_name_and_any_folder_will_do(bench):
     done = inside.lamella("resolve", "h.*", "--theirs", "--path", path.partition("/")[2])
     assert done == f"{path}: 1 tensor resolved, settled and staged"
     assert numbers(bench.read(path))["h.0"] == (1.0, 2.0, 3.0, 4.0)
+
+
+def test_a_file_that_cannot_hold_the_result_is_taken_whole(bench):
+    shared = {"part": tensor("0", (4, 8), numel=64), "whole": tensor("0", (8, 8), numel=64)}
+    base, ours, theirs = (archive(mapping(shared), {"0": bytes([0, 0, n, 64] * 64)}) for n in (0, 32, 64))
+    branch_off(bench, ours, theirs, base)
+    bench.try_lamella("merge", "other", "--strategy-for", "part=theirs")
+    assert bench.git("status", "--porcelain") == f"UU {MODEL}"
+    assert "shares its bytes with another tensor" in bench.lamella("conflicts")
+    bench.lamella("resolve", MODEL, "--theirs")
+    assert bench.read(MODEL) == theirs
+    assert bench.git("status", "--porcelain") == f"M  {MODEL}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from pathlib import Path
 
 import numpy
 import pytest
@@ -22,6 +23,7 @@ from lamella.repo.stored_model_file import StoredModelFile
 from tests.formats.contents import values as values_of
 from tests.formats.torch_writer import archive, mapping, tensor
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
 BASE = {"a": numpy.arange(12, dtype="<f4").reshape(3, 4), "b": numpy.ones(5, "<f4"), "c": numpy.zeros((2, 2), "<f4")}
 OURS = {**BASE, "a": BASE["a"] + 1, "c": BASE["c"] + numpy.array([[1, 0], [2, -1]], "<f4")}
 THEIRS = {**BASE, "b": BASE["b"] * 2, "c": BASE["c"] + numpy.array([[0, 3], [4, -1]], "<f4")}
@@ -226,3 +228,18 @@ def test_squared_gradients_of_an_optimizer_in_the_file_are_found(repository, wri
     assert tensors(content) == {"model.w": [7] * 6, "optimizer.state.0.exp_avg_sq": [6] * 6}
     models = [model_of(repository, side) for side in sides]
     assert not examine(models[0], models[1:], Rules(Choice("fisher"))).conflicts
+
+
+@pytest.mark.parametrize("name", ["layouts", "layouts-latest", "user-block"])
+def test_tensors_in_chunks_of_an_hdf5_file_are_merged(repository, name):
+    base = (GOLDEN / "hdf5" / f"{name}.h5").read_bytes()
+    views = [view for view in read_layout(BytesFile(base))[0].views if view.spec.nbytes]
+    sides = [bytearray(base), bytearray(base), bytearray(base)]
+    for number, view in enumerate(views):
+        at = view.boxes[-1].offset
+        for side in (number % 2, 2):  # one of the two, and what is to come of them
+            sides[side][at] ^= 1
+    report, content = merged(repository, base, *map(bytes, sides[:2]))
+    assert len(views) > 1
+    assert not report.conflicts
+    assert content == bytes(sides[2])

@@ -14,8 +14,8 @@ from lamella.formats.base import Layout, RandomAccess, TensorSpan
 from lamella.formats.writer import Contents, Pieces, refuse_metadata
 from lamella.formats.zip_archive import ZipMember, first_name, read_members
 
-_UNGUARDED = ("safetensors", "npy", "gguf", "onnx", "tflite")
-"""Formats of which no byte depends on what the tensors hold."""
+_UNGUARDED = ("safetensors", "npy", "gguf", "onnx", "tflite", "hdf5")
+"""Formats of which no byte depends on what the tensors hold, unless the layout is sealed."""
 
 _ARCHIVES = ("torch", "npz", "keras")
 """Formats of zip archives, which have a checksum of each member and nothing else that depends on it."""
@@ -36,7 +36,7 @@ class TemplateWriter:
         self._members: tuple[ZipMember, ...] = ()
         if layout.format in _ARCHIVES and first_name(bytes(file.read_at(0, min(file.nbytes, IO_NBYTES)))) is not None:
             self._members = read_members(file)
-        elif layout.format not in _UNGUARDED:
+        elif layout.format not in _UNGUARDED or layout.sealed:
             hint = f"one of {', '.join((*_UNGUARDED, *_ARCHIVES))} can be"
             raise UsageError(f"a file of format {layout.format} cannot be a template", kind="bad-argument", hint=hint)
         self._starts = [member.offset for member in self._members]

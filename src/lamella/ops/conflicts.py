@@ -64,8 +64,14 @@ def look_at(repository: Repository, reader: ObjectReader, one: Unmerged) -> Conf
     stages = (FROM_BASE, one.base), (OURS, one.ours), (THEIRS, one.theirs)
     sides = tuple(name for name, entry in stages if entry is not None)
     state = read_state(repository.git, one.path, one.blobs)
-    if state is None or state.failure is not None:
+    if state is None:
         state = _found_anew(repository, reader, one)
+    elif state.failure is not None:
+        found = _found_anew(repository, reader, one)
+        if found.open or found.failure is not None:
+            state = found
+        else:  # merging it failed for what only shows when the file is made
+            write_state(repository.git, state)
     return ConflictedFile(one.path, state, (OURS, THEIRS, *((FROM_BASE,) if FROM_BASE in sides else ())))
 
 
