@@ -90,3 +90,11 @@ def test_a_file_that_both_sides_added_is_made_again_as_it_was_decided(bench):
         report = merge_replay(repository, "HEAD")
     assert report.same
     assert [file.path for file in report.files] == ["other.safetensors"]
+
+
+def test_what_the_rules_did_not_make_has_no_record(bench):
+    branches(bench, START, one={"a": START["a"] + 2}, main={"a": START["a"] + 4})
+    bench.lamella("merge", "one", "--no-commit")
+    bench.git("checkout", "one", "--", MODEL)
+    bench.lamella("merge", "--continue")
+    assert recorded(bench) is None

@@ -70,6 +70,8 @@ def _merged(
     found = [reader.read(f"{commit}:{state.path}", prefix=PREFIX) for commit in commits]
     staged = [entry for entry in tracked(repository.git, [state.path]) if entry.path == state.path]
     manifest = manifest_at(reader, staged[0].oid) if len(staged) == 1 else None
-    if manifest is None or sides != [None if one is None else one.oid for one in found]:
+    if manifest is None or staged[0].oid != state.merged:
+        return None
+    if sides != [None if one is None else one.oid for one in found]:
         return None
     return MergedPath(state.path, base, tuple(sides), state.rules, staged[0].oid, manifest.model_id())

@@ -17,6 +17,7 @@ from lamella.ops.merge_file import Versions, merge_file
 from lamella.ops.merge_rules import check_choice
 from lamella.repo.attributes import filtered
 from lamella.repo.checkout import restore_file
+from lamella.repo.git import GitOid
 from lamella.repo.manifest import Manifest, write_manifest
 from lamella.repo.merge_state import forget_stale_states, forget_state, write_state
 from lamella.repo.objects import IndexEntry, ObjectReader, write_blob
@@ -144,7 +145,8 @@ class _Resolver:
         if merged is None or state.conflicts:
             write_state(self._repository.git, replace(state, merged=file.found.merged))
             return ResolvedFile(one.path, names, len(state.open), staged=False)
-        self._put(one, merged, _known(versions), file.found.merged)
+        made = self._put(one, merged, _known(versions), file.found.merged)
+        write_state(self._repository.git, replace(state, merged=made))
         return ResolvedFile(one.path, names, 0, staged=True)
 
     def _take(self, reader: ObjectReader, one: Unmerged) -> None:
@@ -163,8 +165,8 @@ class _Resolver:
         put_entries(self._repository, [replace(entry, stage=0)])
         git.run("checkout-index", "--force", "--quiet", "--", one.path)
 
-    def _put(self, one: Unmerged, manifest: Manifest, known: Collection[Manifest], merged: str | None = None) -> None:
-        """Write a settled file to the worktree and then to the index; what is interrupted between is done again."""
+    def _put(self, one: Unmerged, manifest: Manifest, known: Collection[Manifest], merged: str | None = None) -> GitOid:
+        """Write a settled file to worktree, then index, and return its blob; what is cut between is done again."""
         repository = self._repository
         state = self._replaceable(one.path, [*known, manifest], merged)
         mode = _mode(one)
@@ -175,6 +177,7 @@ class _Resolver:
         entry = IndexEntry(one.path, mode, write_blob(repository.git, write_manifest(manifest)), 0)
         put_entries(repository, [entry])
         record_stat(repository, [(entry, written)])
+        return entry.oid
 
     def _replaceable(self, path: str, known: Collection[Manifest], merged: str | None) -> os.stat_result | None:
         """Return the state of the file in the worktree, None where there is none.
