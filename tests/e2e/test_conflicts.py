@@ -258,3 +258,19 @@ def test_changes_that_are_not_committed_are_not_lost(bench):
         "hint: commit them, or put them aside with `git stash`\n"
     )
     assert bench.read(MODEL) == mine
+
+
+@pytest.mark.parametrize(
+    ("ways", "said"),
+    [
+        ((), "it is not said how to resolve"),
+        (("--ours", "--theirs"), "two ways to resolve are named"),
+        (("--base", "--strategy", "average"), "two ways to resolve are named"),
+    ],
+)
+def test_a_tensor_is_resolved_in_one_way(bench, ways, said):
+    branch_off(bench, *TWO)
+    bench.try_lamella("merge", "other")
+    refused = bench.try_lamella("resolve", "h.0", *ways)
+    assert (refused.code, said in refused.err) == (2, True)
+    assert "h.0  opposed" in bench.lamella("conflicts")

@@ -14,9 +14,9 @@ from lamella.ops.resolve import resolve
 
 @click.command()
 @click.argument("globs", nargs=-1, required=True, metavar="GLOB...")
-@click.option("--ours", "side", flag_value="ours", help="Take the tensor of this branch.")
-@click.option("--theirs", "side", flag_value="theirs", help="Take the tensor of what is merged into it.")
-@click.option("--base", "side", flag_value="base", help="Take the tensor that both come from.")
+@click.option("--ours", is_flag=True, help="Take the tensor of this branch.")
+@click.option("--theirs", is_flag=True, help="Take the tensor of what is merged into it.")
+@click.option("--base", is_flag=True, help="Take the tensor that both come from.")
 @click.option("--strategy", metavar="S", help="Merge it, as `lamella merge --strategy` does.")
 @click.option("--param", "params", multiple=True, metavar="K=V", help="A number that the strategy takes.")
 @click.option("--path", "paths", multiple=True, type=click.Path(), help="Only in this model file.")
@@ -24,7 +24,9 @@ from lamella.ops.resolve import resolve
 @json_option
 def command(
     globs: tuple[str, ...],
-    side: str | None,
+    ours: bool,
+    theirs: bool,
+    base: bool,
     strategy: str | None,
     params: tuple[str, ...],
     paths: tuple[str, ...],
@@ -37,10 +39,12 @@ def command(
     would. A file that cannot be merged in parts is taken whole: by its path, with --ours or --theirs. Your own answer
     is as good: edit the file and `lamella add` it, or take a side with `git checkout --ours PATH`.
     """
-    if (side is None) == (strategy is None):
-        hint = "one of --ours, --theirs, --base and --strategy S"
-        raise UsageError("it is not said how to resolve", kind="bad-argument", hint=hint)
-    choice = Choice(side or strategy or "", parameters(params))
+    sides = [name for name, is_set in (("ours", ours), ("theirs", theirs), ("base", base)) if is_set]
+    ways = [*sides, *([] if strategy is None else [strategy])]
+    if len(ways) != 1:
+        said = "two ways to resolve are named" if ways else "it is not said how to resolve"
+        raise UsageError(said, kind="bad-argument", hint="one of --ours, --theirs, --base and --strategy S")
+    choice = Choice(ways[0], parameters(params))
     with open_repository() as repository:
         done = resolve(repository, globs, choice, paths, progress(quiet=quiet or as_json))
     if as_json:
