@@ -63,6 +63,7 @@ def test_a_dry_run_of_a_fast_forward_lists_what_comes(bench):
         (("other", "--weights", "1,2"), 2, "--weights without --strategy"),
         (("nowhere",), 3, "no revision is called 'nowhere'"),
         ((), 3, "the branch has no upstream"),
+        (("other", "--all"), 2, "--all goes with --dry-run"),
         (("other", "--abort"), 2, "go alone"),
         (("--continue",), 2, "no merge is under way"),
         (("other", "--ff-only"), 2, "ot possible to fast-forward"),
@@ -163,3 +164,16 @@ def test_a_clone_that_was_not_told_of_the_driver_is_sent_to_init(bench):
     assert "merge.lamella.driver not set" in told
     bench.lamella("init")
     assert bench.try_lamella("merge", "other").code == 4
+
+
+def test_a_default_strategy_that_is_named_takes_weights(bench):
+    branch_off(bench, weights({"h.0": (2.0, 3.0, 4.0, 5.0)}), weights({"h.0": (5.0, 6.0, 7.0, 8.0)}))
+    bench.lamella("merge", "other", "--strategy", "three-way", "--weights", "3,1")
+    assert numbers(bench.read(MODEL))["h.0"] == (2.75, 3.75, 4.75, 5.75)
+
+
+def test_rows_that_one_side_added_are_told(bench):
+    longer = weights({"h.0": (1.0, 2.0, 3.0, 4.0, 5.0)})
+    branch_off(bench, weights({"h.0": (2.0, 2.0, 3.0, 4.0)}), longer)
+    assert "1 tensor united row by row" in bench.lamella("merge", "other")
+    assert numbers(bench.read(MODEL))["h.0"] == (2.0, 2.0, 3.0, 4.0, 5.0)

@@ -10,7 +10,10 @@ from lamella.repo.merge_state import FileMerge
 _SHOWN = 5
 """Tensors in conflict that are named where there is a command that lists all."""
 
-_TOLD = (("ours", "from ours"), ("theirs", "from theirs"), ("both", "the same on both sides"))
+_TOLD = (
+    ("ours", "from ours"), ("theirs", "from theirs"), ("both", "the same on both sides"),
+    ("united", "united row by row"),
+)  # fmt: skip
 
 
 def in_words(file: FileMerge) -> str:

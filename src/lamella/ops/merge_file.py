@@ -12,7 +12,7 @@ from lamella.core.progress import SILENT, Progress
 from lamella.model.merging import plan as words
 from lamella.model.merging.averaging import is_merged
 from lamella.model.merging.choosing import strategy_named
-from lamella.model.merging.plan import Compute, PlannedTensor
+from lamella.model.merging.plan import Compute, PlannedTensor, Stack
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Choice, Rules
 from lamella.model.merging.strategies.builtin import STRATEGIES
 from lamella.model.merging.vocabularies import Tell
@@ -141,6 +141,8 @@ def _origin(planned: PlannedTensor) -> str:
     """Return where a tensor of the result comes from, in a word."""
     if planned.state == words.UNCHANGED:
         return "unchanged"
+    if isinstance(planned.action, Stack):
+        return "united"
     if planned.state == words.MERGED:
         return "merged"
     if len(planned.changed_by) > 1:

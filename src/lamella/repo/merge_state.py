@@ -54,8 +54,8 @@ class FileMerge:
 
     `rules` are what it was merged by, resolutions included, `merged` is the id of the blob that came of it, None where
     `failure` says why there is none. `counts` has how many tensors were unchanged, taken from ours, from theirs, from
-    both, added, removed and in conflict, `strategies` how many were merged by each. `warnings` are what
-    there is to know of the result.
+    both, united of the rows of both, added, removed and in conflict, `strategies` how many were merged by each.
+    `warnings` are what there is to know of the result.
     """
 
     path: str

@@ -73,6 +73,8 @@ def _mode(asked: Asked) -> Callable[[Asked], int]:
     """Return what was asked for."""
     from lamella.cli.merging import average, many, one, preview, recipe, replay, stopped
 
+    if asked.every and not asked.dry_run:
+        raise UsageError("--all goes with --dry-run", kind="bad-argument", hint="add it, or leave --all out")
     if asked.is_recipe:
         return recipe.run
     if asked.out is not None or asked.shard_size is not None or asked.force:

@@ -57,7 +57,7 @@ class Asked:
             raise UsageError("--param without --strategy", kind="bad-argument", hint="name the strategy that takes it")
         added = tuple(map(_choice_for, self.strategies_for))
         weights = tuple(_number(part, "--weights") for part in self.weights.split(",")) if self.weights else ()
-        if weights and rules.choice == DEFAULT:
+        if weights and self.strategy is None and rules.choice == DEFAULT:
             raise UsageError("--weights without --strategy", kind="bad-argument", hint="`--strategy linear` takes them")
         opposition = rules.opposition if self.opposition is None else self.opposition
         return replace(rules, choices=(*rules.choices, *added), weights=weights, opposition=opposition)
