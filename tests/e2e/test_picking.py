@@ -222,7 +222,7 @@ def test_what_git_ended_by_itself_is_not_taken_up_again(stopped):
         (("--scale=17", "skill"), UsageError.exit_code, "a change cannot be scaled by 17"),
         (("skill", "--scale"), UsageError.exit_code, "--scale needs a value"),
         (("--scale", "0.5"), UsageError.exit_code, "no commit is named"),
-        (("--scale", "0.5", "nothing"), NotFoundError.exit_code, "no revision is called"),
+        (("--scale", "0.5", "nothing"), NotFoundError.exit_code, "no revision is called 'nothing'"),
         (("--scale", "0.5", "-m", "1", "skill"), UsageError.exit_code, "has no parent number 1 to choose"),
         (("--scale", "0.5", "-m", "x", "skill"), UsageError.exit_code, "'x' is no number of a parent"),
     ],

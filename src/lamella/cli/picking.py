@@ -87,7 +87,7 @@ def _commits(git: Git, named: Sequence[str], *, reverse: bool) -> tuple[str, ...
     """Return commits in the order in which Git's own verbs take them: those of a range the oldest first, or last."""
     ranged = any(".." in one or one.startswith("^") for one in named)
     if not ranged:
-        return tuple(git.resolve(f"{one}^{{commit}}") for one in named)
+        return tuple(git.resolve(f"{git.resolve(one)}^{{commit}}") for one in named)
     order = () if reverse else ("--reverse",)
     return tuple(git.run("rev-list", *order, *named, "--").decode().split())
 
