@@ -203,6 +203,7 @@ def test_in_the_middle_of_a_merge_nothing_is_rolled_back(history):
     assert history.try_git("merge", "second").code == 1
     refused = history.try_lamella("rollback", MODEL, "first")
     assert (refused.code, "a merge is in progress" in refused.err) == (UsageError.exit_code, True)
+    assert "`lamella merge --abort` takes it back" in refused.err
 
 
 def test_another_branch_is_rolled_back_without_the_worktree(history):

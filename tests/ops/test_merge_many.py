@@ -94,6 +94,9 @@ def test_a_branch_that_another_contains_is_no_side(bench, repository):
     bench.git("branch", "old", "one~1")
     with pytest.raises(UsageError, match="3 weights for 2 sides: one, two; old is contained in another"):
         merge_many(repository, ["old", "one", "two"], weighted(1, 1, 1))
+    bench.git("branch", "older", "one~1")
+    with pytest.raises(UsageError, match="; old, older are contained in another"):
+        merge_many(repository, ["old", "older", "one", "two"], weighted(1, 1, 1))
     merge_many(repository, ["old", "one", "two"], weighted(0.25, 0.75))
     assert numpy.array_equal(arrays(repository)["a"], START["a"] + 7)
     assert bench.git("rev-parse", "HEAD^@") == bench.git("rev-parse", "one", "two")

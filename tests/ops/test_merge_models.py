@@ -111,6 +111,7 @@ def test_what_one_side_brings_that_is_not_finite_is_no_average(repository):
     broken = {**BASE, "c": BASE["c"] + numpy.array([[numpy.nan, 1], [1, 1]], "<f4")}
     report, content = merged(repository, *map(as_safetensors, (BASE, OURS, broken)))
     assert report.conflicts["c"].kind == "not-finite"
+    assert report.conflicts["c"].reason == "1 element would not be finite"
     assert tensors(content)["c"] == OURS["c"].ravel().tolist()
 
 

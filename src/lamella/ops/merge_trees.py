@@ -168,12 +168,12 @@ def _refuse_conflicts(files: Sequence[MergedFile]) -> None:
         return
     path, name, first = found[0]
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    listed = ", ".join(sorted({shown for _, shown, _ in found[:_SHOWN]}))
+    names = sorted({shown for _, shown, _ in found[:_SHOWN]})
+    listed = f"; in conflict: {', '.join(names)}{', ...' if len(found) > _SHOWN else ''}" if len(found) > 1 else ""
     raise _conflict(
         f"{len(found)} {'tensor is' if len(found) == 1 else 'tensors are'} in conflict: {name} of {path}, "
         f"{first.reason}{more}",
-        f"decide with `--strategy-for '{name}=ours'` or another strategy; in conflict: {listed}"
-        f"{', ...' if len(found) > _SHOWN else ''}",
+        f"decide with `--strategy-for '{name}=ours'` or another strategy{listed}",
     )
 
 

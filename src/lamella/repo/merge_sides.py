@@ -29,7 +29,8 @@ class MergeSides:
         """Return the weights that were given, one for each side; raise UsageError (bad-argument) for other numbers."""
         if given and len(given) != len(self.commits):
             said = f"there are {len(given)} weights for {len(self.commits)} sides: {', '.join(self.names)}"
-            without = f"; {', '.join(self.contained)} is contained in another" if self.contained else ""
+            are = "is" if len(self.contained) == 1 else "are"
+            without = f"; {', '.join(self.contained)} {are} contained in another" if self.contained else ""
             raise UsageError(said + without, kind="bad-argument", hint="give one for each of them, in this order")
         return tuple(given)
 

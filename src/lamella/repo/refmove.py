@@ -70,7 +70,8 @@ def ensure_at_rest(git: Git) -> None:
     """Raise UsageError (git-refused) where a merge, a rebase or the like is in progress in this worktree."""
     for name, what in _IN_PROGRESS.items():
         if (git.git_dir / name).exists():
-            raise _refused(f"a {what} is in progress", "finish it, or end it with `--abort`")
+            hint = "`lamella merge --continue` ends it, `lamella merge --abort` takes it back"
+            raise _refused(f"a {what} is in progress", "`git bisect reset` ends it" if what == "bisect" else hint)
 
 
 def _refused(message: str, hint: str) -> UsageError:

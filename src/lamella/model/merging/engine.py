@@ -130,7 +130,8 @@ class MergedTensors:
         total = sum((one for one in seen if isinstance(one, Tally)), Tally())
         found = score(total)
         if conflict is None and total.not_finite:
-            conflict = Conflict(words.NOT_FINITE, f"{total.not_finite} elements would not be finite")
+            number = f"{total.not_finite:,} element{'' if total.not_finite == 1 else 's'}"
+            conflict = Conflict(words.NOT_FINITE, f"{number} would not be finite")
         elif conflict is None and stops and found is not None and found.is_opposed(self._opposition):
             conflict = Conflict(words.OPPOSED, f"the sides moved in opposite directions: cosine {found.cosine:.2f}")
         return Outcome(planned.name, found, conflict)

@@ -31,7 +31,7 @@ def shares(weights: Sequence[float]) -> tuple[float, ...]:
         raise UsageError(
             "the weights of the sides that changed a tensor sum to 0",
             kind="bad-argument",
-            hint="change one, or set `--param normalize=0`",
+            hint="change one of them",
         )
     return tuple(weight / total for weight in weights)
 
