@@ -8,11 +8,13 @@ import numpy
 import pytest
 from safetensors.numpy import save_file
 
-from lamella.core.errors import UsageError
+from lamella.core.errors import FormatError, UsageError
 from lamella.core.graphs import LAYERS, Graph, Node
 from lamella.model.health import ERROR, WARNING
+from lamella.model.health_checks.builtin import CHECKS
 from lamella.ops.after_merge import MergeChecks, check_merged
 from lamella.repo.model_files import model_at
+from lamella.repo.stored_model_file import StoredModelFile
 
 MODEL = "model.safetensors"
 DRAW = numpy.random.default_rng(2)
@@ -96,6 +98,21 @@ def test_a_graph_that_does_not_fit_is_told(sides, repository):
         "graph", WARNING, "x takes x.weight as its weight, which is gone"
     )  # fmt: skip
     assert check(repository, recorded=graph, skip={"graph"}).findings == ()
+
+
+def test_a_graph_in_the_file_that_cannot_be_read_is_told_where_the_sides_have_none(sides, repository, monkeypatch):
+    def described(file):
+        if file.manifest == merged:
+            raise FormatError("too many nodes", kind="graph-malformed")
+
+    commit(sides, "merged", h_3_weight=CHANGE)
+    merged = repository.manifest("merged", MODEL)
+    monkeypatch.setattr(StoredModelFile, "graph", described)
+    assert [one.message for one in check(repository, skip=CHECKS).findings if one.check == "graph"] == [
+        "too many nodes"
+    ]
+    merged = None
+    assert not [one for one in check(repository, skip=CHECKS).findings if one.check == "graph"]
 
 
 def test_an_unknown_check_is_refused(sides, repository):

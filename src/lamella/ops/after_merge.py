@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, zip_longest
 from math import prod
 
 from lamella.core.buffers import Buffer
 from lamella.core.config import DEFAULT
-from lamella.core.errors import UsageError
+from lamella.core.errors import FormatError, UsageError
 from lamella.core.graphs import Graph
 from lamella.core.parallel import ordered_map
 from lamella.core.progress import SILENT, Progress
@@ -58,6 +58,7 @@ def check_merged(
     sides: Sequence[Model],
     *,
     recorded: Graph | None = None,
+    recorded_before: Sequence[Graph | None] = (),
     skip: Collection[str] = (),
     threads: int = DEFAULT.threads,
     progress: Progress = SILENT,
@@ -66,8 +67,8 @@ def check_merged(
 
     Contents are compared by their ids, so models of a store are wanted here: of files on disk all is hashed. `skip`
     are names of checks to leave out. The tensors are held against the computation graph in the file, or `recorded`
-    beside it. Raises UsageError (bad-argument) for one that does not exist, and as `health`
-    does for tensors that cannot be read.
+    beside it, as the sides are against theirs, `recorded_before`. Raises UsageError (bad-argument) for a check that
+    does not exist, and as `health` does for tensors that cannot be read.
     """
     unknown = sorted(set(skip) - {*CHECKS, *MERGE_CHECKS})
     if unknown:
@@ -85,7 +86,7 @@ def check_merged(
         nbytes += squares.nbytes
     findings += broken_ties(contents, list(map(_contents, others)))
     findings += averaged_statistics(computed)
-    findings += _misfits(merged, sides, recorded)
+    findings += _misfits(merged, sides, recorded, recorded_before)
     kept = [one for one in findings if one.check not in skip]
     ordered = tuple(sorted(kept, key=lambda one: SEVERITIES.index(one.severity)))
     return MergeChecks(merged.path, len(computed), nbytes, ordered)
@@ -119,16 +120,22 @@ def _new_findings(
     return nbytes, found
 
 
-def _misfits(merged: Model, sides: Sequence[Model], recorded: Graph | None) -> Iterator[Finding]:
+def _misfits(
+    merged: Model, sides: Sequence[Model], recorded: Graph | None, before: Sequence[Graph | None]
+) -> Iterator[Finding]:
     """Yield what the computation graph wants otherwise than the tensors are, where that is so on no side."""
     told = _problems(merged, recorded)
-    had = {problem for side in sides if told for problem in _problems(side, None)}
+    pairs = zip_longest(sides, before[: len(sides)]) if told else ()
+    had = {problem for side, graph in pairs for problem in _problems(side, graph)}
     advice = "record the graph of the merged model anew, or take model and graph from one side"
     yield from (finding("graph", WARNING, "", problem, advice) for problem in told if problem not in had)
 
 
 def _problems(model: Model, recorded: Graph | None) -> tuple[str, ...]:
-    graph = recorded or (model.files[0].graph() if len(model.files) == 1 else None)
+    try:
+        graph = recorded or (model.files[0].graph() if len(model.files) == 1 else None)
+    except FormatError as exc:
+        return (exc.message,)
     return () if graph is None else graph_problems(graph, [model.spec(name) for name in model.names])
 
 

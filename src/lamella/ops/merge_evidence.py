@@ -51,7 +51,11 @@ class MergeEvidence:
 
     def recorded(self, record: MergeRecord) -> MergeRecord:
         """Return a record with this; of several evaluations, all but the first stand among the checks."""
-        said = [f"{one.path}: {found.where}: {found.message}" for one in self.checks for found in one.findings]
+        said = [
+            ": ".join(filter(None, (one.path, found.where, found.message)))
+            for one in self.checks
+            for found in one.findings
+        ]
         said += [
             f"{one.path}: the evaluation ended with {one.status}"
             + ("" if one.value is None else f", {one.metric} = {one.value:g}")
@@ -70,21 +74,25 @@ def find_evidence(
     record: MergeRecord | None,
     settings: EvaluationSettings | None,
     progress: Progress = SILENT,
+    *,
+    tree: str = "",
 ) -> MergeEvidence:
     """Look at what was merged and is staged, and run the command, if there is one, on each model that is another now.
 
+    What lies beside the models is taken from `tree`, where nothing is staged yet.
     Raises ConflictError (evaluation-failed), which leaves the merge under way, where the command ends with another
     status than 0, crashes, takes too long, or does not print its metric.
     """
-    paths = () if record is None else record.paths
-    checks = tuple(_checked(repository, one, progress) for one in paths)
+    checks = () if record is None else tuple(_checked(repository, record, one, tree, progress) for one in record.paths)
     if settings is None:
         return MergeEvidence(checks)
     changed = _changed_models(repository)
     return MergeEvidence(checks, tuple(_evaluated(repository.worktree, repository.git, changed, settings, _HINT)))
 
 
-def _checked(repository: Repository, merged: MergedPath, progress: Progress) -> MergeChecks:
+def _checked(
+    repository: Repository, record: MergeRecord, merged: MergedPath, tree: str, progress: Progress
+) -> MergeChecks:
     skip = health_settings(repository.git.worktree).skip
     blobs = (merged.result, merged.base, *merged.sides)
     with repository.reader() as reader:
@@ -92,22 +100,29 @@ def _checked(repository: Repository, merged: MergedPath, progress: Progress) -> 
             None if blob is None else model_of(repository, reader, merged.path, blob, merged.path) for blob in blobs
         )
     assert result is not None
-    there = [side for side in sides if side is not None]
-    threads = repository.config.threads
-    graph, unread = _recorded(repository, merged.path)
+    there = [(side, commit) for side, commit in zip(sides, record.sides, strict=True) if side is not None]
+    graph, unread = (None, ()) if "graph" in skip else _recorded(repository, tree, merged.path)
+    before = [] if graph is None else [_recorded(repository, commit, merged.path)[0] for _, commit in there]
     found = check_merged(
-        result, base, there, recorded=graph, skip=skip, threads=threads, progress=progress
-    )  # fmt: skip
+        result,
+        base,
+        [side for side, _ in there],
+        recorded=graph,
+        recorded_before=before,
+        skip=skip,
+        threads=repository.config.threads,
+        progress=progress,
+    )
     return replace(found, path=merged.path, findings=(*found.findings, *unread))
 
 
-def _recorded(repository: Repository, path: str) -> tuple[Graph | None, tuple[Finding, ...]]:
-    """Return the graph that is staged beside a model, and a finding where it cannot be read any more."""
+def _recorded(repository: Repository, tree: str, path: str) -> tuple[Graph | None, tuple[Finding, ...]]:
+    """Return the graph beside a model in a tree, "" being the index, and a finding where it cannot be read."""
     try:
-        return recorded_at(repository, "", path), ()
+        return recorded_at(repository, tree, path), ()
     except FormatError as exc:
         advice = "record the graph of the merged model anew, or take the file from one side"
-        return None, (finding("graph", WARNING, "", exc.message, advice),)
+        return None, (finding("graph", WARNING, "", exc.message.removeprefix(f"{tree}:"), advice),)
 
 
 def evaluate_commit(

@@ -77,7 +77,7 @@ def merge_many(
         merged = merge_trees(repository, writer, sides.base, sides.commits, merging)
         record = MergeRecord(sides.base, sides.commits, tuple(file.record for file in merged.files))
         writer.flush()
-        evidence = find_evidence(repository, record, None, progress)
+        evidence = find_evidence(repository, record, None, progress, tree=merged.tree)
         if dry_run:
             return ManyMerged(sides.head, sides, record, merged.files, evidence, NOTHING_FILLED)
         text = _message(git, message, sides)
