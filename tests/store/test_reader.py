@@ -14,7 +14,7 @@ from lamella.core.config import StoreConfig
 from lamella.core.errors import IntegrityError, NotFoundError
 from lamella.core.ids import digest
 from lamella.store.objects import ObjectStore
-from lamella.store.reader import stream_objects, verify_object
+from lamella.store.reader import MOST_STREAMS, stream_objects, verify_object
 from lamella.testing.codecs import noise, nudged, weights
 from lamella.testing.packs import Content, Sample, one_of_everything, write_pack
 
@@ -93,6 +93,20 @@ def test_a_stream_that_is_abandoned_leaves_no_thread(sample):
         next(stream)
         stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("lamella")]
+
+
+def test_many_streams_side_by_side_have_no_threads_each(sample):
+    directory, pack = sample
+    with ObjectStore(directory, StoreConfig(threads=2)) as store:
+        streams = [stream_objects(store, pack.contents) for _ in range(20)]
+        before = threading.active_count()
+        first = [bytes(next(stream).data) for stream in streams]
+        assert len(set(first)) == 1
+        assert threading.active_count() - before <= 2 * MOST_STREAMS
+        assert len(store.streaming) == 20
+        for stream in streams:
+            assert sum(1 for _ in stream) == sum(1 for _ in stream_objects(store, pack.contents)) - 1
+        assert not store.streaming
 
 
 def test_verifying_decodes_everything(sample):

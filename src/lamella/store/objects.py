@@ -48,6 +48,8 @@ class ObjectStore:
                 "this repository has no lamella store", kind="object-missing", hint="run `lamella init`"
             )
         self.index = Index(directory / "index.db", self.packs)
+        self.streaming: set[object] = set()
+        """One thing for each stream of objects that is being read."""
         self._mutex = threading.Lock()
         self._open_packs: dict[str, PackReader] = {}  # the one used last at the end
         self._rebuilt = False

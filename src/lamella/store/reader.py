@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -27,6 +27,10 @@ class Piece:
     data: Buffer
 
 
+MOST_STREAMS = 3
+"""Streams read side by side that decode ahead on threads of their own; of more, each would hold many MiB."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Task:
     number: int
@@ -41,6 +45,17 @@ class _Task:
         return min(self.last * head.chunk_nbytes, head.nbytes) - self.first * head.chunk_nbytes
 
 
+@contextmanager
+def _counted(store: ObjectStore) -> Iterator[None]:
+    # No lock: a stream that nobody closed may be collected in a thread that holds it.
+    token = object()
+    store.streaming.add(token)
+    try:
+        yield
+    finally:
+        store.streaming.discard(token)
+
+
 def stream_objects(store: ObjectStore, identities: Iterable[ObjectId]) -> Iterator[Piece]:
     """Yield the decoded objects piece by piece, in the order asked for.
 
@@ -50,8 +65,9 @@ def stream_objects(store: ObjectStore, identities: Iterable[ObjectId]) -> Iterat
     """
     hasher, current = blake3(), 0
     chain: Chain | None = None
-    decoding = bundled_map(_decode, _tasks(store, identities), lambda task: task.nbytes, store.config.threads)
-    with closing(decoding) as decoded:
+    threads = store.config.threads if len(store.streaming) < MOST_STREAMS else 1
+    decoding = bundled_map(_decode, _tasks(store, identities), lambda task: task.nbytes, threads)
+    with _counted(store), closing(decoding) as decoded:
         for task, piece in decoded:
             if chain is not None and task.number != current:
                 _verify(chain, hasher.digest())

@@ -126,6 +126,7 @@ class PlacedContents:
             if holds:
                 held.append(span)
             yield span
+            del span
         self._held = held if holds else None
 
     def _read(self) -> Iterator[Span]:
@@ -136,12 +137,16 @@ class PlacedContents:
             cut(next(self._models.stream(place.side, [place.name])), map(partial(_nbytes, spec), counts))
             for place, spec in zip(places, specs, strict=True)
         ]
-        for number, (count, *buffers) in enumerate(zip(counts, *cuts, strict=True)):
+        first = 0
+        for count, *buffers in zip(counts, *cuts, strict=True):
             kept = len(self._places)
             own = [_in(self.dtype, data, spec, count) for data, spec in zip(buffers[:kept], specs, strict=False)]
             joined = [_in("f64", data, spec, count) for data, spec in zip(buffers[kept:], specs[kept:], strict=True)]
             base = own.pop(0) if self.has_base else None
-            yield Span(number * self._step, count, self.dtype, base, tuple(own), tuple(joined))
+            yield Span(first, count, self.dtype, base, tuple(own), tuple(joined))
+            first += count
+            # Of many sides a span takes many MiB: it is not kept while the next one is read.
+            del buffers, own, joined, base
 
 
 def _working(specs: Sequence[TensorSpec]) -> str:
