@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
+import numpy
 import pytest
 
 from tests.e2e.mergebench import MODEL, OPPOSED, branch_off, numbers, weights
@@ -247,3 +250,28 @@ def test_a_file_that_cannot_hold_the_result_is_taken_whole(bench):
     bench.lamella("resolve", MODEL, "--theirs")
     assert bench.read(MODEL) == theirs
     assert bench.git("status", "--porcelain") == f"M  {MODEL}"
+
+
+@pytest.mark.parametrize(("side", "branch"), [("--ours", "main"), ("--theirs", "other")])
+def test_an_archive_of_compressed_arrays_can_only_be_taken_whole(bench, side, branch):
+    bench.lamella("track", "*.npz")
+    bench.git("add", ".gitattributes")
+    bench.commit("model.npz", _compressed(0))
+    bench.git("switch", "--quiet", "--create", "other")
+    bench.commit("model.npz", _compressed(1))
+    bench.git("switch", "--quiet", "main")
+    bench.commit("model.npz", _compressed(2))
+    merged = bench.try_git("merge", "other")
+    assert merged.code == 1
+    assert "this npz file has no tensors that can be read, so only a whole file can be taken" in merged.err
+    bench.git("checkout", side, "--", "model.npz")
+    bench.git("add", "model.npz")
+    assert bench.git("rev-parse", ":model.npz") == bench.git("rev-parse", f"{branch}:model.npz")
+    bench.git("commit", "--no-edit", "--quiet")
+    assert bench.git("status", "--porcelain") == ""
+
+
+def _compressed(value: float) -> bytes:
+    file = BytesIO()
+    numpy.savez_compressed(file, weight=numpy.full((4, 8), value, numpy.float32))
+    return file.getvalue()

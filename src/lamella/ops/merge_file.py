@@ -90,7 +90,11 @@ def examine_file(repository: Repository, versions: Versions, rules: Rules) -> tu
 def _whole(versions: Versions) -> str | None:
     """Return why the file cannot be merged in parts, None where it can."""
     opaque = [name for name, one in (("ours", versions.ours), ("theirs", versions.theirs)) if one.format == OPAQUE]
-    return f"{' and '.join(opaque)} is of no known format, so only a whole file can be taken" if opaque else None
+    if opaque:
+        return f"{' and '.join(opaque)} is of no known format, so only a whole file can be taken"
+    if not versions.ours.tensors and not versions.theirs.tensors:
+        return f"this {versions.ours.format} file has no tensors that can be read, so only a whole file can be taken"
+    return None
 
 
 def _models(repository: Repository, versions: Versions, rules: Rules) -> tuple[Model | None, list[Model]]:
