@@ -19,7 +19,7 @@ from blake3 import blake3
 from lamella.codec.delta import LAYOUT_OF_DTYPE
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
-from lamella.core.errors import ConflictError
+from lamella.core.errors import ConflictError, UsageError
 from lamella.core.fsio import translated
 from lamella.core.ids import ObjectId
 from lamella.core.limits import IO_NBYTES
@@ -174,7 +174,14 @@ class MergedFile:
         file = stored_file(self._store, manifest, load_skeleton(self._store, manifest))
         layout = layout_of(manifest.format, file)
         assert layout is not None
-        writer = TemplateWriter(file, layout)
+        try:
+            writer = TemplateWriter(file, layout)
+        except UsageError as error:
+            raise ConflictError(
+                f"other weights cannot be written into files of {manifest.format}",
+                kind="merge-conflict",
+                hint="take one side with `git checkout --ours PATH` or `--theirs`, or merge exports as safetensors",
+            ) from error
         own = [span.spec for span in layout.tensors if not span.part]
         specs = writer.arranged(own)
         self._write(spool, writer.write(specs, self._contents([spec.name for spec in specs]), {}))
