@@ -11,6 +11,7 @@ import pytest
 
 from lamella.core.errors import ConflictError
 from lamella.formats.file import BytesFile
+from lamella.formats.safetensors.reader import SafetensorsFormat
 from lamella.formats.sniff import read_layout
 from lamella.formats.torch.archive import TorchZipFormat
 from lamella.formats.torch.writer import TorchWriter
@@ -244,3 +245,13 @@ def test_tensors_in_chunks_of_an_hdf5_file_are_merged(repository, name):
     assert len(views) > 1
     assert not report.conflicts
     assert content == bytes(sides[2])
+
+
+def test_what_several_sides_say_beside_the_tensors_is_merged_key_by_key(repository):
+    base = as_safetensors(BASE, {"epoch": "1", "by": "ada", "old": "x"})
+    ours = as_safetensors(OURS, {"epoch": "2", "by": "ada", "old": "x", "ours": "y"})
+    theirs = as_safetensors(THEIRS, {"epoch": "9", "by": "bo"})
+    report, content = merged(repository, base, ours, theirs)
+    assert SafetensorsFormat().metadata(BytesFile(content)) == {"epoch": "2", "by": "bo", "ours": "y"}
+    assert [one for one in report.plan.warnings if "'epoch'" in one]
+    assert tensors(content)["b"] == THEIRS["b"].tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lamella.core import fsio
 from lamella.core.config import DEFAULT
@@ -90,7 +90,9 @@ def merge_in_store(
         computed = compute(plan, merged, spool)
         progress.finish()
         base_file = None if base is None or not base.files else _stored(base)
-        manifest = MergedFile(store, base_file, list(map(_stored, sides)), plan, models, computed).check_in(progress)
+        file = MergedFile(store, base_file, list(map(_stored, sides)), plan, models, computed)
+        manifest = file.check_in(progress)
+    plan = replace(plan, warnings=(*plan.warnings, *file.warnings))
     return MergedModel(plan, merged.outcomes, manifest)
 
 

@@ -38,6 +38,7 @@ from lamella.model.merging.plan import BASE, Compute, MergePlan, Place, PlannedT
 from lamella.repo.checkin import check_in
 from lamella.repo.checkout import load_skeleton, stored_file
 from lamella.repo.manifest import OPAQUE, Manifest, Row
+from lamella.repo.merged_metadata import is_whole, merge_metadata
 from lamella.repo.stored_model_file import StoredModelFile
 from lamella.store.objects import ObjectStore
 from lamella.store.writer import Source, add_objects
@@ -89,6 +90,9 @@ class MergedFile:
         self._models = models
         self._computed = computed
         self._specs = {name: self._spec(one) for name, one in self._plan.items()}
+        listed = [file.metadata() or {} for file in sides if file is not None]
+        self._metadata, disputed = merge_metadata((base.metadata() or {}) if base is not None else {}, listed)
+        self.warnings = [f"several sides changed {key[:80]!r} beside the tensors: ours stands" for key in disputed]
 
     def _spec(self, planned: PlannedTensor) -> TensorSpec:
         """Return a tensor as it will be; one in conflict is as it is on the side that stands there meanwhile."""
@@ -108,7 +112,7 @@ class MergedFile:
 
         Raises ConflictError (merge-conflict) where no file can hold the result.
         """
-        template = self._template()
+        template = self._saying_all(self._template())
         if template is not None and template.manifest.seal is None and not template.manifest.views:
             return self._replaced(template, progress)
         parents = [file.manifest for file in self._files.values() if file is not None]
@@ -142,6 +146,15 @@ class MergedFile:
         moved = [file for file in fitting if base is not None and file.manifest.skeleton != base.manifest.skeleton]
         ours = [file for file in fitting if file is not base]
         return next(iter((*moved, *ours, *fitting)), None)
+
+    def _saying_all(self, template: StoredModelFile | None) -> StoredModelFile | None:
+        """Return the file that is filled, None where one is written anew that also says what other sides changed."""
+        if template is None or (template.metadata() or {}) == self._metadata:
+            return template
+        if template.format == "safetensors" and is_whole(self._metadata):
+            return None
+        self.warnings.append("what one side changed beside the tensors is left out: the file is another side's")
+        return template
 
     def _replaced(self, template: StoredModelFile, progress: Progress) -> Manifest:
         """Return the manifest of a file whose rest says nothing about what its tensors hold."""
@@ -227,8 +240,7 @@ class MergedFile:
                 kind="merge-conflict",
                 hint="take one side with `git checkout --ours PATH` or `--theirs`, or merge exports as safetensors",
             )
-        file = next(file for file in self._files.values() if file is not None and file is not self._files[BASE])
-        metadata = file.metadata() or {} if writer.name == "safetensors" else {}
+        metadata = self._metadata if writer.name == "safetensors" else {}
         specs = writer.arranged(list(self._specs.values()))
         return writer.write(specs, self._contents([spec.name for spec in specs]), metadata)
 
