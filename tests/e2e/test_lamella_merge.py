@@ -33,6 +33,7 @@ def test_a_dry_run_says_what_would_become_of_every_tensor_and_touches_nothing(be
     )
     assert "h.2    f32  [4]  unchanged" in bench.try_lamella("merge", "other", "--dry-run", "--all").out
     assert untouched(bench) == before
+    assert json.loads(bench.try_lamella("merge", "other", "--dry-run", "--json").out)["outcome"] == "conflicts"
     report = json.loads(bench.lamella("merge", "other", "--dry-run", "--json", "--strategy", "linear"))
     assert (report["type"], report["outcome"]) == ("merge-preview", "merged")
     assert [one["how"] for one in report["files"][0]["tensors"]] == ["theirs", "linear", "linear", "ours", "ours"]

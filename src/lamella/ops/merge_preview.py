@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging.plan import BASE, Compute, PlannedTensor, Stack, Take
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Rules
 from lamella.model.merging.score import Score
-from lamella.ops.merge import FAST_FORWARD, MERGED, UP_TO_DATE, Heads, MergeRequest, find_heads
+from lamella.ops.merge import FAST_FORWARD, MERGED, STOPPED, UP_TO_DATE, Heads, MergeRequest, find_heads
 from lamella.ops.merge_file import Versions, examine_file
 from lamella.ops.merge_models import MergedModel
 from lamella.ops.merge_rules import check_rules
@@ -54,7 +54,7 @@ class PreviewedFile:
 
 @dataclass(frozen=True, slots=True)
 class MergePreview:
-    """How a merge would end, where no conflict stops it, and its model files. `warnings` are about all of it."""
+    """How a merge would end, and its model files. `warnings` are about all of it."""
 
     outcome: str
     heads: Heads
@@ -83,7 +83,8 @@ def preview(repository: Repository, request: MergeRequest) -> MergePreview:
             for path, stages in triples.changed()
             if (found := _file(repository, reader, heads, path, stages, rules)) is not None
         )
-    return MergePreview(outcome, heads, files, crossing if len(heads.bases) > 1 else ())
+    ending = MergePreview(outcome, heads, files, crossing if len(heads.bases) > 1 else ())
+    return replace(ending, outcome=STOPPED) if ending.stops else ending
 
 
 @dataclass(frozen=True, slots=True)

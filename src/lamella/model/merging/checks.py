@@ -119,9 +119,10 @@ def broken_ties(merged: Mapping[str, Content], others: Sequence[Mapping[str, Con
             seen.add(pair)
             having = [one for one in others if pair[0] in one and name in one]
             everywhere = all(one[pair[0]] == one[name] for one in having)
+            where = "everywhere" if everywhere else "in the base, or on a side"
             yield finding(
                 "untied", WARNING if everywhere else NOTE, name,
-                f"it was the same as {pair[0]} {'on all sides' if everywhere else 'on one side'}, and is not any more",
+                f"it was the same as {pair[0]} {where}, and is not any more",
                 "tie the two again before saving, unless they are meant to be apart",
                 tensors=len(kept),
             )  # fmt: skip
