@@ -31,6 +31,7 @@ FIELDS: dict[str, dict[str, set[str]]] = {
         "": {
             *("branch", "commit", "ahead", "behind", "staged", "unstaged"),
             *("untracked_models", "others", "unfilled", "conflicts", "repackaged", "unstaged_repackaged"),
+            *("under_way", "undecided"),
         },
         "unstaged": CHANGE,
         "unstaged.tensors": TENSOR,

@@ -119,6 +119,7 @@ def by_merge_in_progress(bench: Workbench) -> None:
 def by_cherry_pick_in_progress(bench: Workbench) -> None:
     commit = aside(bench)
     bench.commit(MODEL, network(layer_1_weight=5), "in the way")
+    bench.git("config", "--remove-section", "merge.lamella")
     assert bench.try_git("cherry-pick", commit).code == 1
     bench.git("read-tree", "HEAD")
 
@@ -127,6 +128,7 @@ def by_rebase_in_progress(bench: Workbench) -> None:
     commit = aside(bench)
     bench.commit(MODEL, network(layer_1_weight=5), "in the way")
     bench.git("checkout", "--quiet", "--detach", commit)
+    bench.git("config", "--remove-section", "merge.lamella")
     assert bench.try_git("rebase", "main").code == 1
     bench.git("read-tree", "HEAD")
 

@@ -17,7 +17,7 @@ def archive(**changed):
 
 @pytest.fixture
 def merged(bench):
-    """Return a repository with a conflict that was settled in favour of one side: tensors of two versions."""
+    """Return a repository with two branches that changed different tensors of an archive."""
     bench.lamella("track", "*.npz")
     bench.git("add", ".gitattributes")
     bench.commit("m.npz", archive())
@@ -29,6 +29,7 @@ def merged(bench):
 
 
 def test_tensors_of_two_versions_are_never_put_under_the_checksums_of_one(merged):
+    merged.git("config", "--remove-section", "merge.lamella")
     merged.try_git("merge", "--quiet", "-X", "theirs", "-m", "mixed", "side")
     merged.try_git("commit", "--quiet", "--all", "-m", "mixed")
     blob = merged.blob("HEAD:m.npz")
@@ -44,7 +45,14 @@ def test_tensors_of_two_versions_are_never_put_under_the_checksums_of_one(merged
     np.load(io.BytesIO(merged.read("m.npz")))["g"]
 
 
+def test_a_merge_of_different_tensors_has_checksums_of_its_own(merged):
+    merged.git("merge", "--quiet", "-m", "both", "side")
+    with np.load(io.BytesIO(merged.read("m.npz"))) as found:
+        assert [(name, float(found[name].max())) for name in "abg"] == [("a", 0), ("b", 1), ("g", 2)]
+
+
 def test_a_side_can_be_taken(merged):
+    merged.git("config", "--remove-section", "merge.lamella")
     assert merged.try_git("merge", "--quiet", "-m", "both", "side").code != 0
     merged.git("checkout", "--theirs", "m.npz")
     merged.lamella("add", "m.npz")

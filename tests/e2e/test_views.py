@@ -121,6 +121,7 @@ def test_a_merge_of_files_with_views_is_as_good_as_a_written_one(bench):
     with bench.repository() as repository:
         add(repository, [MODEL])
     bench.git("commit", "--quiet", "--message", "main")
+    bench.git("config", "--remove-section", "merge.lamella")
     bench.git("merge", "--quiet", "--no-edit", "side", env={"LAMELLA_SMUDGE": "manifest"})
     with bench.repository() as repository:
         manifest = repository.manifest("HEAD", MODEL)

@@ -35,6 +35,7 @@ def test_the_sides_of_a_conflict_are_shown_by_their_stages(bench, repository):
     bench.commit(PLAIN, network(layer_1_bias=1))
     bench.git("switch", "--quiet", "main")
     bench.commit(PLAIN, network(layer_1_bias=2))
+    bench.git("config", "--remove-section", "merge.lamella")
     assert bench.try_git("merge", "other").code == 1
     for stage, revision in ((1, "main~1"), (2, "main"), (3, "other")):
         assert show(repository, f":{stage}:{PLAIN}").model_id == show(repository, f"{revision}:{PLAIN}").model_id

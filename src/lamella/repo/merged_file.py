@@ -186,15 +186,12 @@ class MergedFile:
         manifest = template.manifest
         file = stored_file(self._store, manifest, load_skeleton(self._store, manifest))
         layout = layout_of(manifest.format, file)
-        assert layout is not None
+        if layout is None:
+            raise _unwritable(manifest.format)
         try:
             writer = TemplateWriter(file, layout)
         except UsageError as error:
-            raise ConflictError(
-                f"other weights cannot be written into files of {manifest.format}",
-                kind="merge-conflict",
-                hint="take one side with `git checkout --ours PATH` or `--theirs`, or merge exports as safetensors",
-            ) from error
+            raise _unwritable(manifest.format) from error
         own = [span.spec for span in layout.tensors if not span.part]
         specs = writer.arranged(own)
         self._write(spool, writer.write(specs, self._contents([spec.name for spec in specs]), {}))
@@ -258,6 +255,14 @@ class MergedFile:
         start = self._computed.offsets[planned.name]
         for at in range(start, start + planned.spec.nbytes, IO_NBYTES):
             yield self._computed.file.read_at(at, min(IO_NBYTES, start + planned.spec.nbytes - at))
+
+
+def _unwritable(container: str) -> ConflictError:
+    return ConflictError(
+        f"other weights cannot be written into files of {container}",
+        kind="merge-conflict",
+        hint="take one side with `git checkout --ours PATH` or `--theirs`, or merge exports as safetensors",
+    )
 
 
 def _read(file: DescriptorFile, start: int, offset: int, nbytes: int) -> Buffer:
