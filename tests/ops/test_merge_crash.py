@@ -14,6 +14,7 @@ from lamella.ops.merge_driver import drive
 from lamella.ops.resolve import resolve
 from lamella.ops.status import status
 from lamella.repo.manifest import parse_manifest
+from lamella.repo.merge_state import forget_states
 from lamella.repo.repository import Repository
 from lamella.testing.faults import power_cut, recorded, refused
 from tests.e2e.mergebench import MODEL, OPPOSED, branch_off
@@ -77,6 +78,8 @@ def test_a_resolution_that_is_cut_is_finished_by_doing_it_again(bench, fault):
 
     def in_conflict() -> None:
         bench.git("reset", "--quiet", "--hard")
+        with bench.repository() as repository:
+            forget_states(repository.git)  # as the driver would, which is kept from running
         assert bench.try_git("merge", "other").code == 1
         bench.write(MODEL, OPPOSED[0])
 

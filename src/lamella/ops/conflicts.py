@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from lamella.core.errors import LamellaError
+from lamella.core.errors import BackendError, LamellaError
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS
 from lamella.ops.merge_file import Versions, examine_file, usual_rules
 from lamella.repo.attributes import filtered
@@ -83,6 +83,8 @@ def _found_anew(repository: Repository, reader: ObjectReader, one: Unmerged) -> 
         return replace(state, failure=versions)
     try:
         state, _ = examine_file(repository, versions, state.rules)
+    except BackendError:
+        raise  # that is of this moment, and not of the file
     except LamellaError as error:
         return replace(state, failure=error.message)
     left = reader.read(f"AUTO_MERGE:{one.path}")  # the tree with what the merge put into the worktree

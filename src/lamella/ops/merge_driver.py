@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from lamella.core import fsio
-from lamella.core.errors import LamellaError
+from lamella.core.errors import BackendError, LamellaError
 from lamella.core.limits import IO_NBYTES, MAX_MANIFEST_NBYTES
 from lamella.formats.file import DescriptorFile
 from lamella.model.merging.rules import Rules
@@ -47,6 +47,8 @@ def drive(
         else:
             tell = partial(vocabularies_of_merge, repository.git, commit, path, state.blobs) if commit else dict
             found, merged = merge_file(repository, Versions(path, state.blobs, base, ours, theirs, tell), rules)
+    except BackendError:
+        raise  # that is of this moment: whoever asks later finds out anew
     except LamellaError as error:
         with contextlib.suppress(LamellaError):
             write_state(repository.git, replace(state, failure=error.message))
