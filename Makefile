@@ -29,10 +29,10 @@ FLAGS_Avx512  := $(FLAGS_Avx2) -mlzcnt -mavx512f -mavx512bw -mavx512vl -mavx512d
                  -mavx512vbmi -mavx512vbmi2
 
 # Tests that run many commands of Git's and ours, one after the other: what they take is mostly starting them.
-MERGES := tests/model/merging tests/docs/test_guide.py $(wildcard tests/e2e/test_merg*.py tests/ops/test_merge_*.py) \
-          $(wildcard tests/ops/test_bisect_*.py tests/cli/test_bisect.py) \
-          $(addprefix tests/e2e/test_,lamella_merge.py conflicts.py picking.py rollback.py vocabularies.py) \
-          tests/ops/test_rollback.py
+MERGE_TESTS := tests/model/merging tests/docs/test_guide.py $(wildcard tests/e2e/test_merg*.py tests/ops/test_merge_*.py) \
+               $(wildcard tests/ops/test_bisect_*.py tests/cli/test_bisect.py) \
+               $(addprefix tests/e2e/test_,lamella_merge.py conflicts.py picking.py rollback.py vocabularies.py) \
+               tests/ops/test_rollback.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -48,10 +48,10 @@ demo: $(VENV)/installed $(VENV)/demo.txt ## watch a small network being trained,
 	$(BIN)/python scripts/demo.py $(ARGS)
 
 test: $(VENV)/installed $(VENV)/test.txt $(FUZZ)/passed ## run the tests (ARGS= goes to pytest)
-	$(BIN)/python -m pytest -n 2 $(addprefix --ignore=,$(MERGES)) $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(addprefix --ignore=,$(MERGE_TESTS)) $(ARGS)
 
 test-merges: $(VENV)/installed $(VENV)/test.txt $(VENV)/demo.txt ## run the tests of merges, ways back and guides
-	$(BIN)/python -m pytest -n 2 $(MERGES) $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(MERGE_TESTS) $(ARGS)
 
 test-frameworks: $(VENV)/installed $(VENV)/test.txt $(VENV)/frameworks.txt ## install the real frameworks and test with them
 	$(BIN)/python scripts/test_frameworks.py $(ARGS)
