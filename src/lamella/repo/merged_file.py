@@ -28,23 +28,22 @@ from lamella.core.tensors import TensorSpec
 from lamella.formats.file import DescriptorFile
 from lamella.formats.hollow import layout_of
 from lamella.formats.scatter import write_view
-from lamella.formats.sniff import is_described
 from lamella.formats.write_into import TemplateWriter
 from lamella.formats.writer import Pieces
 from lamella.formats.writers import WRITERS
 from lamella.model.merging.engine import MergedTensors
 from lamella.model.merging.models import Models
-from lamella.model.merging.plan import BASE, Compute, MergePlan, Place, PlannedTensor, Stack, Take
+from lamella.model.merging.plan import Compute, MergePlan, Place, PlannedTensor, Stack, Take
 from lamella.repo.checkin import check_in
 from lamella.repo.checkout import load_skeleton, stored_file
-from lamella.repo.manifest import OPAQUE, Manifest, Row
-from lamella.repo.merged_metadata import is_whole, merge_metadata
+from lamella.repo.manifest import Manifest, Row
+from lamella.repo.merged_rest import choose_container
 from lamella.repo.stored_model_file import StoredModelFile
 from lamella.store.objects import ObjectStore
 from lamella.store.writer import Source, add_objects
 
 _ANEW = ("safetensors", "npz", "npy")
-"""Containers that hold nothing but tensors, and so are written anew without loss."""
+"""Containers of nothing but tensors and metadata, which are written anew without loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +84,13 @@ class MergedFile:
         computed: Computed,
     ) -> None:
         self._store = store
-        self._files = {BASE: base, **dict(enumerate(sides))}
+        self._files = [file for file in (*sides, base) if file is not None]
         self._plan = {one.name: one for one in plan.tensors}
         self._models = models
         self._computed = computed
         self._specs = {name: self._spec(one) for name, one in self._plan.items()}
-        listed = [file.metadata() or {} for file in sides if file is not None]
-        self._metadata, disputed = merge_metadata((base.metadata() or {}) if base is not None else {}, listed)
-        self.warnings = [f"several sides changed {key[:80]!r} beside the tensors: ours stands" for key in disputed]
+        self._container = choose_container(store, base, sides, self._specs.values())
+        self.warnings = self._container.warnings
 
     def _spec(self, planned: PlannedTensor) -> TensorSpec:
         """Return a tensor as it will be; one in conflict is as it is on the side that stands there meanwhile."""
@@ -112,17 +110,16 @@ class MergedFile:
 
         Raises ConflictError (merge-conflict) where no file can hold the result.
         """
-        template = self._saying_all(self._template())
+        template = self._container.template
         if template is not None and template.manifest.seal is None and not template.manifest.views:
             return self._replaced(template, progress)
-        parents = [file.manifest for file in self._files.values() if file is not None]
         with fsio.spool(self._store.temporary) as spool:
             if template is None:
                 self._write(spool, self._anew())
             else:
                 self._fill(spool, template)
             file = DescriptorFile(spool.fileno(), spool.seek(0, os.SEEK_END), "the merged file")
-            manifest = check_in(self._store, file, [*parents[1:], *parents[:1]], progress).manifest
+            manifest = check_in(self._store, file, [one.manifest for one in self._files], progress).manifest
         if manifest.views:
             self._ensure_as_planned(manifest)
         return manifest
@@ -136,25 +133,6 @@ class MergedFile:
                 spool.write(piece)
         with translated(self._store.temporary):
             spool.flush()
-
-    def _template(self) -> StoredModelFile | None:
-        """Return the side whose file has just these tensors, one that changed its rest before others."""
-        wanted = set(self._specs.values())
-        base = self._files[BASE]
-        fitting = [file for file in self._files.values() if file is not None and set(file.specs.values()) == wanted]
-        fitting = [file for file in fitting if file.format != OPAQUE and not is_described(file.format)]
-        moved = [file for file in fitting if base is not None and file.manifest.skeleton != base.manifest.skeleton]
-        ours = [file for file in fitting if file is not base]
-        return next(iter((*moved, *ours, *fitting)), None)
-
-    def _saying_all(self, template: StoredModelFile | None) -> StoredModelFile | None:
-        """Return the file that is filled, None where one is written anew that also says what other sides changed."""
-        if template is None or (template.metadata() or {}) == self._metadata:
-            return template
-        if template.format == "safetensors" and is_whole(self._metadata):
-            return None
-        self.warnings.append("what one side changed beside the tensors is left out: the file is another side's")
-        return template
 
     def _replaced(self, template: StoredModelFile, progress: Progress) -> Manifest:
         """Return the manifest of a file whose rest says nothing about what its tensors hold."""
@@ -229,15 +207,16 @@ class MergedFile:
                 )
 
     def _anew(self) -> Pieces:
-        formats = {file.format for file in self._files.values() if file is not None}
+        formats = {file.format for file in self._files}
         writer = next((one for one in WRITERS if formats <= set(one.formats) and one.name in _ANEW), None)
-        if writer is None:
+        metadata = self._container.metadata
+        if writer is None or metadata is None:
+            which = f"files of {' and '.join(sorted(formats))}{' that say more than that' if writer else ''}"
             raise ConflictError(
-                f"no side has just these tensors, and files of {' and '.join(sorted(formats))} are not written anew",
+                f"no side has just these tensors, and {which} are not written anew",
                 kind="merge-conflict",
                 hint="take one side with `git checkout --ours PATH` or `--theirs`, or merge exports as safetensors",
             )
-        metadata = self._metadata if writer.name == "safetensors" else {}
         specs = writer.arranged(list(self._specs.values()))
         return writer.write(specs, self._contents([spec.name for spec in specs]), metadata)
 
