@@ -15,12 +15,16 @@ from lamella.core.errors import BackendError, LamellaError
 from lamella.core.limits import IO_NBYTES, MAX_MANIFEST_NBYTES
 from lamella.formats.file import DescriptorFile
 from lamella.model.merging.rules import Rules
-from lamella.ops.merge_file import Versions, merge_file
+from lamella.ops.merge_file import Versions, merge_file, usual_rules
 from lamella.repo.checkin import check_in
+from lamella.repo.git import Git
 from lamella.repo.manifest import PREFIX, Manifest, parse_for_git, write_manifest
 from lamella.repo.merge_state import FileMerge, write_state
 from lamella.repo.repository import Repository
 from lamella.repo.vocabularies import vocabularies_of_merge
+
+_MARKER_SIZE = 7
+"""How long Git's conflict markers are, where nobody wants them otherwise."""
 
 
 def drive(
@@ -63,6 +67,40 @@ def drive(
     if text is not None:
         fsio.write_file(files[1].absolute(), text, durable=False)
     return found
+
+
+def is_between_bases(git: Git, path: str, marker_size: str) -> bool:
+    """Say whether Git merges what the sides come from, where that is several versions, and not the sides themselves.
+
+    It tells by longer conflict markers, two for each time that bases of bases are merged (`merge-ort.c`, Git 2.34).
+    """
+    if not marker_size.isdecimal() or int(marker_size) <= _MARKER_SIZE:
+        return False
+    said = git.run("check-attr", "-z", "conflict-marker-size", "--", path).split(b"\0")[2]
+    return int(marker_size) > int(said if said.isdigit() else _MARKER_SIZE)
+
+
+def make_base(repository: Repository, files: Sequence[Path], path: str) -> str | None:
+    """Merge two versions that the sides of a merge come from, by the project's rules, and write the second file anew.
+
+    Where the sides merged them before, as they would be here, that is what they have in common. Where the two disagree,
+    the file is empty, so that all that differs between the sides is in conflict, and the reason is returned.
+    """
+    text, reason = b"", "one of them is empty"
+    try:
+        base, ours, theirs = (_version(repository, file, path) for file in files)
+        if ours is not None and theirs is not None:
+            rules = usual_rules(repository.git.worktree, merging=True)
+            found, merged = merge_file(repository, Versions(path, (None, None, None), base, ours, theirs), rules)
+            reason = found.failure or f"conflicts: {len(found.conflicts)}"
+            if merged is not None and not found.conflicts:
+                text, reason = write_manifest(merged), ""
+    except BackendError:
+        raise
+    except LamellaError as error:
+        reason = error.message
+    fsio.write_file(files[1].absolute(), text, durable=False)
+    return reason or None
 
 
 def _blob(file: Path, hash_name: str) -> str | None:

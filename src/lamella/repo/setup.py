@@ -22,7 +22,7 @@ def _wanted(command: str) -> dict[str, str]:
         "diff.lamella.xfuncname": _TENSOR_LINE,
         "merge.lamella.name": "weights, tensor by tensor",
         "merge.lamella.driver": f"{command} merge-driver %O %A %B %L %P",
-        "merge.lamella.recursive": "binary",
+        "merge.lamella.recursive": "lamella",
     }
 
 

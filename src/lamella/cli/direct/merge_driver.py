@@ -25,9 +25,9 @@ def run(arguments: list[str]) -> int:
     """Merge one file and return the status that Git understands."""
     if len(arguments) != _ARGUMENTS:
         raise UsageError("merge-driver takes %O %A %B %L %P", kind="bad-argument", hint="Git calls it by itself")
-    *files, _, path = arguments
+    *files, marker_size, path = arguments
     try:
-        return _merged([Path(file) for file in files], path)
+        return _merged([Path(file) for file in files], path, marker_size)
     except LamellaError as error:
         _say(error.message if error.message.startswith(path) else f"{path}: {error.message}")
         if error.hint:
@@ -35,14 +35,16 @@ def run(arguments: list[str]) -> int:
         return _FAILED
 
 
-def _merged(files: list[Path], path: str) -> int:
-    from lamella.ops.merge_driver import drive
+def _merged(files: list[Path], path: str, marker_size: str) -> int:
+    from lamella.ops.merge_driver import drive, is_between_bases, make_base
     from lamella.ops.merge_file import usual_rules
     from lamella.repo.merge_rules import rules_from_json
 
     with Repository.open(Path.cwd(), environment=dict(os.environ)) as repository:
         given = os.environ.get(RULES)
         heads = [name.removeprefix(_HEADS) for name in os.environ if name.startswith(_HEADS)]
+        if is_between_bases(repository.git, path, marker_size):
+            return _made_base(make_base(repository, files, path), path)
         rules = rules_from_json(given) if given else usual_rules(repository.git.worktree, merging=bool(heads))
         commit = heads[0] if len(heads) == 1 else None
         found = drive(repository, files, path, rules, commit=commit, reporting=bool(given))
@@ -55,6 +57,13 @@ def _merged(files: list[Path], path: str) -> int:
     for sentence in found.warnings:
         _say(f"{path}: warning: {sentence}")
     return _CONFLICT if found.conflicts else 0
+
+
+def _made_base(reason: str | None, path: str) -> int:
+    """Say why versions that both sides come from were not merged, and what follows from it."""
+    if reason is not None:
+        _say(f"{path}: the versions that both sides come from cannot be merged: {reason}; what differs is in conflict")
+    return 0
 
 
 def _say(sentence: str) -> None:
