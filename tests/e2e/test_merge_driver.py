@@ -46,6 +46,19 @@ def test_a_change_that_is_carried_over_is_added_and_stops_nothing(bench, verb):
     assert bench.git("status", "--porcelain") == ""
 
 
+def test_a_merge_that_a_rebase_makes_again_is_merged_by_the_rules_of_the_project(bench):
+    branch_off(bench, OURS, THEIRS)
+    bench.git("merge", "--no-edit", "other")
+    bench.git("switch", "--quiet", "--create", "notes", "HEAD~2")
+    bench.commit("notes.txt", b"read me")
+    bench.git("switch", "--quiet", "main")
+    bench.write(".lamella/config.toml", b'[merge]\nstrategy = "theirs"\n')
+    bench.git("rebase", "--quiet", "--rebase-merges", "notes")
+    assert len(bench.git("rev-parse", "HEAD^1", "HEAD^2", "HEAD^1^").split()) == 3
+    assert bench.read("notes.txt") == b"read me"
+    assert numbers(bench.read(MODEL))["h.0"] == (1.0, 2.0, 3.0, 6.0)
+
+
 def test_a_revert_takes_back_its_change_of_a_tensor_that_changed_since(bench):
     bench.commit(MODEL, weights())
     bench.commit(MODEL, weights({"h.0": (3.0, 2.0, 3.0, 4.0)}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lamella.core.fsio import translated
 from lamella.repo.git import Git, GitOid
 from lamella.repo.objects import IndexEntry, tracked
 
@@ -19,6 +20,9 @@ _UNDER_WAY = (
     ("REVERT_HEAD", "revert"),
 )
 """What lies in a worktree's Git directory meanwhile. A rebase comes first: while it stops, others lie there too."""
+
+_OID_NBYTES = 64
+"""Letters of the longest id that Git has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,15 @@ def unmerged(git: Git, paths: Sequence[str] | None = None) -> list[Unmerged]:
 def under_way(git: Git) -> str | None:
     """Return the verb of Git's that has stopped in the middle and waits to be continued or aborted, None for none."""
     return next((verb for name, verb in _UNDER_WAY if (git.git_dir / name).exists()), None)
+
+
+def merged_again(git: Git) -> GitOid | None:
+    """Return the commit that a rebase is merging, as somebody had done before, None where it does no such thing now.
+
+    Git writes MERGE_HEAD before it does that, and only after any other merge (`sequencer.c`, Git 2.18).
+    """
+    place = git.git_dir / "MERGE_HEAD"
+    if not (git.git_dir / "rebase-merge").is_dir() or not place.is_file():
+        return None
+    with translated(place, reading=True), place.open(encoding="ascii", errors="replace") as file:
+        return GitOid(file.read(_OID_NBYTES).strip())

@@ -39,10 +39,13 @@ def _merged(files: list[Path], path: str, marker_size: str) -> int:
     from lamella.ops.merge_driver import drive, is_between_bases, make_base
     from lamella.ops.merge_file import usual_rules
     from lamella.repo.merge_rules import rules_from_json
+    from lamella.repo.unmerged import merged_again
 
     with Repository.open(Path.cwd(), environment=dict(os.environ)) as repository:
         given = os.environ.get(RULES)
         heads = [name.removeprefix(_HEADS) for name in os.environ if name.startswith(_HEADS)]
+        again = None if heads else merged_again(repository.git)
+        heads = heads if again is None else [again]
         if is_between_bases(repository.git, path, marker_size):
             return _made_base(make_base(repository, files, path), path)
         rules = rules_from_json(given) if given else usual_rules(repository.git.worktree, merging=bool(heads))
