@@ -37,13 +37,13 @@ def numbers(data: bytes) -> dict[str, tuple[float, ...]]:
     return found
 
 
-def branch_off(bench: Workbench, ours: bytes, theirs: bytes, base: bytes | None = None) -> None:
+def branch_off(bench: Workbench, ours: bytes, theirs: bytes, base: bytes | None = None, path: str = MODEL) -> None:
     """Commit a model on main, `theirs` on the branch other, `ours` on main again."""
-    bench.commit(MODEL, weights() if base is None else base)
+    bench.commit(path, weights() if base is None else base)
     bench.git("switch", "--quiet", "--create", "other")
-    bench.commit(MODEL, theirs, "theirs")
+    bench.commit(path, theirs, "theirs")
     bench.git("switch", "--quiet", "main")
-    bench.commit(MODEL, ours, "ours")
+    bench.commit(path, ours, "ours")
 
 
 OPPOSED = (weights({"h.0": (2.0, 3.0, 4.0, 5.0)}), weights({"h.0": (0.0, 1.0, 2.0, 3.0)}))

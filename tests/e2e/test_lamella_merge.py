@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+import numpy
 import pytest
 
 from tests.e2e.mergebench import MODEL, OPPOSED, branch_off, numbers, weights
 from tests.e2e.test_conflicts import TWO
+
+
+def npz(**arrays):
+    made = io.BytesIO()
+    numpy.savez(made, **arrays)
+    return made.getvalue()
 
 
 def untouched(bench):
@@ -37,6 +45,17 @@ def test_a_dry_run_says_what_would_become_of_every_tensor_and_touches_nothing(be
     report = json.loads(bench.lamella("merge", "other", "--dry-run", "--json", "--strategy", "linear"))
     assert (report["type"], report["outcome"]) == ("merge-preview", "merged")
     assert [one["how"] for one in report["files"][0]["tensors"]] == ["theirs", "linear", "linear", "ours", "ours"]
+
+
+def test_a_dry_run_foresees_that_no_file_can_hold_the_result(bench):
+    words = {"words": numpy.array(["x", "y"]), "a": numpy.zeros(4, "f4")}
+    bench.lamella("track", "*.npz")
+    branch_off(bench, npz(**words, b=words["a"]), npz(**words, c=words["a"]), npz(**words), path="m.npz")
+    reason = "m.npz: no side has just these tensors, and files of npz that say more than that are not written anew\n"
+    for options in (["--dry-run"], []):
+        told = bench.try_lamella("merge", "other", *options)
+        assert (told.code, told.out.startswith(reason)) == (4, True)
+    assert bench.git("status", "--porcelain", "m.npz") == "UU m.npz"
 
 
 def test_a_dry_run_of_a_fast_forward_lists_what_comes(bench):

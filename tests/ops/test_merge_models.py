@@ -152,7 +152,7 @@ def test_nothing_changed_is_the_same_file(repository):
 def test_looking_stores_nothing_and_says_the_same(repository):
     models = [model_of(repository, as_safetensors(one)) for one in (BASE, OURS, THEIRS)]
     packs = sorted(path.name for path in repository.store.packs.iterdir())
-    looked = examine(models[0], models[1:], Rules())
+    looked = examine(repository, models[0], models[1:], Rules())
     assert sorted(path.name for path in repository.store.packs.iterdir()) == packs
     assert looked.manifest is None
     assert looked.outcomes == merge_in_store(repository, models[0], models[1:], Rules()).outcomes
@@ -229,7 +229,7 @@ def test_squared_gradients_of_an_optimizer_in_the_file_are_found(repository, wri
     assert not report.conflicts
     assert tensors(content) == {"model.w": [7] * 6, "optimizer.state.0.exp_avg_sq": [6] * 6}
     models = [model_of(repository, side) for side in sides]
-    assert not examine(models[0], models[1:], Rules(Choice("fisher"))).conflicts
+    assert not examine(repository, models[0], models[1:], Rules(Choice("fisher"))).conflicts
 
 
 @pytest.mark.parametrize("name", ["layouts", "layouts-latest", "user-block"])

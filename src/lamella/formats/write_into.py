@@ -12,13 +12,18 @@ from lamella.core.limits import IO_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.formats.base import Layout, RandomAccess, TensorSpan
 from lamella.formats.writer import Contents, Pieces, refuse_metadata
-from lamella.formats.zip_archive import ZipMember, first_name, read_members
+from lamella.formats.zip_archive import read_members
 
 _UNGUARDED = ("safetensors", "npy", "gguf", "onnx", "tflite", "hdf5")
 """Formats of which no byte depends on what the tensors hold, unless the layout is sealed."""
 
 _ARCHIVES = ("torch", "npz", "keras")
 """Formats of zip archives, which have a checksum of each member and nothing else that depends on it."""
+
+
+def can_be_template(container: str, *, sealed: bool) -> bool:
+    """Say whether files of a format can be filled with other tensors, where their layout is `sealed` or is not."""
+    return container in _ARCHIVES or (container in _UNGUARDED and not sealed)
 
 
 class TemplateWriter:
@@ -33,12 +38,10 @@ class TemplateWriter:
     def __init__(self, file: RandomAccess, layout: Layout) -> None:
         self.name = layout.format
         self._file = file
-        self._members: tuple[ZipMember, ...] = ()
-        if layout.format in _ARCHIVES and first_name(bytes(file.read_at(0, min(file.nbytes, IO_NBYTES)))) is not None:
-            self._members = read_members(file)
-        elif layout.format not in _UNGUARDED or layout.sealed:
+        if not can_be_template(layout.format, sealed=layout.sealed):
             hint = f"one of {', '.join((*_UNGUARDED, *_ARCHIVES))} can be"
             raise UsageError(f"a file of format {layout.format} cannot be a template", kind="bad-argument", hint=hint)
+        self._members = read_members(file) if layout.format in _ARCHIVES else ()
         self._starts = [member.offset for member in self._members]
         self._spans = {span.spec.name: span for span in layout.tensors if not span.part}
 

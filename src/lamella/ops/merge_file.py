@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lamella.core.dtypes import DType
-from lamella.core.errors import NotFoundError
+from lamella.core.errors import ConflictError, NotFoundError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging import plan as words
 from lamella.model.merging.averaging import is_merged
@@ -78,12 +78,20 @@ def merge_file(
 
 
 def examine_file(repository: Repository, versions: Versions, rules: Rules) -> tuple[FileMerge, MergedModel | None]:
-    """Return what `merge_file` would find, and the plan with it, without storing anything; raise as that does."""
+    """Return what `merge_file` would find, and the plan with it, without storing anything; raise as that does.
+
+    Where that raises ConflictError (merge-conflict), since no file can hold the result, `failure` says so.
+    """
     reason = _whole(versions)
     if reason is not None:
         return FileMerge(versions.path, versions.blobs, rules, failure=reason), None
     base, sides = _models(repository, versions, rules)
-    merged = examine(base, sides, rules, vocabularies=versions.vocabularies)
+    try:
+        merged = examine(repository, base, sides, rules, versions.vocabularies)
+    except ConflictError as error:
+        if error.kind != "merge-conflict":
+            raise
+        return FileMerge(versions.path, versions.blobs, rules, failure=error.message), None
     return _found(versions, rules, merged), merged
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lamella.core import fsio
-from lamella.core.config import DEFAULT
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.companions import CompanionFinder
 from lamella.model.merging.engine import MergedTensors, Outcome
@@ -17,11 +16,13 @@ from lamella.model.merging.rules import Rules
 from lamella.model.merging.vocabularies import Tell
 from lamella.repo.joined_model import Model
 from lamella.repo.manifest import Manifest
-from lamella.repo.merged_file import MergedFile, compute
+from lamella.repo.merged_container import Container, choose_container
+from lamella.repo.merged_file import MergedFile, compute, merged_specs
 from lamella.repo.repository import Repository
 from lamella.repo.sketches import SketchCache
 from lamella.repo.stored_model_file import StoredModelFile
 from lamella.repo.weights import ModelWeights
+from lamella.store.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +44,18 @@ class MergedModel:
 
 
 def examine(
-    base: Model | None,
-    sides: Sequence[Model],
-    rules: Rules,
-    *,
-    vocabularies: Tell = dict,
-    cache: SketchCache | None = None,
-    threads: int = DEFAULT.threads,
-    progress: Progress = SILENT,
+    repository: Repository, base: Model | None, sides: Sequence[Model], rules: Rules, vocabularies: Tell = dict
 ) -> MergedModel:
     """Return what would become of a model, everything computed and nothing kept. Raises as `merge_in_store` does."""
-    models = _models(base, sides, cache)
+    models = _models(base, sides, None)
     plan = plan_merge(models, rules, vocabularies)
-    progress.start("merging", _nbytes(plan))
-    merged = MergedTensors(plan, models, rules.opposition, threads, progress, CompanionFinder(models))
+    merged = MergedTensors(plan, models, rules.opposition, repository.config.threads, SILENT, CompanionFinder(models))
     for pieces in merged.stream([one.name for one in plan.tensors if isinstance(one.action, Compute | Stack)]):
         for _ in pieces:
             pass
-    progress.finish()
-    return MergedModel(plan, merged.outcomes, None)
+    found = MergedModel(plan, merged.outcomes, None)
+    container = _container(repository.existing_store(), base, sides, models, found)
+    return replace(found, plan=replace(plan, warnings=(*plan.warnings, *container.warnings)))
 
 
 def merge_in_store(
@@ -80,8 +74,7 @@ def merge_in_store(
     not here, and IntegrityError where they are damaged.
     """
     store = repository.store
-    cache = SketchCache(repository.store_directory)
-    models = _models(base, sides, cache)
+    models = _models(base, sides, SketchCache(repository.store_directory))
     plan = plan_merge(models, rules, vocabularies)
     progress.start("merging", _nbytes(plan))
     merged = MergedTensors(plan, models, rules.opposition, repository.config.threads, progress, CompanionFinder(models))
@@ -89,11 +82,19 @@ def merge_in_store(
     with fsio.spool(store.temporary) as spool:
         computed = compute(plan, merged, spool)
         progress.finish()
-        base_file = None if base is None or not base.files else _stored(base)
-        file = MergedFile(store, base_file, list(map(_stored, sides)), plan, models, computed)
-        manifest = file.check_in(progress)
-    plan = replace(plan, warnings=(*plan.warnings, *file.warnings))
-    return MergedModel(plan, merged.outcomes, manifest)
+        found = MergedModel(plan, merged.outcomes, None)
+        container = _container(store, base, sides, models, found)
+        parents = [_stored(model).manifest for model in (*sides, base) if model is not None and model.files]
+        manifest = MergedFile(store, container.target, plan, models, computed, parents).check_in(progress)
+    return replace(found, plan=replace(plan, warnings=(*plan.warnings, *container.warnings)), manifest=manifest)
+
+
+def _container(
+    store: ObjectStore, base: Model | None, sides: Sequence[Model], models: Models, found: MergedModel
+) -> Container:
+    opposed = {name for name, one in found.outcomes.items() if one.conflict is not None}
+    start = None if base is None or not base.files else _stored(base)
+    return choose_container(store, start, list(map(_stored, sides)), merged_specs(found.plan, models, opposed))
 
 
 def _models(base: Model | None, sides: Sequence[Model], cache: SketchCache | None) -> Models:

@@ -1,4 +1,4 @@
-"""The file of a merged model: what was computed waits in a spool, and a container is found for it and all else.
+"""The file of a merged model: what was computed waits in a spool, and goes with all else into a container.
 
 A container describes its tensors in ways that only its framework writes, so the file is one of the sides', with other
 bytes in the place of its tensors. Where no side has just the tensors of the result, it is written anew, for which the
@@ -8,7 +8,7 @@ container has to be one that tensors alone make.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -19,7 +19,7 @@ from blake3 import blake3
 from lamella.codec.delta import LAYOUT_OF_DTYPE
 from lamella.core import fsio
 from lamella.core.buffers import Buffer
-from lamella.core.errors import ConflictError, UsageError
+from lamella.core.errors import ConflictError
 from lamella.core.fsio import translated
 from lamella.core.ids import ObjectId
 from lamella.core.limits import IO_NBYTES
@@ -30,20 +30,16 @@ from lamella.formats.hollow import layout_of
 from lamella.formats.scatter import write_view
 from lamella.formats.write_into import TemplateWriter
 from lamella.formats.writer import Pieces
-from lamella.formats.writers import WRITERS
 from lamella.model.merging.engine import MergedTensors
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Compute, MergePlan, Place, PlannedTensor, Stack, Take
 from lamella.repo.checkin import check_in
 from lamella.repo.checkout import load_skeleton, stored_file
 from lamella.repo.manifest import Manifest, Row
-from lamella.repo.merged_rest import choose_container
+from lamella.repo.merged_container import NewFile
 from lamella.repo.stored_model_file import StoredModelFile
 from lamella.store.objects import ObjectStore
 from lamella.store.writer import Source, add_objects
-
-_ANEW = ("safetensors", "npz", "npy")
-"""Containers of nothing but tensors and metadata, which are written anew without loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,55 +67,70 @@ def compute(plan: MergePlan, merged: MergedTensors, spool: IO[bytes]) -> Compute
     return Computed(DescriptorFile(spool.fileno(), at, "the merged tensors"), offsets)
 
 
+def place_of(planned: PlannedTensor, opposed: Collection[str]) -> Place | None:
+    """Return whose bytes a tensor of the result has, None where they are computed.
+
+    Of those that turned out to be `opposed`, by name, the first side stands there meanwhile.
+    """
+    if isinstance(planned.action, Take):
+        return planned.action.place
+    if planned.name not in opposed:
+        return None
+    return next(place for place in planned.candidates if place is not None)
+
+
+def merged_specs(plan: MergePlan, models: Models, opposed: Collection[str]) -> list[TensorSpec]:
+    """Return the tensors of the result, in its order, as they will be."""
+    places = {one.name: place_of(one, opposed) for one in plan.tensors}
+    return [
+        one.spec if (place := places[one.name]) is None else replace(models.spec(place), name=one.name)
+        for one in plan.tensors
+    ]
+
+
 class MergedFile:
-    """The file of a merge of files that are in one store, `base` and `sides`, some of which may not have it."""
+    """The file of a merge: what was computed and what is taken from sides, in a container for just these tensors.
+
+    What is taken is in `store`. `parents` are manifests that new objects may lean on, ours first.
+    """
 
     def __init__(
         self,
         store: ObjectStore,
-        base: StoredModelFile | None,
-        sides: Sequence[StoredModelFile | None],
+        target: StoredModelFile | NewFile,
         plan: MergePlan,
         models: Models,
         computed: Computed,
+        parents: Sequence[Manifest],
     ) -> None:
         self._store = store
-        self._files = [file for file in (*sides, base) if file is not None]
+        self._target = target
         self._plan = {one.name: one for one in plan.tensors}
         self._models = models
         self._computed = computed
-        self._specs = {name: self._spec(one) for name, one in self._plan.items()}
-        self._container = choose_container(store, base, sides, self._specs.values())
-        self.warnings = self._container.warnings
-
-    def _spec(self, planned: PlannedTensor) -> TensorSpec:
-        """Return a tensor as it will be; one in conflict is as it is on the side that stands there meanwhile."""
-        place = self._place(planned)
-        return planned.spec if place is None else replace(self._models.spec(place), name=planned.name)
+        self._parents = parents
+        self._opposed = self._plan.keys() - computed.offsets.keys()
+        self._specs = merged_specs(plan, models, self._opposed)
 
     def _place(self, planned: PlannedTensor) -> Place | None:
-        """Return whose bytes a tensor has, None where they were computed."""
-        if isinstance(planned.action, Take):
-            return planned.action.place
-        if planned.name in self._computed.offsets:
-            return None
-        return next(place for place in planned.candidates if place is not None)
+        return place_of(planned, self._opposed)
 
     def check_in(self, progress: Progress = SILENT) -> Manifest:
         """Store what is new in the file and return its manifest, the objects being durable.
 
-        Raises ConflictError (merge-conflict) where no file can hold the result.
+        Raises ConflictError (merge-conflict) where tensors that share bytes would be different ones.
         """
-        template = self._container.template
-        if template is not None and template.manifest.seal is None and not template.manifest.views:
-            return self._replaced(template, progress)
+        if isinstance(self._target, StoredModelFile):
+            template = self._target.manifest
+            if template.seal is None and not template.views:
+                return self._replaced(template, progress)
         with fsio.spool(self._store.temporary) as spool:
-            if template is None:
-                self._write(spool, self._anew())
+            if isinstance(self._target, StoredModelFile):
+                self._fill(spool, self._target.manifest)
             else:
-                self._fill(spool, template)
+                self._write(spool, self._anew(self._target))
             file = DescriptorFile(spool.fileno(), spool.seek(0, os.SEEK_END), "the merged file")
-            manifest = check_in(self._store, file, [one.manifest for one in self._files], progress).manifest
+            manifest = check_in(self._store, file, self._parents, progress).manifest
         if manifest.views:
             self._ensure_as_planned(manifest)
         return manifest
@@ -134,16 +145,16 @@ class MergedFile:
         with translated(self._store.temporary):
             spool.flush()
 
-    def _replaced(self, template: StoredModelFile, progress: Progress) -> Manifest:
+    def _replaced(self, template: Manifest, progress: Progress) -> Manifest:
         """Return the manifest of a file whose rest says nothing about what its tensors hold."""
         names = [name for name in self._plan if name in self._computed.offsets]
         ids, _ = add_objects(self._store, [self._source(self._plan[name]) for name in names], progress)
         new = dict(zip(names, ids, strict=True))
         rows = tuple(
             row if row.part else Row(row.spec, new.get(row.spec.name) or self._object(self._plan[row.spec.name]))
-            for row in template.manifest.rows
+            for row in template.rows
         )
-        return replace(template.manifest, rows=rows)
+        return replace(template, rows=rows)
 
     def _object(self, planned: PlannedTensor) -> ObjectId:
         place = self._place(planned)
@@ -159,17 +170,12 @@ class MergedFile:
         read = partial(_read, self._computed.file, self._computed.offsets[planned.name])
         return Source(spec.nbytes, spec.dtype.item_nbytes, read, candidates, LAYOUT_OF_DTYPE.get(spec.dtype.name))
 
-    def _fill(self, spool: IO[bytes], template: StoredModelFile) -> None:
+    def _fill(self, spool: IO[bytes], template: Manifest) -> None:
         """Write the file of a side with other bytes in its tensors, those that lie apart in it behind the others."""
-        manifest = template.manifest
-        file = stored_file(self._store, manifest, load_skeleton(self._store, manifest))
-        layout = layout_of(manifest.format, file)
-        if layout is None:
-            raise _unwritable(manifest.format)
-        try:
-            writer = TemplateWriter(file, layout)
-        except UsageError as error:
-            raise _unwritable(manifest.format) from error
+        file = stored_file(self._store, template, load_skeleton(self._store, template))
+        layout = layout_of(template.format, file)
+        assert layout is not None
+        writer = TemplateWriter(file, layout)
         own = [span.spec for span in layout.tensors if not span.part]
         specs = writer.arranged(own)
         self._write(spool, writer.write(specs, self._contents([spec.name for spec in specs]), {}))
@@ -206,19 +212,9 @@ class MergedFile:
                     hint="merge both with the same strategy, element by element, or take one side's file",
                 )
 
-    def _anew(self) -> Pieces:
-        formats = {file.format for file in self._files}
-        writer = next((one for one in WRITERS if formats <= set(one.formats) and one.name in _ANEW), None)
-        metadata = self._container.metadata
-        if writer is None or metadata is None:
-            which = f"files of {' and '.join(sorted(formats))}{' that say more than that' if writer else ''}"
-            raise ConflictError(
-                f"no side has just these tensors, and {which} are not written anew",
-                kind="merge-conflict",
-                hint="take one side with `git checkout --ours PATH` or `--theirs`, or merge exports as safetensors",
-            )
-        specs = writer.arranged(list(self._specs.values()))
-        return writer.write(specs, self._contents([spec.name for spec in specs]), metadata)
+    def _anew(self, target: NewFile) -> Pieces:
+        specs = target.writer.arranged(self._specs)
+        return target.writer.write(specs, self._contents([spec.name for spec in specs]), target.metadata)
 
     def _contents(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
         planned = [self._plan[name] for name in names]
@@ -234,14 +230,6 @@ class MergedFile:
         start = self._computed.offsets[planned.name]
         for at in range(start, start + planned.spec.nbytes, IO_NBYTES):
             yield self._computed.file.read_at(at, min(IO_NBYTES, start + planned.spec.nbytes - at))
-
-
-def _unwritable(container: str) -> ConflictError:
-    return ConflictError(
-        f"other weights cannot be written into files of {container}",
-        kind="merge-conflict",
-        hint="take one side with `git checkout --ours PATH` or `--theirs`, or merge exports as safetensors",
-    )
 
 
 def _read(file: DescriptorFile, start: int, offset: int, nbytes: int) -> Buffer:

@@ -13,11 +13,11 @@ from lamella.core.errors import ConflictError
 from lamella.formats.file import BytesFile
 from lamella.formats.hollow import metadata_of
 from lamella.model.merging.rules import Choice, Rules
-from lamella.ops.merge_models import merge_in_store
+from lamella.ops.merge_models import examine, merge_in_store
 from lamella.repo.checkin import check_in
 from lamella.repo.checkout import file_pieces
 from lamella.repo.joined_model import joined
-from lamella.repo.merged_rest import merge_metadata
+from lamella.repo.merged_container import merge_metadata
 from lamella.repo.stored_model_file import StoredModelFile
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
@@ -73,10 +73,13 @@ def model(repository):
 def merge(repository, model):
     """A function that merges files and returns the one they become, and the warnings."""
 
-    def merged(*contents, rules=None):
+    def merged(*contents):
         base, *sides = map(model, contents)
-        found = merge_in_store(repository, base, sides, rules or Rules(Choice("average")))
+        rules = Rules(Choice("average"))
+        foreseen = examine(repository, base, sides, rules)
+        found = merge_in_store(repository, base, sides, rules)
         assert not found.conflicts
+        assert foreseen.plan == found.plan
         told = [one for one in found.plan.warnings if "beside the tensors" in one]
         return b"".join(file_pieces(repository.store, found.manifest)), told
 

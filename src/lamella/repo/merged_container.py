@@ -1,4 +1,4 @@
-"""What the file of a merge says beside its tensors: what one side says, or key by key what all of them do."""
+"""The container of a merge: a side's file to be filled, or one written anew, and what either leaves out is told."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from lamella.core.errors import ConflictError
 from lamella.core.limits import MAX_METADATA_NBYTES
 from lamella.core.tensors import TensorSpec
 from lamella.formats.sniff import is_described
+from lamella.formats.write_into import can_be_template
+from lamella.formats.writer import Writer
+from lamella.formats.writers import WRITERS
 from lamella.model.merging.rules import OURS
 from lamella.model.merging.unions import side_name
 from lamella.repo.file_rest import digest_rest
@@ -19,20 +23,29 @@ from lamella.store.objects import ObjectStore
 _KEYED = "safetensors"
 """The container that says all it says beside its tensors by keys, so that it can be written anew with others."""
 
+_ANEW = (_KEYED, "npz", "npy")
+"""Containers of nothing but tensors and metadata, which are written anew without loss."""
+
 _MOST_KEYS = 3
 """Keys that a warning names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
-    """What merged tensors are put into: a copy of `template`, or a file that is written anew with `metadata`.
+class NewFile:
+    """A file that `writer` writes, with `metadata`."""
 
-    `metadata` is None where files say more beside their tensors than can be written again. `warnings` say what sides
-    changed there that has no place in the merge.
+    writer: Writer
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What merged tensors are put into: a copy of one side's file, or a new one.
+
+    `warnings` say what sides changed beside the tensors that has no place in it.
     """
 
-    template: StoredModelFile | None
-    metadata: Mapping[str, str] | None
+    target: StoredModelFile | NewFile
     warnings: tuple[str, ...] = ()
 
 
@@ -44,22 +57,44 @@ def choose_container(
 ) -> Container:
     """Return what tensors like `specs` are put into: the file of a side that has just these, if there is one.
 
-    One that changed more than its tensors comes before others, and ours first. Raises as `digest_rest` does.
+    One that changed more than its tensors comes before others, and ours first. Raises ConflictError (merge-conflict)
+    where no file can hold them, and as `digest_rest` does.
     """
     rest = cache(lambda file: digest_rest(store, file.manifest))
     template = _template(base, sides, set(specs), rest)
     files = [file for file in sides if file is not None]
     before, said = _metadata(base), [_metadata(file) for file in files]
-    merged = merge_metadata(before, said)
-    if {file.format for file in files} == {_KEYED} and all(map(_is_whole, said)):
-        fits = template is not None and _metadata(template) == merged
-        return Container(template if fits else None, merged, _left_out(before, sides, merged, OURS))
+    formats = {file.format for file in (*files, base) if file is not None}
+    if formats == {_KEYED} and all(map(_is_whole, said)):
+        merged = merge_metadata(before, said)
+        warnings = _left_out(before, sides, merged, OURS)
+        if template is not None and _metadata(template) == merged:
+            return Container(template, warnings)
+        return Container(NewFile(_writer(formats), merged), warnings)
     if template is None:
-        return Container(None, None if any(said) else {})
+        return Container(NewFile(_writer(formats, says_more=any(said)), {}))
+    manifest = template.manifest
+    sealed = manifest.seal is not None
+    if (sealed or manifest.views) and not can_be_template(manifest.format, sealed=sealed):
+        raise _unwritable(f"other weights cannot be written into files of {manifest.format}")
     kept = [rest(file) for file in (base, template) if file is not None]
     left = [side if side is not None and rest(side) not in kept else None for side in sides]
     whose = next((side_name(number) for number, side in enumerate(sides) if side is template), "the base")
-    return Container(template, {}, _left_out(before, left, _metadata(template), whose, always=True))
+    return Container(template, _left_out(before, left, _metadata(template), whose, always=True))
+
+
+def _writer(formats: set[str], *, says_more: bool = False) -> Writer:
+    """Return what writes files of these formats anew, none of which `says_more` than tensors."""
+    writer = next((one for one in WRITERS if formats <= set(one.formats) and one.name in _ANEW), None)
+    if writer is None or says_more:
+        which = f"files of {' and '.join(sorted(formats))}{' that say more than that' if writer else ''}"
+        raise _unwritable(f"no side has just these tensors, and {which} are not written anew")
+    return writer
+
+
+def _unwritable(message: str) -> ConflictError:
+    hint = "take one side with `git checkout --ours PATH` or `--theirs`, or merge exports as safetensors"
+    return ConflictError(message, kind="merge-conflict", hint=hint)
 
 
 def _template(
