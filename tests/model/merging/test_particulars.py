@@ -5,6 +5,7 @@ import pytest
 
 from lamella.core.errors import UsageError
 from lamella.model.merging import plan as words
+from lamella.model.merging.plan import Place
 from lamella.model.merging.rules import Choice, Rules
 from lamella.model.merging.strategies.builtin import STRATEGIES
 from lamella.testing.merging import Model, merge, model
@@ -14,7 +15,10 @@ NAN, INFINITE = np.nan, np.inf
 
 def of(values, dtype="f32", shape=None):
     """Return a model of one tensor."""
-    kinds = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "u8": np.uint8, "i8": np.int8, "c64": np.complex64}
+    kinds = {
+        "f16": np.float16, "f32": np.float32, "f64": np.float64, "i64": np.int64, "u8": np.uint8, "i8": np.int8,
+        "c64": np.complex64, "c128": np.complex128,
+    }  # fmt: skip
     array = np.array(values, kinds[dtype])
     return model(t=(dtype, shape or array.shape, array.tobytes()))
 
@@ -139,6 +143,46 @@ def test_complex_numbers_have_no_larger_one():
     found = merge(base, sides, Rules(Choice("larger")))
     assert found.conflict("t") == words.UNMERGEABLE
     assert found.tensors["t"] == sides[0].tensors["t"][1]
+
+
+def mixed(strategy, base, *sides, companions=None):
+    """Return what a strategy chosen by name makes of models that keep one tensor in different dtypes."""
+    rules = Rules(choices=(("t", Choice(strategy)),))
+    return merge(base, sides, rules, companions=companions)
+
+
+def test_complex_numbers_of_two_dtypes_have_no_larger_one_either():
+    sides = of([5 + 2j], "c128"), of([2 + 9j], "c64")
+    found = mixed("larger", of([1 + 1j], "c64"), *sides)
+    assert found.conflict("t") == words.UNMERGEABLE
+    assert found.tensors["t"] == sides[0].tensors["t"][1]
+
+
+def test_complex_numbers_of_two_dtypes_have_no_squared_gradients():
+    beside = model(**{"t.beside": ("f32", (1,), bytes(4))}).tensors
+    base, *sides = (
+        Model({**of([value], dtype).tensors, **beside}) for value, dtype in ((1j, "c64"), (2j, "c128"), (3j, "c64"))
+    )
+    found = mixed("fisher", base, *sides, companions=lambda _, place: Place(place.side, "t.beside"))
+    assert found.conflict("t") == words.UNMERGEABLE
+
+
+@pytest.mark.parametrize("number", [70_000.0, -1e30])
+def test_what_a_narrower_dtype_cannot_hold_does_not_become_infinite_in_silence(number):
+    base, wide = of([1.0, 2.0]), of([2 * number, 3.0])
+    for narrow in (of([1.0, 5.0], "f16"), of([1.0, 2.0], "f16")):
+        for sides in ((narrow, wide), (wide, narrow)):
+            found = mixed("linear", base, *sides)
+            assert found.plan.tensors[0].spec.dtype.name == "f16"
+            assert found.conflict("t") == words.NOT_FINITE
+    assert mixed("linear", base, of([1.0, 5.0], "f16"), of([8.0, 3.0])).conflict("t") is None
+
+
+def test_what_stands_where_a_strategy_refuses_has_the_dtype_of_the_result():
+    sides = of([1.0, 3.0]), of([7.0, 2.0], "f16")
+    found = mixed("fisher", of([1.0, 2.0]), *sides)
+    assert found.conflict("t") == words.UNMERGEABLE
+    assert found.tensors["t"] == np.array([1.0, 3.0], np.float16).tobytes()
 
 
 def test_a_counter_becomes_the_larger_one_by_itself():

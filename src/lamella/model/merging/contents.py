@@ -95,7 +95,7 @@ class PlacedContents:
 
     def join(self, kind: str) -> bool:
         """Have spans come with companions of that kind; say False where there are none of the tensor's own shape."""
-        places = self._beside(kind) if parts(self.dtype) == 1 else ()
+        places = self._beside(kind) if parts(self.spec.dtype.name) == 1 else ()
         if places and self._models.spec(places[0]).shape == self.spec.shape:
             self._joined, self._held = places, None
         return bool(self._joined)

@@ -92,3 +92,13 @@ def write(results: Array, span: Span, out: Any, taken: Sequence[tuple[Buffer, Ar
     for source, where in (*taken, (span.sides[0], same)):
         numpy.copyto(made, codes(source, span.dtype), where=where)
     return Tally(int((special(made, span.dtype) & ~same).sum()))
+
+
+def count_overflows(before: Buffer, dtype: str, after: Buffer, narrower: str, count: int) -> int:
+    """Return how many elements are finite in a dtype, and are not any more once they were rounded to another."""
+    import numpy
+
+    if dtype == narrower:
+        return 0
+    was, became = values(before, dtype, count), values(after, narrower, count)
+    return int((numpy.isfinite(was) & ~numpy.isfinite(became)).sum())

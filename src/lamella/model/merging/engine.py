@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -17,6 +17,7 @@ from lamella.core.tensors import TensorSpec
 from lamella.model.merging import plan as words
 from lamella.model.merging.choosing import strategy_named
 from lamella.model.merging.contents import Companions, PlacedContents
+from lamella.model.merging.elements import count_overflows
 from lamella.model.merging.models import Models
 from lamella.model.merging.plan import Compute, Conflict, MergePlan, PlannedTensor, Stack, Take
 from lamella.model.merging.score import Score, Tally, score
@@ -116,14 +117,19 @@ class MergedTensors:
             except ConflictError as exc:
                 if exc.kind != "merge-conflict":
                     raise
-                instead = min(action.sides, key=lambda place: place.side)
-                yield from next(models.stream(instead.side, [instead.name]))
+                yield from self._first(spec, action, models)
                 return Conflict(words.UNMERGEABLE, str(exc))
             total = Tally()
             for tally, data in contents.each(partial(_merged, formula, contents), last=True):
                 total += tally
                 yield data
         return total
+
+    def _first(self, spec: TensorSpec, action: Compute, models: Models) -> Iterator[Buffer]:
+        """Yield the first side's elements, as the result would keep them."""
+        first = replace(action, base=None, sides=(min(action.sides, key=lambda place: place.side),))
+        with closing(PlacedContents(spec, first, models, self._threads)) as contents:
+            yield from contents.each(lambda span: contents.narrowed(bytearray(span.sides[0]), span.count), last=True)
 
     def _outcome(self, planned: PlannedTensor, seen: Sequence[Tally | Conflict], *, stops: bool) -> Outcome:
         conflict = next((one for one in seen if isinstance(one, Conflict)), None)
@@ -144,4 +150,5 @@ def _taken_from(planned: PlannedTensor) -> int | None:
 def _merged(formula: Callable[[Span, Any], Tally], contents: PlacedContents, span: Span) -> tuple[Tally, bytearray]:
     out = bytearray(len(span.sides[0]))
     tally = formula(span, out)
-    return tally, contents.narrowed(out, span.count)
+    made = contents.narrowed(out, span.count)
+    return tally + Tally(count_overflows(out, span.dtype, made, contents.spec.dtype.name, span.count)), made

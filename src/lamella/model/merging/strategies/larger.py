@@ -21,7 +21,7 @@ class Larger(Strategy):
 
     def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it has no parameters
         """Return the maximum; raise ConflictError (merge-conflict) for complex numbers."""
-        if parts(contents.dtype) == 2:
+        if parts(contents.spec.dtype.name) == 2:
             raise ConflictError(
                 "complex numbers have no order", kind="merge-conflict", hint="take a side, or choose another strategy"
             )
