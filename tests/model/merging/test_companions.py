@@ -145,6 +145,24 @@ def test_squared_gradients_have_their_mean_and_counters_the_larger_whatever_is_c
     assert numbers(merged, "optimizer.state.0.step") == [9]
 
 
+@pytest.mark.parametrize("weights", [(1, -1), (1, -0.5)])
+def test_squared_gradients_are_not_negative_where_changes_are_unlearned(weights):
+    merged = by_fisher(Rules(Choice("task-arithmetic"), weights=weights))
+    assert numbers(merged, "optimizer.state.0.exp_avg_sq") == [2, 1]
+    assert numbers(merged, "model.w") == [4 * weights[0] + 8 * weights[1], 8 * weights[0] + 4 * weights[1]]
+
+
+def test_squared_gradients_have_a_mean_where_who_changed_them_has_no_weight():
+    merged = by_fisher(Rules(Choice("task-arithmetic"), weights=(1, 0, 0)), [BASE, *SIDES])
+    assert numbers(merged, "optimizer.state.0.exp_avg_sq") == [2, 1]
+    assert numbers(merged, "model.w") == [0, 0]
+
+
+def test_squared_gradients_have_the_weights_of_a_mean():
+    merged = by_fisher(Rules(Choice("task-arithmetic"), weights=(3, 1)))
+    assert numbers(merged, "optimizer.state.0.exp_avg_sq") == [2.5, 0.5]
+
+
 def test_a_side_and_what_somebody_chose_for_them_goes_before():
     merged = by_fisher(Rules(Choice(OURS)))
     assert merged.tensors == {name: data for name, (_, data) in SIDES[0].tensors.items()}

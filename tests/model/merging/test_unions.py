@@ -104,6 +104,14 @@ def test_a_token_that_both_added_is_one_row_and_the_rest_is_appended():
     assert numpy.allclose(table[21], (OURS[1] + THEIRS[0]) / 2)
 
 
+def test_a_token_that_both_added_is_the_mean_where_the_changes_of_one_are_unlearned():
+    names = vocabularies(("<both>",), ("<both>",))
+    rules = Rules(Choice("task-arithmetic"), weights=(1, -1))
+    table = merged(BEFORE, grown(OURS[:1], 1), grown(THEIRS[:1], 2), rules=rules, vocabularies=names)["emb.weight"]
+    assert numpy.allclose(table[20], (OURS[0] + THEIRS[0]) / 2)
+    assert numpy.allclose(table[[1, 2]], TABLE[[1, 2]] + [[1], [-1]])
+
+
 def test_all_that_has_the_size_of_the_vocabulary_gets_the_same_rows():
     names = vocabularies(("<a>", "<both>"), ("<both>", "<c>"))
     base = BEFORE | {"lm_head.weight": TABLE * 2, "lm_head.bias": HEAD}

@@ -125,15 +125,21 @@ def _conflict(question: Question, models: Models, there: Sequence[Place]) -> Con
 
 
 def _action(question: Question, models: Models, rules: Rules, base: Place | None, sides: Sequence[Place]) -> Compute:
-    """Return what merges sides; what the strategy cannot do without a base has their weighted mean."""
-    choice = question.choice
+    """Return what merges sides; what the strategy cannot do without a base has their weighted mean.
+
+    Weights of sides that a mean cannot have, as those that unlearn, are heeded by the strategy that they are for alone.
+    """
+    choice, weights = question.choice, rules.weights
     strategy = strategy_named(choice.strategy)
+    stands_in = question.by_itself
     if base is None and question.base is not None and strategy.needs_base:
-        choice, strategy = Choice("linear"), strategy_named("linear")
+        choice, strategy, stands_in = Choice("linear"), strategy_named("linear"), True
+    if stands_in and weights and (min(weights) < 0 or not any(weights[one.side] for one in sides)):
+        weights = ()
     if strategy.symmetric:
-        sides = sorted(sides, key=lambda one: (models.digest(one), rules.weights[one.side : one.side + 1]))
+        sides = sorted(sides, key=lambda one: (models.digest(one), weights[one.side : one.side + 1]))
     numbers = [one.side for one in sides]
-    settings = settings_for(choice, rules.weights, numbers, len(question.sides), has_base=base is not None)
+    settings = settings_for(choice, weights, numbers, len(question.sides), has_base=base is not None)
     return Compute(choice.strategy, settings, base, tuple(sides), stops=choice == DEFAULT and not question.named)
 
 

@@ -21,8 +21,9 @@ from lamella.model.tensor_names import gram_step, is_optimizer_state
 class Question:
     """One slot: where its tensor is, which sides changed it, which of them are asked, and what somebody decided.
 
-    `name` is what it is called in the result. `named` says whether somebody made the choice for just such tensors, and
-    `resolved` is what was decided about just this conflict. `note` is worth telling where several sides are merged.
+    `name` is what it is called in the result. `named` says whether somebody made the choice for just such tensors,
+    `by_itself` that it follows from what the tensor is, and `resolved` is what was decided about just this conflict.
+    `note` is worth telling where several sides are merged.
     """
 
     slot: Slot
@@ -33,6 +34,7 @@ class Question:
     asked: tuple[Place | None, ...]
     choice: Choice
     named: bool
+    by_itself: bool
     resolved: Choice | None
     note: str
 
@@ -53,25 +55,26 @@ def ask(models: Models, slot: Slot, rules: Rules, decisions: Decisions) -> Quest
     changed = tuple(number for number, side in enumerate(sides) if models.content(side) != before)
     choice, named = decisions.chosen(slot.name)
     note, shown = slot.note, next((side for side in sides if side is not None), None)
-    if shown is not None and not named:
-        choice, named, note = _by_itself(models.spec(shown), choice, named, note)
+    own = None if shown is None or named else _by_itself(models.spec(shown), choice)
+    if own is not None:
+        choice, note = own
     everyone = not rules.settles and bool(changed) and _concerns_all(models, choice, named, base, sides, changed)
     asked = sides if everyone else tuple(sides[number] for number in changed)
     resolved = decisions.resolved(slot.name)
-    question = Question(slot, slot.name, base, sides, changed, asked, choice, named, resolved, note)
+    question = Question(slot, slot.name, base, sides, changed, asked, choice, named, own is not None, resolved, note)
     return _called(question, resolved or choice)
 
 
-def _by_itself(spec: TensorSpec, choice: Choice, named: bool, note: str) -> tuple[Choice, bool, str]:
-    """Return what becomes of a tensor that a choice for all does not fit, whether somebody said so, and a note."""
+def _by_itself(spec: TensorSpec, choice: Choice) -> tuple[Choice, str] | None:
+    """Return what becomes of a tensor that a choice for all does not fit, and a note; None where it fits."""
     if choice.strategy in (OURS, THEIRS, FROM_BASE):
-        return choice, named, note
+        return None
     strategy, why = by_itself(spec, spec.name)
     if strategy:
-        return Choice(strategy), False, why
+        return Choice(strategy), why
     if strategy_named(choice.strategy).beside and (is_optimizer_state(spec.name) or gram_step(spec.name) is not None):
-        return Choice("linear"), False, "kept beside the weights: the mean is taken"
-    return choice, named, note
+        return Choice("linear"), "kept beside the weights: the mean is taken"
+    return None
 
 
 def _concerns_all(
