@@ -8,6 +8,7 @@ from lamella.model.merging import plan as words
 from lamella.model.merging.plan import Place
 from lamella.model.merging.rules import Choice, Rules
 from lamella.model.merging.strategies.builtin import STRATEGIES
+from lamella.model.merging.sums import ordered_sum, shares
 from lamella.testing.merging import Model, merge, model
 
 NAN, INFINITE = np.nan, np.inf
@@ -59,11 +60,22 @@ def test_weights_that_cancel_are_refused(strategy):
     assert "sum to 0" in refusal(Rules(Choice(strategy, {"normalize": 1}), weights=(1, -1)))
 
 
+def test_sums_of_weights_are_the_same_in_every_version_of_python():
+    tenths = (0.1,) * 10
+    assert ordered_sum(tenths) == 1 - 2**-53
+    assert shares(tenths) == (0.1 / (1 - 2**-53),) * 10
+    sides = [[float(n)] for n in range(10)]
+    assert made("linear", sides, weights=tenths, dtype="f64") == ([4.500000000000001], None)
+
+
 def test_weights_are_checked_before_a_tensor_is_looked_at():
     assert refusal(Rules(weights=(1.0,))) == "there are 1 weights for 2 sides"
     assert refusal(Rules(weights=(1.0, NAN))) == "weights have to be finite"
     assert refusal(Rules(Choice("median"), weights=(1, 2))) == "the strategy median does not weigh the sides"
     assert refusal(Rules(Choice("karcher"), weights=(1, -2))) == "a mean direction needs weights above 0"
+    assert refusal(Rules(Choice("fisher"), weights=(2, -1))) == "the strategy fisher has no weights below 0"
+    assert refusal(Rules(weights=(0, 0))) == "all weights are 0"
+    assert refusal(Rules(Choice("linear"), weights=(1e308, 1e308))).endswith("sum to inf")
     assert refusal(Rules(choices=(("x", Choice("tise")),))) == "there is no merge strategy 'tise'"
     assert refusal(Rules(resolutions={"x": Choice("tise")})) == "there is no merge strategy 'tise'"
 

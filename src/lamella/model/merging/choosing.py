@@ -33,6 +33,8 @@ def check_rules(rules: Rules, sides: int) -> None:
         if not strategy.weighted:
             said = f"the strategy {strategy.name} does not weigh the sides"
             raise UsageError(said, kind="bad-argument", hint="leave the weights out")
+        if not any(rules.weights):
+            raise UsageError("all weights are 0", kind="bad-argument", hint="give one to a side that is to be heard")
     for choice in (rules.choice, *(choice for _, choice in rules.choices), *rules.resolutions.values()):
         if choice.strategy in (OURS, THEIRS, FROM_BASE):
             continue

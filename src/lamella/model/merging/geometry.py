@@ -9,6 +9,7 @@ from lamella.core.errors import ConflictError
 from lamella.model import kernels
 from lamella.model.merging.score import Tally
 from lamella.model.merging.strategy import Contents, Formula, Parameter, Span
+from lamella.model.merging.sums import ordered_sum
 
 CHANGES = Parameter("changes", 0, 0, 1, "whether the changes since the base are turned rather than the weights")
 
@@ -58,7 +59,7 @@ def combined(factors: list[float], *, changes: bool) -> Formula:
         runs, weights = span.sides, tuple(factors)
         if changes:
             assert span.base is not None
-            runs, weights = (span.base, *runs), (1 - sum(factors), *factors)
+            runs, weights = (span.base, *runs), (1 - ordered_sum(factors), *factors)
         return Tally(kernels.weighted_sum(runs, weights, span.dtype, span.count, out, True))
 
     return merge

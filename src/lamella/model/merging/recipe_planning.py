@@ -18,6 +18,7 @@ from lamella.model.merging.recipe_methods import check_parameter, fitting, metho
 from lamella.model.merging.recipe_slots import RecipeSlot, RecipeSlots
 from lamella.model.merging.rules import Choice
 from lamella.model.merging.strategy import Settings
+from lamella.model.merging.sums import ordered_sum
 
 
 def plan_recipe(recipe: Recipe, models: Models, numbers: Mapping[str, int]) -> MergePlan:
@@ -144,7 +145,7 @@ class _Planner:
         told = dict(fitting(method.strategy, told))
         weights = self._each(slot, parts, method.weight, method.unweighted) if method.weight else ()
         if self._recipe.method == "nuslerp":
-            total = sum(weights)
+            total = ordered_sum(weights)
             values |= {"t": weights[1] / total if total else 0.5, "changes": float(self._has_base)}
             weights = ()
         alone = [{name: each[number] for name, each in told.items()} for number in range(len(parts))]
@@ -197,7 +198,7 @@ class _Planner:
     def _keeps(self, settings: Settings) -> bool:
         """Say whether what is the same on all sides stays as it is."""
         scales = self._method.strategy == "linear" and not settings.values["normalize"]
-        return not scales or sum(settings.weights) == 1
+        return not scales or ordered_sum(settings.weights) == 1
 
 
 def _as_it_is(models: Models, spec: TensorSpec, place: Place) -> Action:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from lamella.core.buffers import Buffer
@@ -24,12 +25,20 @@ MOST_SIDES = 64
 """So many sides the kernels compare, all with all."""
 
 
+def ordered_sum(numbers: Iterable[float]) -> float:
+    """Return the sum of numbers, added one after the other: `sum` makes up for rounding from Python 3.12 on."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
 def shares(weights: Sequence[float]) -> tuple[float, ...]:
-    """Return weights over their sum; raise UsageError (bad-argument) where that is 0."""
-    total = sum(weights)
-    if not total:
+    """Return weights over their sum; raise UsageError (bad-argument) where that is 0, or infinite."""
+    total = ordered_sum(weights)
+    if not total or not isfinite(total):
         raise UsageError(
-            "the weights of the sides that changed a tensor sum to 0",
+            f"the weights of the sides that changed a tensor sum to {total:g}",
             kind="bad-argument",
             hint="change one of them",
         )
@@ -65,7 +74,7 @@ def added(span: Span, sides: Sequence[Buffer], settings: Settings, out: Any) -> 
         return Tally(elected(span, sides, settings.weights, out, scale=scale, normalize=normalize).not_finite)
     factors = _factors(settings)
     runs = (span.base, *sides)
-    return Tally(kernels.weighted_sum(runs, (1 - sum(factors), *factors), span.dtype, span.count, out, True))
+    return Tally(kernels.weighted_sum(runs, (1 - ordered_sum(factors), *factors), span.dtype, span.count, out, True))
 
 
 def added_changes(span: Span, moves: Sequence[Array], settings: Settings, out: Any) -> Tally:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lamella.core.errors import ConflictError
+from lamella.core.errors import ConflictError, UsageError
 from lamella.model.merging.elements import alike, changes, values, write
 from lamella.model.merging.score import Tally
 from lamella.model.merging.strategy import SECOND_MOMENT, Contents, Formula, Settings, Span, Strategy
+from lamella.model.merging.sums import ordered_sum, shares
 
 
 class Fisher(Strategy):
@@ -23,8 +24,15 @@ class Fisher(Strategy):
     source = "arXiv 2111.09832"
     beside = SECOND_MOMENT
 
+    def check(self, settings: Settings) -> None:
+        """Raise UsageError (bad-argument) for negative weights, whose sums with gradients cross 0, and for none."""
+        if min(settings.weights) < 0:
+            raise UsageError("the strategy fisher has no weights below 0", kind="bad-argument", hint="change them")
+        shares(settings.weights)
+
     def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the mean; raise ConflictError (merge-conflict) where a side keeps no squared gradients."""
+        self.check(settings)
         if not contents.join(SECOND_MOMENT):
             raise ConflictError(
                 "not every side keeps the squared gradients of an optimizer for it",
@@ -50,5 +58,5 @@ def _mean(span: Span, weights: tuple[float, ...], out: Any) -> Tally:
             information = numpy.frombuffer(companion, numpy.float64)
             factor = weight * numpy.where(information >= 0, information, numpy.nan)
             total, divisor, plain = total + factor * moves, divisor + factor, plain + weight * moves
-        mean = start + numpy.where(divisor == 0, plain / sum(weights), total / divisor)
+        mean = start + numpy.where(divisor == 0, plain / ordered_sum(weights), total / divisor)
     return write(mean, span, out, [(span.sides[0], alike(*span.sides, dtype=span.dtype))])

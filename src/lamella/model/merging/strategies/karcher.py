@@ -9,7 +9,7 @@ from lamella.model.merging.angles import arc_cosine, cosine, sine
 from lamella.model.merging.geometry import CHANGES, Gram, combined, norms_of, products
 from lamella.model.merging.strategies.slerp import require_base
 from lamella.model.merging.strategy import Contents, Formula, Parameter, Settings, Strategy
-from lamella.model.merging.sums import MOST_SIDES
+from lamella.model.merging.sums import MOST_SIDES, ordered_sum, shares
 
 
 class Karcher(Strategy):
@@ -31,7 +31,7 @@ class Karcher(Strategy):
 
     def check(self, settings: Settings) -> None:
         """Raise UsageError (bad-argument) for negative weights, and where all are 0."""
-        if min(settings.weights) < 0 or not sum(settings.weights):
+        if min(settings.weights) < 0 or not any(settings.weights):
             raise UsageError("a mean direction needs weights above 0", kind="bad-argument", hint="change the weights")
 
     def formula(self, contents: Contents, settings: Settings) -> Formula:
@@ -46,8 +46,8 @@ class Karcher(Strategy):
 
 def _mean(gram: Gram, weights: tuple[float, ...], steps: int, tolerance: float) -> list[float]:
     """Return the factors of the sides in their mean. Sides that are 0 have no direction, and count as norms only."""
-    norms, total = norms_of(gram), sum(weights)
-    scale = sum(weight * norm for weight, norm in zip(weights, norms, strict=True)) / total
+    norms, total = norms_of(gram), ordered_sum(weights)
+    scale = ordered_sum(weight * norm for weight, norm in zip(weights, norms, strict=True)) / total
     taking = [side for side, norm in enumerate(norms) if norm and weights[side]]
     if not taking:
         return [weight / total for weight in weights]
@@ -61,13 +61,12 @@ def _mean(gram: Gram, weights: tuple[float, ...], steps: int, tolerance: float) 
 
 def _direction(units: Gram, weights: list[float], steps: int, tolerance: float) -> list[float]:
     """Return the mean of unit vectors, as their combination, of which `units` has the dot products."""
-    total = sum(weights)
-    shares = [weight / total for weight in weights]
-    mean = _scaled(shares, units)
+    parts = shares(weights)
+    mean = _scaled(list(parts), units)
     for _ in range(steps):
         step = [0.0] * len(mean)
-        for side, share in enumerate(shares):
-            near = max(-1.0, min(1.0, sum(part * units[side][n] for n, part in enumerate(mean))))
+        for side, share in enumerate(parts):
+            near = max(-1.0, min(1.0, ordered_sum(part * units[side][n] for n, part in enumerate(mean))))
             angle = arc_cosine(near)
             stretch = share * (angle / sine(angle) if 0 < angle < pi else 1.0)
             step = [one - stretch * near * part for one, part in zip(step, mean, strict=True)]
@@ -93,4 +92,6 @@ def _scaled(parts: list[float], units: Gram) -> list[float]:
 
 
 def _square(parts: list[float], units: Gram) -> float:
-    return sum(one * sum(other * units[n][m] for m, other in enumerate(parts)) for n, one in enumerate(parts))
+    return ordered_sum(
+        one * ordered_sum(other * units[n][m] for m, other in enumerate(parts)) for n, one in enumerate(parts)
+    )

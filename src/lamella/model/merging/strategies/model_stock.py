@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lamella.model.merging.geometry import combined, cosine_of, products
 from lamella.model.merging.strategy import Contents, Formula, Settings, Strategy
-from lamella.model.merging.sums import MOST_SIDES
+from lamella.model.merging.sums import MOST_SIDES, ordered_sum
 
 
 class ModelStock(Strategy):
@@ -25,6 +25,6 @@ class ModelStock(Strategy):
         sides = contents.sides
         gram = products(contents, changes=True)
         cosines = [cosine_of(gram, one, other) for one in range(sides) for other in range(one)]
-        cosine = max(0.0, sum(cosines) / len(cosines)) if cosines else 1.0
+        cosine = max(0.0, ordered_sum(cosines) / len(cosines)) if cosines else 1.0
         towards = sides * cosine / (1 + (sides - 1) * cosine)
         return combined([towards / sides] * sides, changes=True)
