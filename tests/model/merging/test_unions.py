@@ -145,8 +145,26 @@ def test_rows_beyond_the_tokens_stay_where_they_are_needed():
     names = vocabularies(("<a>",), ("<a>",)) | {0: (*KNOWN, "<a>")}
     found = merged(base, ours, theirs, vocabularies=names)
     assert len(found["emb.weight"]) == 22
-    both_grew = planned(base, grown(OURS[:3], 1), grown(THEIRS[:2], 2), vocabularies=names)
-    assert both_grew.tokens == (*KNOWN, "<a>", None)
+    sides = grown(OURS[:3], 1), grown(THEIRS[:2], 2)
+    assert planned(base, *sides, vocabularies=names).tokens == (*KNOWN, "<a>", None, None)
+    assert numpy.array_equal(merged(base, *sides, vocabularies=names)["emb.weight"][21:], OURS[1:3])
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_rows_that_one_side_only_padded_are_kept_where_they_are(mirrored):
+    padded, theirs = grown(OURS[:2], 1), grown(THEIRS[:1], 2)
+    names = {BASE: KNOWN, mirrored: KNOWN, not mirrored: (*KNOWN, "<a>")}
+    sides = (theirs, padded) if mirrored else (padded, theirs)
+    assert planned(BEFORE, *sides, vocabularies=names).tokens == (*KNOWN, "<a>", None)
+    table = merged(BEFORE, *sides, vocabularies=names)["emb.weight"]
+    assert table[20:].tobytes() == THEIRS[:1].tobytes() + OURS[1:2].tobytes()
+
+
+def test_very_many_rows_are_one_part_of_each_side():
+    base = {"emb": numpy.zeros((1, 0), "f4")} | BODY
+    sides = [{"emb": numpy.zeros((rows, 0), "f4")} | BODY for rows in (1 << 40, 1 << 41)]
+    found = next(one for one in planned(base, *sides).tensors if one.name == "emb")
+    assert found.spec.shape == ((1 << 40) - 1 + (1 << 41), 0)
 
 
 def test_a_vocabulary_numbered_anew_waits_for_a_decision():

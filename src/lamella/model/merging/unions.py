@@ -25,7 +25,7 @@ MOST_PADDING = 1024
 class _Row(NamedTuple):
     """One row of the result behind those of the base: which row of which sides."""
 
-    token: str | None
+    token: str
     rows: tuple[tuple[Place, int], ...]
 
 
@@ -44,7 +44,8 @@ def unite(
 ) -> Union | Conflict | None:
     """Return the rows of the base, merged, and behind them what sides added; None where no side added any.
 
-    Rows that the vocabularies call by one token are one; without vocabularies, what has the same bytes is.
+    Rows that the vocabularies call by one token are one; without vocabularies, what has the same bytes is. Rows behind
+    all tokens, which pad, are those of the side that has most rows.
     """
     specs = [models.spec(place) for place in (base, *sides)]
     told = _tokens(models, (base, *sides), vocabularies)
@@ -57,10 +58,10 @@ def unite(
     if told:
         return _by_token(models, base, sides, told, merge)
     count = specs[0].shape[0]
-    rows = _by_position(models, sides, count)
-    parts = (_common(models, base, sides, count, merge), *_stacked(rows, merge))
-    note = "new rows: " + ", then ".join(_counted(part) for part in parts[1:])
-    return Union(count + len(rows), Stack(parts), (), note)
+    added = _by_position(models, sides, count)
+    parts = (_common(models, base, sides, count, merge), *added)
+    note = "new rows: " + ", then ".join(map(_counted, added))
+    return Union(sum(part.count for part in parts), Stack(parts), (), note)
 
 
 def _counted(part: Rows) -> str:
@@ -93,32 +94,34 @@ def _by_token(
         if at is not None or len(tokens) < len(known):
             at = len(tokens) if at is None else at
             return Conflict(words.SHAPES, f"the vocabulary was numbered anew on one side, from row {at} on")
-    found: dict[str | None, dict[Place, int]] = {}
+    found: dict[str, dict[Place, int]] = {}
     for place, tokens in zip(sides, others, strict=True):
-        for row in range(len(known), len(tokens)):
-            if tokens[row] is not None:
-                found.setdefault(tokens[row], {}).setdefault(place, row)
+        for row, token in enumerate(tokens[len(known) :], len(known)):
+            if token is not None:
+                found.setdefault(token, {}).setdefault(place, row)
     rows = [_Row(token, tuple(where.items())) for token, where in found.items()]
     parts = [_common(models, base, sides, len(known), merge), *_stacked(rows, merge)]
-    total, least = len(known) + len(rows), models.spec(base).shape[0]
-    if total < least:
-        parts.append(Rows(least - total, Take(base), (total,)))
     shared = sum(len(row.rows) > 1 for row in rows)
     note = f"{len(rows)} new tokens" + (f", {shared} of them the mean of several sides" if shared else "")
-    tokens = (*known, *(row.token for row in rows), *[None] * max(0, least - total))
-    return Union(max(total, least), Stack(tuple(parts)), tokens, note)
+    total, longest = len(known) + len(rows), max((base, *sides), key=lambda place: models.spec(place).shape[0])
+    behind = max(0, models.spec(longest).shape[0] - total)
+    if behind:
+        parts.append(Rows(behind, Take(longest), (total,)))
+    tokens = (*known, *(row.token for row in rows), *[None] * behind)
+    return Union(total + behind, Stack(tuple(parts)), tokens, note)
 
 
-def _by_position(models: Models, sides: Sequence[Place], count: int) -> list[_Row]:
-    rows: list[_Row] = []
+def _by_position(models: Models, sides: Sequence[Place], count: int) -> list[Rows]:
+    """Return what sides added, the same only once."""
+    parts: list[Rows] = []
     seen: set[tuple[int, bytes]] = set()
     for place in sides:
         total = models.spec(place).shape[0]
         digest = _digests(models, place, count)[1]
         if total > count and (total, digest) not in seen:
-            rows += [_Row(None, ((place, row),)) for row in range(count, total)]
+            parts.append(Rows(total - count, Take(place), (count,)))
             seen.add((total, digest))
-    return rows
+    return parts
 
 
 def _common(models: Models, base: Place, sides: Sequence[Place], count: int, merge: Merge) -> Rows:
