@@ -19,9 +19,8 @@ _STATE = re.compile(
 _SECOND_MOMENTS = frozenset({"exp_avg_sq", "second_moment"})
 _OPTIMIZER = re.compile(r"optim|opt_state|inner_state|adam", re.IGNORECASE)
 _COUNTERS = frozenset({"step", "count", "iteration", "iterations"})
-_BUFFERS = frozenset(
-    {"running_mean", "running_var", "moving_mean", "moving_variance", "moving_var", "num_batches_tracked"}
-)
+_RUNNING = frozenset({"running_mean", "running_var", "moving_mean", "moving_variance", "moving_var"})
+_BUFFERS = _RUNNING | {"num_batches_tracked"}
 _VARIANCES = frozenset({"running_var", "moving_variance", "moving_var", "variance", "var"})
 _WRAPPERS = ("/.ATTRIBUTES/VARIABLE_VALUE", ":0")
 """What TensorFlow writes behind the name of every variable."""
@@ -124,6 +123,11 @@ def is_counter(name: str) -> bool:
 def is_buffer(name: str) -> bool:
     """Say whether a tensor is what a normalisation remembers of its inputs, which no optimizer trains."""
     return steps(name)[-1] in _BUFFERS
+
+
+def is_running_statistic(name: str) -> bool:
+    """Say whether a tensor is the mean or the variance of what a normalisation saw, batch by batch."""
+    return steps(name)[-1] in _RUNNING and not is_optimizer_state(name)
 
 
 def is_mask(name: str) -> bool:

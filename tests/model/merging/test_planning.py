@@ -135,11 +135,12 @@ def test_biases_that_happen_to_be_zero_are_not_tied():
     assert not plan.conflicts
 
 
-def test_merged_running_statistics_are_told():
-    base = BASE | {"bn.running_mean": numpy.arange(20, dtype="f4"), "bn.running_var": numpy.ones(20, "f4")}
-    ours, theirs = moved(base, "bn.running_mean", "bn.running_var"), moved(base, "bn.running_mean", by=0.25)
+@pytest.mark.parametrize("name", ["bn.running_mean", "bn/moving_mean/.ATTRIBUTES/VARIABLE_VALUE", "bn/moving_mean:0"])
+def test_merged_running_statistics_are_told(name):
+    base = BASE | {name: numpy.arange(20, dtype="f4"), "bn.running_var": numpy.ones(20, "f4")}
+    ours, theirs = moved(base, name, "bn.running_var"), moved(base, name, by=0.25)
     (warning,) = planned(base, ours, theirs).warnings
-    assert "bn.running_mean" in warning
+    assert name in warning
     assert "1 running statistics" in warning
 
 

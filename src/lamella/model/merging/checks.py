@@ -13,12 +13,10 @@ from lamella.model import kernels
 from lamella.model.health import NOTE, WARNING, Finding, finding
 from lamella.model.measures import Measures
 from lamella.model.survey import Survey
-from lamella.model.tensor_names import bare, family, is_optimizer_state, starts_at_zero, steps
+from lamella.model.tensor_names import family, is_optimizer_state, is_running_statistic, starts_at_zero
 
 _LEAST_TIED = 64
 """Elements of a matrix from which on it is no chance that another is the same."""
-
-_RUNNING = frozenset({"running_mean", "running_var", "moving_mean", "moving_variance", "moving_var"})
 
 Content = tuple[bytes, str, tuple[int, ...]]
 """What is equal for tensors of the same bytes, dtype and shape."""
@@ -140,7 +138,7 @@ def _ties(model: Mapping[str, Content]) -> Iterator[list[str]]:
 def averaged_statistics(computed: Collection[TensorSpec]) -> Iterator[Finding]:
     """Find running statistics of normalisations that were computed from those of several sides."""
     for spec in computed:
-        if steps(bare(spec.name))[-1] in _RUNNING and not is_optimizer_state(spec.name):
+        if is_running_statistic(spec.name):
             yield finding(
                 "averaged-statistics", WARNING, spec.name,
                 "it is made of what several models saw, and not of what this one sees",

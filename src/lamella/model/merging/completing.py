@@ -14,15 +14,13 @@ from lamella.model.merging.plan import Compute, Conflict, MergePlan, PlannedTens
 from lamella.model.merging.slots import Slot
 from lamella.model.merging.ties import untied
 from lamella.model.merging.unions import side_name
-from lamella.model.tensor_names import separator
+from lamella.model.tensor_names import is_running_statistic, separator
 
 MOST_WARNINGS = 20
 """Warnings of one sort that are told one by one."""
 
 MOST_TOKENS = 8
 """New tokens that are told by their names."""
-
-_RUNNING = ("running_mean", "running_var", "moving_mean", "moving_variance", "moving_var")
 
 
 def complete(
@@ -91,7 +89,7 @@ def _ties(models: Models, slots: Sequence[Slot]) -> Iterator[str]:
 
 
 def _statistics(planned: Sequence[PlannedTensor]) -> Iterator[str]:
-    merged = [one.name for one in planned if isinstance(one.action, Compute) and split(one.name)[-1] in _RUNNING]
+    merged = [one.name for one in planned if isinstance(one.action, Compute) and is_running_statistic(one.name)]
     if merged:
         yield f"{len(merged)} running statistics are merged, as {merged[0]}: estimate them again from data"
 
