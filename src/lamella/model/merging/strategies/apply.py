@@ -26,7 +26,7 @@ class Apply(Strategy):
     symmetric = False
     adds = True
 
-    def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it looks at no tensor
+    def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return ours with the change of theirs."""
         scale = settings.values["scale"]
 

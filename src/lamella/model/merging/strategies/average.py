@@ -34,6 +34,6 @@ class Average(Strategy):
             )
         shares(weights)
 
-    def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it looks at no tensor
+    def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the mean; raise UsageError (bad-argument) where the weights of these sides sum to 0."""
         return summed(shares(settings.weights))

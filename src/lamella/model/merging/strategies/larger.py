@@ -19,7 +19,7 @@ class Larger(Strategy):
     summary = "the largest of the sides' values, element by element, of integers too"
     weighted = False
 
-    def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it has no parameters
+    def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the maximum; raise ConflictError (merge-conflict) for complex numbers."""
         if parts(contents.spec.dtype.name) == 2:
             raise ConflictError(

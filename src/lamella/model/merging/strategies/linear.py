@@ -23,7 +23,7 @@ class Linear(Strategy):
         if settings.values["normalize"]:
             shares(settings.weights)
 
-    def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it looks at no tensor
+    def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the weighted sum; raise UsageError (bad-argument) where weights to be divided by sum to 0."""
         return summed(shares(settings.weights) if settings.values["normalize"] else settings.weights)
 

@@ -17,7 +17,7 @@ class Median(Strategy):
     source = "arXiv 1803.01498"
     weighted = False
 
-    def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it has no parameters
+    def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the median of the sides."""
         return middle((contents.sides - 1) // 2)
 

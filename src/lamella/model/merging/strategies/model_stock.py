@@ -20,7 +20,7 @@ class ModelStock(Strategy):
     most_sides = MOST_SIDES
     weighted = False
 
-    def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it has no parameters
+    def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the combination, for which the tensor is gone through once."""
         sides = contents.sides
         gram = products(contents, changes=True)

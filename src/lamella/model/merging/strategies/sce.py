@@ -26,7 +26,7 @@ class Sce(Strategy):
     most_sides = MOST_SIDES
     weighted = False
 
-    def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it has no parameters
+    def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the weighted mean, for which the tensor is gone through once."""
         gram = products(contents, changes=True)
         squares = [gram[side][side] for side in range(contents.sides)]

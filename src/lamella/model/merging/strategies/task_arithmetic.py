@@ -18,7 +18,7 @@ class TaskArithmetic(Strategy):
     parameters = (SCALE, NORMALIZE)
     needs_base = True
 
-    def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it looks at no tensor
+    def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the sum of base and changes."""
 
         def merge(span: Span, out: Any) -> Tally:

@@ -18,7 +18,7 @@ class ThreeWay(Strategy):
     needs_base = True
     most_sides = MOST_SIDES
 
-    def formula(self, contents: Contents, settings: Settings) -> Formula:  # noqa: ARG002 -- it looks at no tensor
+    def formula(self, contents: Contents, settings: Settings) -> Formula:
         """Return the election of signs without thresholds."""
 
         def merge(span: Span, out: Any) -> Tally:
