@@ -89,6 +89,22 @@ def test_a_strategy_that_takes_a_side_needs_no_equal_dtypes():
     assert found["layer.1.weight"].dtype == numpy.dtype("f2")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("layers[0].w", "layers[0].w", True),
+        ("layers[01].w", "layers1.w", True),
+        ("layers[!01].w", "layers1.w", False),
+        ("layers.?.w", "layers.7.w", True),
+        ("layers.?.w", "layers.17.w", False),
+        ("*.w", "Layers.W", False),
+    ],
+)
+def test_a_pattern_fits_its_own_name_and_what_shells_take_it_for(pattern, name, fits):
+    rules = Rules(choices=((pattern, Choice("theirs")),))
+    assert rules.chosen(name) == ((Choice("theirs"), True) if fits else (Choice("three-way"), False))
+
+
 TIED = BASE | {"lm_head.weight": BASE[FIRST]}
 
 

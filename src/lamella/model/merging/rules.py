@@ -25,12 +25,12 @@ DEFAULT = Choice("three-way")
 class Rules:
     """How models are merged.
 
-    `choices` are pairs of a pattern of names, `*` for any letters, and a choice; the last one that fits decides, else
-    `choice`. `resolutions` have what somebody decided about single tensors, and go before all else. `weights` has one
-    number for each side, or none. `settles` says whether what one side alone changed is taken from it as it is; without
-    that the strategy goes over all that is not the same on all sides, as running averages and recipes want it.
-    `opposition` is from 0 to 1: where the default meets changes that are opposed by as much (`Score.is_opposed`), it
-    stops; a strategy that somebody chose goes on.
+    `choices` are pairs of a pattern of names as shells have them, or a name, and a choice; the last one that fits
+    decides, else `choice`. `resolutions` have what somebody decided about single tensors, and go before all else.
+    `weights` has one number for each side, or none. `settles` says whether what one side alone changed is taken from it
+    as it is; without that the strategy goes over all that is not the same on all sides, as running averages and recipes
+    want it. `opposition` is from 0 to 1: where the default meets changes that are opposed by as much
+    (`Score.is_opposed`), it stops; a strategy that somebody chose goes on.
     """
 
     choice: Choice = DEFAULT
@@ -45,7 +45,7 @@ class Rules:
         if name in self.resolutions:
             return self.resolutions[name], True
         for pattern, choice in reversed(self.choices):
-            if fnmatchcase(name, pattern):
+            if pattern == name or fnmatchcase(name, pattern):
                 return choice, True
         return self.choice, False
 
