@@ -86,6 +86,8 @@ def test_weights_are_checked_before_a_tensor_is_looked_at():
         ("ties", {"densty": 1}, "the strategy ties has no parameter 'densty'"),
         ("ties", {"density": 1.5}, "density of ties cannot be 1.5"),
         ("ties", {"density": NAN}, "density of ties cannot be nan"),
+        ("ties", {"normalize": 0.5}, "normalize of ties cannot be 0.5"),
+        ("dare", {"seed": 1.5}, "seed of dare cannot be 1.5"),
         ("della", {"density": 0.1, "epsilon": 0.2}, "chances from -0.1 to 0.3 are none"),
         ("della", {"density": 0.9, "epsilon": 0.2}, "chances from 0.7 to 1.1 are none"),
         ("breadcrumbs", {"density": 0.9, "gamma": 0.2}, "density 0.9 and gamma 0.2 are more than 1 together"),

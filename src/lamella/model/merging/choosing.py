@@ -89,7 +89,8 @@ def _check(strategy: Strategy, name: str, value: float) -> None:
         hint = f"it has {', '.join(known)}" if known else "it has none"
         raise UsageError(f"the strategy {strategy.name} has no parameter {name!r}", kind="bad-argument", hint=hint)
     parameter = known[name]
-    if not parameter.least <= value <= parameter.most:
+    if not parameter.least <= value <= parameter.most or (parameter.whole and value != int(value)):
         said = f"{name} of {strategy.name} cannot be {value:g}"
-        hint = f"it is from {parameter.least:g} to {parameter.most:g}: {parameter.meaning}"
+        what = "a whole number " if parameter.whole else ""
+        hint = f"it is {what}from {parameter.least:g} to {parameter.most:g}: {parameter.meaning}"
         raise UsageError(said, kind="bad-argument", hint=hint)

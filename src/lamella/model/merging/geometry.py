@@ -11,7 +11,9 @@ from lamella.model.merging.score import Tally
 from lamella.model.merging.strategy import Contents, Formula, Parameter, Span
 from lamella.model.merging.sums import ordered_sum
 
-CHANGES = Parameter("changes", 0, 0, 1, "whether the changes since the base are turned rather than the weights")
+CHANGES = Parameter(
+    "changes", 0, 0, 1, "whether the changes since the base are turned rather than the weights", whole=True
+)
 
 Gram = list[list[float]]
 

@@ -21,7 +21,7 @@ SECOND_MOMENT, GRAM = "second-moment", "gram"
 class Parameter:
     """A number that a strategy takes, its default, and what it may be: from `least` to `most`, both included.
 
-    One that is only yes or no is 0 or 1.
+    Where it is `whole` there is nothing between integers; one that is only yes or no is 0 or 1.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Parameter:
     least: float
     most: float
     meaning: str
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

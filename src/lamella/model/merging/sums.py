@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     Array = numpy.ndarray[Any, Any]
 
 SCALE = Parameter("scale", 1, -16, 16, "what the sum of the changes is multiplied by")
-NORMALIZE = Parameter("normalize", 0, 0, 1, "whether the sum is divided by that of the weights in it")
-ELECT = Parameter("elect", 0, 0, 1, "whether only the changes that go the way of most are added, as in TIES")
+NORMALIZE = Parameter("normalize", 0, 0, 1, "whether the sum is divided by that of the weights in it", whole=True)
+ELECT = Parameter(
+    "elect", 0, 0, 1, "whether only the changes that go the way of most are added, as in TIES", whole=True
+)
 MOST_SIDES = 64
 """So many sides the kernels compare, all with all."""
 

@@ -20,7 +20,7 @@ class Average(Strategy):
     name = "average"
     summary = "the mean of the sides, or by shares that sum to 1"
     source = "arXiv 1602.05629"
-    parameters = (Parameter("normalize", 0, 0, 1, "whether weights of any sum are divided by it"),)
+    parameters = (Parameter("normalize", 0, 0, 1, "whether weights of any sum are divided by it", whole=True),)
 
     def check(self, settings: Settings) -> None:
         """Raise UsageError (bad-argument) where the weights are no shares, unless they are to be made some."""

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     Array = numpy.ndarray[Any, Any]
 
-SEED = Parameter("seed", 0, 0, (1 << 48) - 1, "a number for another draw; which one it is follows from the contents")
-RESCALE = Parameter("rescale", 1, 0, 1, "whether what is kept is divided by the chance that it is")
+SEED = Parameter(
+    "seed", 0, 0, (1 << 48) - 1, "a number for another draw; which one it is follows from the contents", whole=True
+)
+RESCALE = Parameter("rescale", 1, 0, 1, "whether what is kept is divided by the chance that it is", whole=True)
 
 
 class Dare(Strategy):

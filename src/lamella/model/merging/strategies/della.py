@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lamella.core.errors import UsageError
@@ -23,9 +24,9 @@ class Della(Strategy):
     """theta_0 + scale * sum w_i m_i d_i / p_i, m_i being 1 with the chance p_i (MagPrune, arXiv 2406.11617).
 
     p_i goes from density - epsilon for the smallest change of a row, along the last axis, to density + epsilon for the
-    largest, by their ranks; equal magnitudes share theirs. A row longer than a span is ranked span by span. With
-    a density of 1 all is kept. Signs are
-    elected as in TIES, unless `elect` is 0. NaN and infinity are always kept, so that they show.
+    largest, as in mergekit, by their ranks; equal magnitudes share theirs. A row longer than a span is ranked span by
+    span. With a density of 1 all is kept. Signs are elected as in TIES, unless `elect` is 0. NaN and infinity are
+    always kept, so that they show.
     """
 
     name = "della"
@@ -36,8 +37,8 @@ class Della(Strategy):
         Parameter("epsilon", 0.1, 0, 0.5, "how much more it is for the largest of a row, and less for the smallest"),
         RESCALE,
         SCALE,
-        Parameter(NORMALIZE.name, 1, 0, 1, NORMALIZE.meaning),
-        Parameter(ELECT.name, 1, 0, 1, ELECT.meaning),
+        replace(NORMALIZE, default=1),
+        replace(ELECT, default=1),
         SEED,
     )
     needs_base = True

@@ -23,7 +23,7 @@ class Karcher(Strategy):
     summary = "the mean direction of the sides on the sphere, with the mean of their norms"
     source = "Karcher, Comm. Pure Appl. Math. 30, 1977"
     parameters = (
-        Parameter("iterations", 10, 1, 1000, "how many steps are taken at most"),
+        Parameter("iterations", 10, 1, 1000, "how many steps are taken at most", whole=True),
         Parameter("tolerance", 1e-5, 0, 1, "the angle, in radians, below which a step is the last one"),
         CHANGES,
     )

@@ -16,7 +16,7 @@ class Linear(Strategy):
     name = "linear"
     summary = "the weighted sum of the sides"
     source = "arXiv 2203.05482"
-    parameters = (Parameter("normalize", 1, 0, 1, "whether the sum is divided by that of the weights"),)
+    parameters = (Parameter("normalize", 1, 0, 1, "whether the sum is divided by that of the weights", whole=True),)
 
     def check(self, settings: Settings) -> None:
         """Raise UsageError (bad-argument) where weights to be divided by sum to 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -25,7 +26,7 @@ class Ties(Strategy):
     parameters = (
         Parameter("density", 1, 0, 1, "the share of elements whose changes are heard, the largest first"),
         SCALE,
-        Parameter(NORMALIZE.name, 1, 0, 1, NORMALIZE.meaning),
+        replace(NORMALIZE, default=1),
     )
     needs_base = True
     most_sides = MOST_SIDES
