@@ -71,7 +71,7 @@ def test_what_would_be_made_is_shown(bench, typed):
         (["recipe.yml"], 2, "a recipe needs `--out FILE`"),
         (["none.yml", "--out", "x"], 3, "there is no recipe none.yml"),
         (["recipe.yml", "HEAD", "--out", "x"], 2, "a recipe goes alone"),
-        (["recipe.yml", "--out", "x", "--strategy", "ties"], 2, "a recipe goes alone"),
+        (["recipe.yml", "--out", "x", "--strategy", "ties"], 2, "--strategy is not for a recipe"),
         (["HEAD", "--out", "x"], 2, "for recipes"),
         (["tab.yml", "--dry-run"], 6, "tab.yml: line 2 is not plain YAML"),
     ],

@@ -9,6 +9,18 @@ from pathlib import Path
 from lamella.core.errors import UsageError
 from lamella.model.merging.rules import DEFAULT, Choice, Rules
 
+RULES = ("strategy", "params", "strategies_for", "weights", "opposition")
+"""The fields that say how tensors are merged."""
+
+_OPTIONS = {
+    "strategy": "--strategy", "params": "--param", "strategies_for": "--strategy-for", "weights": "--weights",
+    "opposition": "--opposition", "message": "--message", "no_commit": "--no-commit",
+    "unrelated": "--allow-unrelated-histories", "into": "--into", "ema": "--ema", "replay": "--replay", "out": "--out",
+    "shard_size": "--shard-size", "force": "--force", "evaluate": "--evaluate", "no_evaluate": "--no-evaluate",
+    "dry_run": "--dry-run", "every": "--all", "going_on": "--continue", "aborting": "--abort",
+}  # fmt: skip
+"""How each field is spelled; `git_options` are as they were given."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -43,6 +55,17 @@ class Asked:
     def is_recipe(self) -> bool:
         """Whether a recipe is named, and no commit."""
         return any(name.endswith((".yml", ".yaml")) for name in self.commits)
+
+    def refuse_others(self, way: str, *taken: str) -> None:
+        """Raise UsageError (bad-argument) for an option that is none of those fields, and is nothing to this `way`.
+
+        How a report is printed may always be said.
+        """
+        values = {name: getattr(self, name) for name in _OPTIONS if name not in taken}
+        given = [_OPTIONS[name] for name, value in values.items() if value not in (None, ()) and value is not False]
+        given += () if "git_options" in taken else self.git_options
+        if given:
+            raise UsageError(f"{given[0]} is not for {way}", kind="bad-argument", hint="leave it out")
 
     def rules(self, usual: Rules) -> Rules:
         """Return the rules that the options make of the `usual` ones, those of the project.

@@ -19,17 +19,10 @@ def run(asked: Asked) -> int:
     if asked.into is None or asked.ema is None:
         hint = "`lamella merge REV --into BRANCH --ema 0.99`; `git switch BRANCH` first for any other merge"
         raise UsageError("--into and --ema go together", kind="bad-argument", hint=hint)
-    others = (
-        asked.strategy,
-        asked.params,
-        asked.strategies_for,
-        asked.weights,
-        asked.git_options,
-        asked.no_commit,
-    )
-    if len(asked.commits) > 1 or any(others):
-        hint = "it takes one revision, `-m`, `--json` and `--quiet`"
-        raise UsageError("a running average has a strategy of its own", kind="bad-argument", hint=hint)
+    asked.refuse_others("a running average", "into", "ema", "message", "evaluate", "no_evaluate")
+    if len(asked.commits) > 1:
+        hint = "update it with one after the other"
+        raise UsageError("a running average takes one revision at a time", kind="bad-argument", hint=hint)
     revision = asked.commits[0] if asked.commits else "HEAD"
     with open_repository() as repository:
         evaluation = None if asked.no_evaluate else evaluation_settings(repository.git, asked.evaluate)

@@ -6,11 +6,10 @@ from collections import Counter
 from typing import Any
 
 from lamella.cli import render
-from lamella.cli.merging.asked import Asked
+from lamella.cli.merging.asked import RULES, Asked
 from lamella.cli.merging.evidence import show_evidence
 from lamella.cli.passthrough import show_filled
 from lamella.cli.session import open_repository, progress
-from lamella.core.errors import UsageError
 from lamella.ops.merge_many import ManyMerged, merge_many
 from lamella.repo.evaluation_settings import evaluation_settings
 from lamella.repo.settings import merge_settings
@@ -18,10 +17,8 @@ from lamella.repo.settings import merge_settings
 
 def run(asked: Asked) -> int:
     """Merge, print what became of the model files, and return 0, or the code of a file that could not be written."""
-    if asked.git_options or asked.no_commit:
-        named = (*asked.git_options, *(("--no-commit",) if asked.no_commit else ()))[0]
-        hint = "merge one after the other to use it"
-        raise UsageError(f"{named} is not for several commits", kind="bad-argument", hint=hint)
+    told = () if asked.dry_run else ("evaluate",)
+    asked.refuse_others("several commits", *RULES, "message", "unrelated", "no_evaluate", "dry_run", *told)
     with open_repository() as repository:
         rules = asked.rules(merge_settings(repository.git.worktree))
         report = merge_many(

@@ -8,7 +8,7 @@ from lamella.cli.merging.asked import Asked
 from lamella.cli.merging.evidence import show_evidence
 from lamella.cli.passthrough import show_filled
 from lamella.cli.session import open_repository, progress
-from lamella.core.errors import ConflictError
+from lamella.core.errors import ConflictError, UsageError
 from lamella.ops.merge import FAST_FORWARD, MERGED, READY, STOPPED, UP_TO_DATE, MergeReport, MergeRequest, merge
 from lamella.repo.evaluation_settings import evaluation_settings
 from lamella.repo.settings import merge_settings
@@ -24,6 +24,9 @@ _SAID = {
 
 def run(asked: Asked) -> int:
     """Merge, print what was found, and return 0, or the code of a conflict."""
+    if asked.evaluate is not None and "--squash" in asked.git_options:
+        hint = "`--no-ff` makes a commit that is evaluated"
+        raise UsageError("--evaluate is not for --squash, which commits nothing", kind="bad-argument", hint=hint)
     with open_repository() as repository:
         rules = asked.rules(merge_settings(repository.git.worktree))
         request = MergeRequest(

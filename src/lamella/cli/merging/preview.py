@@ -6,7 +6,7 @@ from collections import Counter
 
 from lamella.cli import render
 from lamella.cli.merge_text import in_words, measured, sides_of
-from lamella.cli.merging.asked import Asked
+from lamella.cli.merging.asked import RULES, Asked
 from lamella.cli.session import open_repository
 from lamella.core.errors import ConflictError
 from lamella.model.merging.plan import UNCHANGED
@@ -19,10 +19,12 @@ _SAID = {UP_TO_DATE: "already up to date", FAST_FORWARD: "the branch would move 
 
 def run(asked: Asked) -> int:
     """Print what would become of every tensor; return 0, or the code of a conflict where the merge would stop."""
+    taken = ("message", "no_commit", "git_options", "unrelated", "no_evaluate", "dry_run", "every")
+    asked.refuse_others("--dry-run", *RULES, *taken)
     with open_repository() as repository:
         rules = asked.rules(merge_settings(repository.git.worktree))
         commit = asked.commits[0] if asked.commits else None
-        found = preview(repository, MergeRequest(commit, rules, unrelated=asked.unrelated))
+        found = preview(repository, MergeRequest(commit, rules, unrelated=asked.unrelated, options=asked.git_options))
     if asked.as_json:
         render.emit_json("merge-preview", found)
     elif not asked.quiet:

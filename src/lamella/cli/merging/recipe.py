@@ -22,9 +22,10 @@ def run(asked: Asked) -> int:
 
     Raises UsageError (bad-argument) where it is not said where to, or how to merge, which the recipe says.
     """
-    if len(asked.commits) > 1 or any((asked.strategy, asked.params, asked.strategies_for, asked.weights)):
-        hint = "what it says of methods and models stands in it"
+    if len(asked.commits) > 1:
+        hint = "name one recipe; a branch of such a name is BRANCH~0"
         raise UsageError("a recipe goes alone, with --out", kind="bad-argument", hint=hint)
+    asked.refuse_others("a recipe, which says itself how to merge", "out", "shard_size", "force", "dry_run")
     if asked.out is None and not asked.dry_run:
         hint = "or see what it makes with `--dry-run`"
         raise UsageError("a recipe needs `--out FILE`, or a folder", kind="bad-argument", hint=hint)
@@ -47,7 +48,8 @@ def run(asked: Asked) -> int:
 
 def _content(path: Path) -> bytes:
     if not path.is_file():
-        raise NotFoundError(f"there is no recipe {path}", kind="path-unknown", hint="check the spelling")
+        hint = f"check the spelling; a branch of that name is {path}~0"
+        raise NotFoundError(f"there is no recipe {path}", kind="path-unknown", hint=hint)
     with translated(path, reading=True), path.open("rb") as file:
         return file.read(MAX_YAML_NBYTES + 1)
 

@@ -18,6 +18,7 @@ def run(asked: Asked) -> int:
     assert asked.replay is not None
     if asked.commits:
         raise UsageError("--replay takes one merge", kind="bad-argument", hint="`lamella merge --replay REV`")
+    asked.refuse_others("--replay, which goes by the record", "replay")
     with open_repository() as repository:
         report = merge_replay(repository, asked.replay, progress(quiet=asked.quiet or asked.as_json))
     if asked.as_json:

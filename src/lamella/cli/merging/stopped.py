@@ -12,6 +12,7 @@ from lamella.ops.merge_stopped import abort_merge, continue_merge
 
 def go_on(asked: Asked) -> int:
     """Commit what was resolved and let Git go on; return its status."""
+    asked.refuse_others("--continue", "going_on", "evaluate", "no_evaluate")
     with open_repository() as repository:
         listener = progress(quiet=asked.quiet)
         report = continue_merge(repository, listener, evaluates=not asked.no_evaluate, command=asked.evaluate)
@@ -25,6 +26,7 @@ def go_on(asked: Asked) -> int:
 
 def abort(asked: Asked) -> int:
     """Take everything back; return Git's status."""
+    asked.refuse_others("--abort", "aborting")
     with open_repository() as repository:
         report = abort_merge(repository, progress(quiet=asked.quiet))
         code = show_filled(repository, report.filled, quiet=asked.quiet)
