@@ -58,6 +58,36 @@ def test_a_dry_run_foresees_that_no_file_can_hold_the_result(bench):
     assert bench.git("status", "--porcelain", "m.npz") == "UU m.npz"
 
 
+def test_a_dry_run_tells_of_other_files_in_conflict(bench):
+    bench.write("notes.txt", b"start\n")
+    bench.git("add", "notes.txt")
+    branch_off(bench, weights({"h.0": (2.0, 3.0, 4.0, 5.0)}), weights({"h.0": (3.0, 4.0, 5.0, 6.0)}))
+    assert bench.lamella("merge", "other", "--dry-run").endswith("the merge would go through")
+    for branch in ("other", "main"):
+        bench.git("switch", "--quiet", branch)
+        bench.write("notes.txt", f"{branch}\n".encode())
+        bench.git("commit", "--quiet", "--all", "--message", "notes")
+    before = untouched(bench)
+    told = bench.try_lamella("merge", "other", "--dry-run")
+    assert told.code == 4
+    assert told.out.endswith("notes.txt: in conflict, Git's business\nthe merge would stop: somebody has to decide\n")
+    assert json.loads(bench.try_lamella("merge", "other", "--dry-run", "--json").out)["others"] == ["notes.txt"]
+    assert untouched(bench) == before
+    assert json.loads(bench.try_lamella("merge", "other", "--json").out)["others"] == ["notes.txt"]
+
+
+def test_a_dry_run_goes_by_what_a_fast_forward_is_asked_for(bench):
+    bench.commit(MODEL, weights())
+    bench.git("switch", "--quiet", "--create", "other")
+    bench.commit(MODEL, weights({"h.1": (0.0, 0.0, 0.0, 0.0)}))
+    bench.git("switch", "--quiet", "main")
+    assert bench.lamella("merge", "other", "--no-ff", "--dry-run").endswith("the merge would go through")
+    assert bench.lamella("merge", "other", "--ff-only", "--dry-run").endswith("the branch would move on")
+    bench.commit(MODEL, weights({"h.0": (0.0, 0.0, 0.0, 0.0)}))
+    refused = bench.try_lamella("merge", "other", "--ff-only", "--dry-run")
+    assert (refused.code, "cannot just move on" in refused.err) == (2, True)
+
+
 def test_a_dry_run_of_a_fast_forward_lists_what_comes(bench):
     bench.commit(MODEL, weights())
     bench.git("switch", "--quiet", "--create", "other")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+from lamella.core.errors import UsageError
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging.plan import BASE, Compute, PlannedTensor, Stack, Take
 from lamella.model.merging.rules import FROM_BASE, OURS, THEIRS, Rules
@@ -15,6 +16,7 @@ from lamella.ops.merge import FAST_FORWARD, MERGED, STOPPED, UP_TO_DATE, Heads, 
 from lamella.ops.merge_file import Versions, examine_file
 from lamella.ops.merge_models import MergedModel
 from lamella.ops.merge_rules import check_rules
+from lamella.repo.file_merge import conflicting_files
 from lamella.repo.git import GitOid
 from lamella.repo.merge_state import FileMerge
 from lamella.repo.objects import ObjectReader, TreeEntry, list_tree
@@ -24,6 +26,8 @@ from lamella.repo.vocabularies import versions, vocabularies_at
 
 ADDED, REMOVED, CONFLICT = "added", "removed", "conflict"
 """What becomes of a model file as a whole, besides being merged; MERGED says that its tensors are."""
+
+_UNTOLD = ("git before 2.38 cannot tell whether files that are no models would be in conflict",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +58,36 @@ class PreviewedFile:
 
 @dataclass(frozen=True, slots=True)
 class MergePreview:
-    """How a merge would end, and its model files. `warnings` are about all of it."""
+    """How a merge would end, its model files, and `others` in conflict, which are Git's. `warnings` are about all."""
 
     outcome: str
     heads: Heads
     files: tuple[PreviewedFile, ...]
     warnings: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def stops(self) -> bool:
         """Whether somebody would have to decide about something."""
-        return any(one.outcome == CONFLICT or (one.found and one.found.conflicts) for one in self.files)
+        undecided = any(one.outcome == CONFLICT or (one.found and one.found.conflicts) for one in self.files)
+        return undecided or bool(self.others)
 
 
 def preview(repository: Repository, request: MergeRequest) -> MergePreview:
-    """Return what `merge` would do; raise as it does before it begins, save that something may be under way."""
+    """Return what `merge` would do; raise as it does before it begins, save that something may be under way.
+
+    Raises UsageError (git-refused), too, where the branch cannot just move on and nothing else was asked for.
+    """
     heads = find_heads(repository, request)
     rules = merge_settings(repository.git.worktree) if request.rules is None else request.rules
     check_rules(rules, 2, has_base=bool(heads.bases))
     if heads.theirs in heads.bases:
         return MergePreview(UP_TO_DATE, heads, (), ())
-    outcome = FAST_FORWARD if heads.ours in heads.bases else MERGED
+    ahead = heads.ours in heads.bases
+    if "--ff-only" in request.options and not ahead:
+        said = "the branch has commits of its own, so it cannot just move on"
+        raise UsageError(said, kind="git-refused", hint="leave out --ff-only")
+    outcome = FAST_FORWARD if ahead and "--no-ff" not in request.options else MERGED
     crossing = (f"the histories cross: this is since {heads.bases[0][:10]}, one of {len(heads.bases)} common commits",)
     with repository.reader() as reader:
         triples = _Triples(repository, heads)
@@ -83,7 +96,10 @@ def preview(repository: Repository, request: MergeRequest) -> MergePreview:
             for path, stages in triples.changed()
             if (found := _file(repository, reader, heads, path, stages, rules)) is not None
         )
-    ending = MergePreview(outcome, heads, files, crossing if len(heads.bases) > 1 else ())
+    others = () if ahead else conflicting_files(repository.git, heads.ours, heads.theirs)
+    warnings = (*(crossing if len(heads.bases) > 1 else ()), *(_UNTOLD if others is None else ()))
+    ours = {file.path for file in files if file.outcome == CONFLICT}
+    ending = MergePreview(outcome, heads, files, warnings, tuple(path for path in others or () if path not in ours))
     return replace(ending, outcome=STOPPED) if ending.stops else ending
 
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from lamella.core.errors import ConflictError, LamellaError
 from lamella.repo.git import Git, GitOid
+from lamella.repo.gitfaults import failure
 from lamella.repo.gitpack import ObjectWriter
 
 _NOBODY = b"lamella <> 0 +0000"
 _SHOWN_PATHS = 5
+_USAGE = 129
 
 
 def merge_files(git: Git, writer: ObjectWriter, base: GitOid, sides: Sequence[GitOid], names: Sequence[str]) -> GitOid:
@@ -40,6 +42,21 @@ def _commit(writer: ObjectWriter, tree: GitOid, parents: Sequence[GitOid]) -> Gi
     """Return a commit that nothing refers to, which is how Git is told what comes from what."""
     lines = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents)]
     return writer.add("commit", b"\n".join((*lines, b"author " + _NOBODY, b"committer " + _NOBODY, b"", b"merging")))
+
+
+def conflicting_files(git: Git, ours: GitOid, theirs: GitOid) -> tuple[str, ...] | None:
+    """Return the paths that Git could not merge by itself in two commits, model files merged by a driver set apart.
+
+    Nothing is touched. None stands for a Git before 2.38, which cannot tell. Raises what `failure` makes of a refusal.
+    """
+    settled = ("-c", "merge.lamella.driver=true")
+    options = ("--write-tree", "--no-messages", "--name-only", "-z", "--allow-unrelated-histories")
+    ended = git.attempt(*settled, "merge-tree", *options, ours, theirs)
+    if ended.returncode == _USAGE:
+        return None
+    if ended.returncode not in (0, 1):
+        raise failure(("merge-tree",), ended.returncode, ended.stderr)
+    return tuple(dict.fromkeys(os.fsdecode(path) for path in ended.stdout.split(b"\0")[1:-1] if path))
 
 
 def _merged(git: Git, ours: GitOid, theirs: GitOid, shown: tuple[Sequence[str], str]) -> GitOid:

@@ -37,6 +37,8 @@ def _show(found: MergePreview, *, every: bool) -> None:
         render.warning(sentence)
     for file in found.files:
         _show_file(file, every=every)
+    for path in found.others:
+        render.line(f"{path}: in conflict, Git's business")
     ending = "the merge would stop: somebody has to decide" if found.stops else "the merge would go through"
     render.line(_SAID.get(found.outcome, ending))
 
