@@ -172,6 +172,18 @@ def test_a_merge_can_be_left_to_be_committed_and_squashed(bench):
     assert bench.git("diff", "--cached", "--name-only") == MODEL
 
 
+def test_a_squash_that_stops_says_how_it_is_taken_back(bench):
+    branch_off(bench, *TWO)
+    stopped = bench.try_lamella("merge", "other", "--squash")
+    assert (stopped.code, "`git reset --merge` takes it back" in stopped.err) == (4, True)
+    bench.git("reset", "--merge")
+    assert (bench.git("status", "--porcelain"), bench.read(MODEL)) == ("", TWO[0])
+    assert bench.try_lamella("merge", "other", "--squash").code == 4
+    bench.lamella("resolve", "h.*", "--theirs")
+    bench.git("commit", "--quiet", "--message", "squashed")
+    assert numbers(bench.read(MODEL))["h.0"] == numbers(TWO[1])["h.0"]
+
+
 def test_unrelated_histories_are_refused_and_then_merged_without_a_base(bench):
     bench.commit(MODEL, weights())
     bench.git("switch", "--quiet", "--orphan", "other")

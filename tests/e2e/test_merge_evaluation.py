@@ -89,6 +89,30 @@ def test_what_was_asked_for_holds_until_the_merge_is_done(bench):
     assert record(bench)["evaluation"]["command"] == "test -e allowed"
 
 
+@pytest.mark.parametrize("ending", [("merge", "--abort"), ("switch", "-q", "main")])
+def test_what_was_asked_for_is_nothing_to_the_next_merge(bench, ending):
+    branch_off(bench, *OPPOSED)
+    if ending[0] == "merge":
+        bench.try_lamella("merge", "other", "--evaluate", "false")
+    else:
+        assert bench.try_lamella("merge", "other", "--evaluate", "false", "--ff-only").code == 2
+    bench.lamella(*ending)
+    bench.try_git("merge", "other")
+    bench.lamella("resolve", "h.0", "--theirs")
+    bench.lamella("merge", "--continue")
+    assert merges(bench) == 1
+
+
+def test_a_merge_that_is_not_evaluated_says_so(bench, sides):
+    told = sides.try_lamella("merge", "other", "--evaluate", "true", "--no-commit")
+    assert "not evaluated: `lamella merge --continue` evaluates and commits" in told.err
+    sides.lamella("merge", "--abort")
+    bench.git("switch", "--quiet", "--create", "behind", "main~1")
+    told = bench.try_lamella("merge", "main", "--evaluate", "false")
+    assert (told.code, "not evaluated: there is no merge commit" in told.err) == (0, True)
+    assert "not evaluated" not in bench.try_lamella("merge", "main", "--evaluate", "false").err
+
+
 def test_a_command_that_the_project_tracks_is_never_run(sides):
     sides.write(".lamella/config.toml", b'[lamella]\nevaluate = "touch evil"\n')
     sides.write("gitconfig", b"[lamella]\n\tevaluate = touch evil\n")

@@ -118,6 +118,8 @@ def merge(repository: Repository, request: MergeRequest, progress: Progress = SI
     message = () if request.message is None else ("-m", request.message)
     arguments = ("merge", "--no-edit", "--no-commit", *options, *message, request.commit or "@{upstream}")
     ended = git.attempt(*arguments, env={**inside(repository), RULES: rules_to_json(rules)})
+    if under_way(git) != "merge":
+        forget_asked(git)
     filled = fill(repository, progress)
     waiting = unmerged(git)
     if ended.returncode and not waiting:

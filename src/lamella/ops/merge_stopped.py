@@ -9,7 +9,7 @@ from lamella.core.progress import SILENT, Progress
 from lamella.ops.gitverbs import VerbReport, run_verb
 from lamella.ops.merge_commit import commit_merge
 from lamella.ops.merge_evidence import NO_EVIDENCE, MergeEvidence
-from lamella.repo.evaluation_settings import EvaluationSettings, asked_before, evaluation_settings
+from lamella.repo.evaluation_settings import EvaluationSettings, asked_before, evaluation_settings, forget_asked
 from lamella.repo.filling import Filled
 from lamella.repo.git import Git
 from lamella.repo.merge_state import forget_states
@@ -68,6 +68,8 @@ def abort_merge(repository: Repository, progress: Progress = SILENT) -> VerbRepo
     Raises UsageError (no-merge) where nothing is.
     """
     report = run_verb(repository, [_verb(repository), "--abort"], progress)
+    if under_way(repository.git) is None:
+        forget_asked(repository.git)
     _forget(repository)
     return report
 

@@ -43,12 +43,12 @@ def run(asked: Asked) -> int:
             render.emit_json("merge", _fields(report))
             code = report.filled.failed[0][1].exit_code if report.filled.failed else 0
         else:
-            _show(report, quiet=asked.quiet)
+            _show(report, request, quiet=asked.quiet)
             code = show_filled(repository, report.filled, quiet=asked.quiet)
     return ConflictError.exit_code if report.outcome == STOPPED else code
 
 
-def _show(report: MergeReport, *, quiet: bool) -> None:
+def _show(report: MergeReport, request: MergeRequest, *, quiet: bool) -> None:
     if quiet and report.outcome != STOPPED:
         return
     for file in report.files:
@@ -61,8 +61,14 @@ def _show(report: MergeReport, *, quiet: bool) -> None:
         render.line(f"{path}: in conflict, Git's business")
     show_evidence(report.evidence)
     render.line(_SAID[report.outcome].format(commit=report.commit[:10]))
+    squashes = "--squash" in request.options
     if report.outcome == STOPPED:
-        render.note("`lamella conflicts` lists them, `lamella resolve` settles, `lamella merge --abort` takes it back")
+        back = "git reset --merge" if squashes else "lamella merge --abort"
+        render.note(f"`lamella conflicts` lists them, `lamella resolve` settles, `{back}` takes it back")
+    elif report.outcome in (FAST_FORWARD, READY) and request.evaluation is not None:
+        later = report.outcome == READY and not squashes
+        said = "`lamella merge --continue` evaluates and commits" if later else "there is no merge commit"
+        render.note(f"not evaluated: {said}")
 
 
 def _fields(report: MergeReport) -> dict[str, object]:
