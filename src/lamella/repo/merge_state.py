@@ -139,20 +139,56 @@ def _read(place: Path) -> FileMerge | None:
         with place.open("rb") as file:
             text = file.read(MAX_MERGE_NBYTES + 1)
         fields = json.loads(text.decode("utf-8", "surrogatepass"))
-        if len(text) > MAX_MERGE_NBYTES or fields.pop("version") != VERSION:
+        if len(text) > MAX_MERGE_NBYTES or fields["version"] != VERSION:
             return None
-        conflicts = tuple(map(_conflict, fields.pop("conflicts")))
-        rules = rules_from_fields(fields.pop("rules"))
-        base, ours, theirs = fields.pop("blobs")
-        warnings = tuple(map(str, fields.pop("warnings", ())))
-        return FileMerge(blobs=(base, ours, theirs), rules=rules, conflicts=conflicts, warnings=warnings, **fields)
+        return _state(fields)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, FormatError):
         return None
 
 
-def _conflict(fields: dict[str, Any]) -> TensorConflict:
-    measured = fields.pop("score")
-    score = None if measured is None else Score(**{**measured, "moved": tuple(measured["moved"])})
-    return TensorConflict(
-        **{**fields, "changed_by": tuple(fields["changed_by"]), "choices": tuple(fields["choices"])}, score=score
+def _state(fields: Mapping[str, Any]) -> FileMerge:
+    base, ours, theirs = map(_text_or_none, fields["blobs"])
+    return FileMerge(
+        _text(fields["path"]),
+        (base, ours, theirs),
+        rules_from_fields(fields["rules"]),
+        _text_or_none(fields["merged"]),
+        _text_or_none(fields["failure"]),
+        tuple(map(_conflict, fields["conflicts"])),
+        {_text(name): _count(number) for name, number in fields["counts"].items()},
+        {_text(name): _count(number) for name, number in fields["strategies"].items()},
+        tuple(map(_text, fields["warnings"])),
     )
+
+
+def _conflict(fields: Mapping[str, Any]) -> TensorConflict:
+    measured = fields["score"]
+    return TensorConflict(
+        _text(fields["name"]),
+        _text(fields["kind"]),
+        _text(fields["reason"]),
+        tuple(map(_count, fields["changed_by"])),
+        tuple(map(_text, fields["choices"])),
+        None if measured is None else _score(measured),
+    )
+
+
+def _score(fields: Mapping[str, Any]) -> Score:
+    overlap, clash, cosine, ratio = (float(fields[name]) for name in ("overlap", "clash", "cosine", "ratio"))
+    return Score(overlap, clash, cosine, ratio, tuple(map(_count, fields["moved"])))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError
+    return value
