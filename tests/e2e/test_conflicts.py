@@ -247,6 +247,33 @@ def test_whatever_stopped_goes_on_or_is_taken_back(bench, verb, ends):
     assert "Conflicts" not in bench.git("log", "-1", "--format=%B")
 
 
+@pytest.mark.parametrize("verb", ["cherry-pick", "revert"])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_sequence_of_which_the_user_committed_one_goes_on_or_is_left(bench, verb, ends):
+    branch_off(bench, counted(1), counted(2), counted(0))
+    bench.git("switch", "--quiet", "other")
+    bench.commit(MODEL, counted(4))
+    bench.git("switch", "--quiet", "main")
+    assert bench.try_git(verb, "--no-edit", "other~1", "other").code != 0
+    bench.lamella("resolve", "step", "--ours")
+    bench.git("commit", "--quiet", "--no-edit", "--allow-empty")
+    head = bench.git("rev-parse", "HEAD")
+    assert f"a {verb} is under way" in bench.lamella("status")
+    for merged in (("other",), ("other", "main")):
+        refused = bench.try_lamella("merge", *merged)
+        assert (refused.code, f"a {verb} is under way" in refused.err) == (4, True)
+    if ends:
+        bench.try_lamella("merge", "--continue")
+        bench.lamella("resolve", "step", "--theirs")
+        bench.lamella("merge", "--continue")
+        assert bench.read(MODEL) == counted({"cherry-pick": 4, "revert": 2}[verb])
+    else:
+        assert "taken back: what was committed meanwhile stays" in bench.try_lamella("merge", "--abort").err
+        assert bench.git("rev-parse", "HEAD") == head
+    assert bench.git("status", "--porcelain") == ""
+    assert bench.try_lamella("merge", "--continue").code == 2
+
+
 def test_changes_that_are_not_committed_are_not_lost(bench):
     branch_off(bench, *TWO)
     mine = weights({"embed": (7.0, 7.0, 7.0, 7.0)})

@@ -215,6 +215,14 @@ def test_nothing_begins_while_something_else_is_under_way(bench):
     assert "a merge is under way" in refused.err
 
 
+@pytest.mark.parametrize("merged", [("other",), ("other", "HEAD~1")])
+def test_a_bare_repository_is_refused_by_what_it_lacks(bench, elsewhere, merged):
+    branch_off(bench, *TWO)
+    bench.git("clone", "--quiet", "--bare", ".", str(elsewhere / "bare"))
+    refused = bench.try_lamella("-C", str(elsewhere / "bare"), "merge", *merged)
+    assert (refused.code, refused.err.splitlines()[0]) == (2, "error: a bare repository has no files to merge into")
+
+
 def test_a_clone_that_was_not_told_of_the_driver_is_sent_to_init(bench):
     branch_off(bench, *OPPOSED)
     bench.git("config", "--remove-section", "merge.lamella")

@@ -202,7 +202,7 @@ def test_in_the_middle_of_a_merge_nothing_is_rolled_back(history):
     history.commit(MODEL, network(layer_1_weight=2))
     assert history.try_git("merge", "second").code == 1
     refused = history.try_lamella("rollback", MODEL, "first")
-    assert (refused.code, "a merge is in progress" in refused.err) == (UsageError.exit_code, True)
+    assert (refused.code, "a merge is under way" in refused.err) == (UsageError.exit_code, True)
     assert "`lamella merge --abort` takes it back" in refused.err
 
 

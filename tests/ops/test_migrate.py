@@ -377,7 +377,7 @@ def test_a_repository_that_is_not_at_rest_is_refused(bench, tmp_path):
         run(bench)
     bench.git("checkout", "--quiet", "--force", "HEAD")
     (bench.root / ".git/MERGE_HEAD").write_text(bench.git("rev-parse", "HEAD"))
-    with pytest.raises(UsageError, match="merge is in progress"):
+    with pytest.raises(UsageError, match="merge is under way"):
         run(bench)
     (bench.root / ".git/MERGE_HEAD").unlink()
     bench.git("worktree", "add", "--quiet", str(tmp_path / "further"), "-b", "further")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lamella.core.errors import UsageError
+from lamella.core.errors import ConflictError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.gitverbs import INSIDE
 from lamella.repo.filling import Filled, fill
@@ -14,14 +14,39 @@ from lamella.repo.objects import TreeEntry
 from lamella.repo.refmove import ensure_at_rest
 from lamella.repo.repository import Repository
 from lamella.repo.sided_files import Entry, list_sided
+from lamella.repo.unmerged import under_way, unmerged
 from lamella.repo.worktree import release_index
 
 
-def ensure_ready(repository: Repository) -> None:
-    """Raise UsageError: bad-argument in a bare repository, git-refused where a merge or the like is in progress."""
+def ensure_free(repository: Repository) -> None:
+    """Raise where nothing can be merged into the worktree.
+
+    UsageError (bad-argument) in a bare repository; ConflictError: merge-open where a verb of Git's, or a conflict,
+    waits for the user, lock-held where Git is at work.
+    """
     if repository.git.worktree is None:
         hint = "run this in a worktree; `lamella merge REV --into BRANCH --ema 0.99` needs none"
         raise UsageError("a bare repository has no files to merge into", kind="bad-argument", hint=hint)
+    verb = under_way(repository.git)
+    if verb is not None:
+        hint = "`lamella merge --continue` goes on, `lamella merge --abort` takes it back"
+        raise ConflictError(f"a {verb} is under way", kind="merge-open", hint=hint)
+    waiting = unmerged(repository.git)
+    if waiting:
+        raise ConflictError(f"{waiting[0].path} is in conflict", kind="merge-open", hint="`lamella conflicts` says why")
+    release_index(repository)
+    lock = repository.git.index_path.with_name(f"{repository.git.index_path.name}.lock")
+    if lock.exists():
+        raise ConflictError(
+            f"{lock} exists: another git process is at work",
+            kind="lock-held",
+            hint="wait for it to end, then run again; if it crashed, remove that file",
+        )
+
+
+def ensure_ready(repository: Repository) -> None:
+    """Raise as `ensure_free` does, and UsageError (git-refused) in the middle of a bisect."""
+    ensure_free(repository)
     ensure_at_rest(repository.git)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lamella.core.errors import ConflictError, NotFoundError, UsageError
+from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Rules
+from lamella.ops.fast_forward import ensure_free
 from lamella.ops.gitverbs import inside
 from lamella.ops.merge_commit import commit_merge
 from lamella.ops.merge_evidence import NO_EVIDENCE, MergeEvidence
@@ -21,7 +22,6 @@ from lamella.repo.merge_state import FileMerge, forget_states, states
 from lamella.repo.repository import Repository
 from lamella.repo.settings import merge_settings
 from lamella.repo.unmerged import under_way, unmerged
-from lamella.repo.worktree import release_index
 
 RULES = "LAMELLA_MERGE"
 """The variable that carries the rules of an explicit request, as JSON, through Git to the merge driver."""
@@ -102,7 +102,7 @@ def merge(repository: Repository, request: MergeRequest, progress: Progress = SI
     an evaluation fails, with the merge under way.
     """
     git = repository.git
-    ensure_at_rest(repository)
+    ensure_free(repository)
     if not setup.merges_by_us(git):
         raise UsageError(
             "git was not told in this clone that lamella merges models", kind="not-set-up", hint="run `lamella init`"
@@ -145,22 +145,3 @@ def _finish(
     if not request.commits:
         return READY, NO_EVIDENCE
     return MERGED, commit_merge(repository, request.evaluation, progress)
-
-
-def ensure_at_rest(repository: Repository) -> None:
-    """Raise ConflictError where a verb of Git's, or a conflict, waits for the user (merge-open), or Git is at work."""
-    verb = under_way(repository.git)
-    if verb is not None:
-        hint = "`lamella merge --continue` goes on, `lamella merge --abort` takes it back"
-        raise ConflictError(f"a {verb} is under way", kind="merge-open", hint=hint)
-    waiting = unmerged(repository.git)
-    if waiting:
-        raise ConflictError(f"{waiting[0].path} is in conflict", kind="merge-open", hint="`lamella conflicts` says why")
-    release_index(repository)
-    lock = repository.git.index_path.with_name(f"{repository.git.index_path.name}.lock")
-    if lock.exists():
-        raise ConflictError(
-            f"{lock} exists: another git process is at work",
-            kind="lock-held",
-            hint="wait for it to end, then run again; if it crashed, remove that file",
-        )

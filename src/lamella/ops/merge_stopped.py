@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lamella.core.errors import ConflictError, UsageError
+from lamella.core.fsio import translated
 from lamella.core.progress import SILENT, Progress
-from lamella.ops.gitverbs import VerbReport, run_verb
+from lamella.ops.gitverbs import run_verb
 from lamella.ops.merge_commit import commit_merge
 from lamella.ops.merge_evidence import NO_EVIDENCE, MergeEvidence
 from lamella.repo.evaluation_settings import EvaluationSettings, asked_before, evaluation_settings, forget_asked
@@ -62,16 +63,34 @@ def _evaluation(git: Git, command: str | None) -> EvaluationSettings | None:
     return before or evaluation_settings(git, command)
 
 
-def abort_merge(repository: Repository, progress: Progress = SILENT) -> VerbReport:
+@dataclass(frozen=True, slots=True)
+class AbortReport:
+    """How Git ended and what was written; `stays` says that commits which the user made meanwhile are still there."""
+
+    status: int
+    filled: Filled
+    stays: bool
+
+
+def abort_merge(repository: Repository, progress: Progress = SILENT) -> AbortReport:
     """Take back what is under way, so that branch, index and worktree are what they were.
 
-    Raises UsageError (no-merge) where nothing is.
+    Of a sequence of commits Git takes back nothing once the user committed one of them. Raises UsageError (no-merge)
+    where nothing is under way.
     """
-    report = run_verb(repository, [_verb(repository), "--abort"], progress)
+    verb, stays = _verb(repository), _has_moved(repository.git)
+    report = run_verb(repository, [verb, "--abort"], progress)
     if under_way(repository.git) is None:
         forget_asked(repository.git)
     _forget(repository)
-    return report
+    return AbortReport(report.status, report.filled, stays)
+
+
+def _has_moved(git: Git) -> bool:
+    """Say whether somebody moved HEAD since Git last did in a sequence of commits, which keeps it from going back."""
+    safety = git.git_dir / "sequencer" / "abort-safety"
+    with translated(safety, reading=True):
+        return safety.is_file() and safety.read_bytes().strip().decode("ascii", "replace") != git.resolve("HEAD")
 
 
 def _verb(repository: Repository) -> str:

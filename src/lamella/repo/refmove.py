@@ -24,6 +24,7 @@ from lamella.repo.lfs import MAX_POINTER_NBYTES, POINTER_PREFIX
 from lamella.repo.manifest import Manifest
 from lamella.repo.objects import IndexEntry
 from lamella.repo.repository import Repository, manifest_at
+from lamella.repo.unmerged import under_way
 from lamella.repo.worktree import (
     EXECUTABLE,
     model_entries,
@@ -36,16 +37,12 @@ from lamella.repo.worktree import (
 BEFORE = "refs/lamella/before-migrate"
 _UNSETTLED = "refs/lamella/migrate/unsettled"
 _WITHOUT_LFS = ("-c", "filter.lfs.process=", "-c", "filter.lfs.clean=", "-c", "filter.lfs.required=false")
-_IN_PROGRESS = {
-    "MERGE_HEAD": "merge", "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "rebase-merge": "rebase",
-    "rebase-apply": "rebase", "sequencer": "cherry-pick or revert", "BISECT_LOG": "bisect",
-}  # fmt: skip
 
 
 def ensure_ready(repository: Repository) -> None:
     """Refuse a repository in which references must not move under somebody's feet.
 
-    Raises UsageError (git-refused): a shallow clone, a merge or the like in progress, replaced objects, further
+    Raises UsageError (git-refused): a shallow clone, a merge or the like under way, replaced objects, further
     worktrees, or changes that are not committed.
     """
     git = repository.git
@@ -67,11 +64,13 @@ def ensure_ready(repository: Repository) -> None:
 
 
 def ensure_at_rest(git: Git) -> None:
-    """Raise UsageError (git-refused) where a merge, a rebase or the like is in progress in this worktree."""
-    for name, what in _IN_PROGRESS.items():
-        if (git.git_dir / name).exists():
-            hint = "`lamella merge --continue` ends it, `lamella merge --abort` takes it back"
-            raise _refused(f"a {what} is in progress", "`git bisect reset` ends it" if what == "bisect" else hint)
+    """Raise UsageError (git-refused) where a merge, a rebase, a bisect or the like is under way in this worktree."""
+    verb = under_way(git)
+    if verb is not None:
+        hint = "`lamella merge --continue` ends it, `lamella merge --abort` takes it back"
+        raise _refused(f"a {verb} is under way", hint)
+    if (git.git_dir / "BISECT_LOG").exists():
+        raise _refused("a bisect is under way", "`git bisect reset` ends it")
 
 
 def _refused(message: str, hint: str) -> UsageError:

@@ -51,7 +51,17 @@ def unmerged(git: Git, paths: Sequence[str] | None = None) -> list[Unmerged]:
 
 def under_way(git: Git) -> str | None:
     """Return the verb of Git's that has stopped in the middle and waits to be continued or aborted, None for none."""
-    return next((verb for name, verb in _UNDER_WAY if (git.git_dir / name).exists()), None)
+    return next((verb for name, verb in _UNDER_WAY if (git.git_dir / name).exists()), None) or _sequence(git)
+
+
+def _sequence(git: Git) -> str | None:
+    """Return the verb of a sequence of commits of which the user committed one that had stopped: others are left."""
+    todo = git.git_dir / "sequencer" / "todo"
+    with translated(todo, reading=True):
+        if not todo.is_file():
+            return None
+        with todo.open("rb") as file:
+            return "revert" if file.read(len(b"revert")) == b"revert" else "cherry-pick"
 
 
 def merged_again(git: Git) -> GitOid | None:

@@ -31,5 +31,6 @@ def abort(asked: Asked) -> int:
         report = abort_merge(repository, progress(quiet=asked.quiet))
         code = show_filled(repository, report.filled, quiet=asked.quiet)
         if not (report.status or asked.quiet):
-            render.note("taken back: branch and files are what they were")
+            rest = "what was committed meanwhile stays" if report.stays else "branch and files are what they were"
+            render.note(f"taken back: {rest}")
     return report.status or code
