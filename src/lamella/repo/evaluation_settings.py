@@ -41,8 +41,10 @@ def evaluation_settings(git: Git, command: str | None = None) -> EvaluationSetti
     try:
         timeout = None if seconds is None else float(seconds)
     except ValueError:
+        timeout = 0.0
+    if timeout is not None and not timeout > 0:
         hint = f"`git config {TIMEOUT} 600` gives it ten minutes"
-        raise UsageError(f"{TIMEOUT} is no number of seconds", kind="bad-argument", hint=hint) from None
+        raise UsageError(f"{TIMEOUT} is no number of seconds", kind="bad-argument", hint=hint)
     return EvaluationSettings(line, values.get(METRIC.lower()), timeout)
 
 
@@ -68,6 +70,8 @@ def asked_before(git: Git, merged: str) -> EvaluationSettings | None:
         command, metric, timeout = fields["evaluate"]
         if fields["merged"] != merged:
             return None
+        if not isinstance(command, str) or not isinstance(metric, str | None) or not isinstance(timeout, float | None):
+            raise TypeError
         return EvaluationSettings(command, metric, timeout)
     except (ValueError, TypeError, KeyError, RecursionError):
         hint = "`lamella merge --abort` takes the merge back"
