@@ -69,9 +69,26 @@ def test_the_status_says_what_is_under_way_and_what_is_to_be_done(bench):
     assert (report["under_way"], report["undecided"]) == ("merge", {})
 
 
+def test_the_status_has_git_s_letters_for_other_files_in_conflict(bench):
+    bench.write("notes.txt", b"start\n")
+    bench.git("add", "notes.txt")
+    branch_off(bench, weights({"h.1": (0.0, 0.0, 0.0, 0.0)}), weights({"h.0": (2.0, 2.0, 3.0, 4.0)}))
+    bench.git("rm", "--quiet", "notes.txt", MODEL)
+    bench.git("commit", "--quiet", "--message", "gone")
+    bench.git("switch", "--quiet", "other")
+    bench.write("notes.txt", b"changed\n")
+    bench.git("commit", "--quiet", "--all", "--message", "changed")
+    bench.git("switch", "--quiet", "main")
+    bench.try_git("merge", "other")
+    report = json.loads(bench.lamella("status", "--json"))
+    assert (report["conflicts"], report["others"]) == ([MODEL], [["DU", "notes.txt"]])
+
+
 def test_conflicts_are_listed_as_json_with_their_scores(bench):
     branch_off(bench, *OPPOSED)
     bench.try_git("merge", "other")
+    told = "the sides moved in opposite directions: cosine -1.00; overlap 1.00, clash 1.00\n"
+    assert f"  h.0  opposed, changed by ours and theirs\n      {told}" in bench.try_lamella("conflicts").out
     report = json.loads(bench.lamella("conflicts", "--json"))
     assert (report["type"], report["verb"], report["others"]) == ("conflicts", "merge", [])
     (file,) = report["files"]

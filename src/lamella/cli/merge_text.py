@@ -49,8 +49,9 @@ def sides_of(numbers: Sequence[int]) -> str:
     return f"changed by {' and '.join(told)}" if told else "changed by nobody"
 
 
-def measured(score: Score | None) -> str:
+def measured(score: Score | None, *, cosine: bool = True) -> str:
     """Return how far the sides are at odds, to stand behind a reason; nothing where that was not measured."""
     if score is None:
         return ""
-    return f"; overlap {score.overlap:.2f}, clash {score.clash:.2f}, cosine {score.cosine:.2f}"
+    rest = f", cosine {score.cosine:.2f}" if cosine else ""
+    return f"; overlap {score.overlap:.2f}, clash {score.clash:.2f}{rest}"

@@ -65,6 +65,7 @@ class _Line:
     modes: tuple[str, ...] = ()
     oid: str = ""
     earlier: str | None = None
+    unmerged: bool = False
 
     @property
     def changes_entry(self) -> bool:
@@ -118,7 +119,7 @@ def _lines(fields: list[bytes]) -> Iterator[_Line]:
         elif kind == "2":
             yield _Line(parts[0], text.split(" ", 9)[9], tuple(parts[2:5]), parts[6], os.fsdecode(next(remaining)))
         elif kind == "u":
-            yield _Line("UU", parts[9])
+            yield _Line(parts[0], parts[9], unmerged=True)
         elif kind == "?":
             yield _Line("??", text[2:])
 
@@ -141,7 +142,7 @@ class _Comparison:
 
     def add(self, reader: ObjectReader, line: _Line) -> None:
         """Compare one file as far as its letters say that it may have changed."""
-        if line.letters == "UU":
+        if line.unmerged:
             self.conflicts.append(line.path)
         elif line.letters != "??":
             try:

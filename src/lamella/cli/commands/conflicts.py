@@ -7,6 +7,7 @@ import click
 from lamella.cli import render
 from lamella.cli.merge_text import measured, sides_of
 from lamella.cli.session import json_option, open_repository
+from lamella.model.merging.plan import OPPOSED
 from lamella.ops.conflicts import ConflictedFile, ConflictsReport, list_conflicts
 
 
@@ -58,4 +59,5 @@ def _show_file(file: ConflictedFile) -> None:
             render.line(f"  {conflict.name}  resolved: {choice.strategy}")
             continue
         render.line(f"  {conflict.name}  {conflict.kind}, {sides_of(conflict.changed_by)}")
-        render.line(f"      {conflict.reason}{measured(conflict.score)}")
+        # What makes sides opposed is the cosine, so the reason says it.
+        render.line(f"      {conflict.reason}{measured(conflict.score, cosine=conflict.kind != OPPOSED)}")
