@@ -7,6 +7,7 @@ import sys
 
 import ml_dtypes
 import numpy
+import pytest
 
 from lamella.repo.merge_recording import find_record
 from tests.e2e.workbench import Workbench
@@ -77,6 +78,24 @@ def test_a_running_average_is_told_and_warns_where_it_stalls(bench):
     assert bench.lamella("merge", "main", "--into", "prod", "--ema", "0.99") == "prod has main already"
     for wrong in (("--into", "prod"), ("--ema", "0.9"), ("--into", "prod", "--ema", "0.9", "--strategy", "ties")):
         assert bench.try_lamella("merge", *wrong).code == 2
+
+
+@pytest.mark.parametrize("merged", [("one",), ("one", "two")])
+def test_statistics_and_ties_are_told_once(bench, merged):
+    embedding = numpy.arange(64, dtype=numpy.float32).reshape(8, 8)
+    start = {"bn.running_mean": numpy.ones(2, numpy.float32), "embed.weight": embedding, "head.weight": embedding}
+    apart = {"bn.running_mean": numpy.full(2, 3, numpy.float32), "head.weight": embedding + 1}
+    branches(bench, start, one=apart, two={}, main={"bn.running_mean": numpy.full(2, 2, numpy.float32)})
+    bench.lamella("checkout")
+    told = bench.try_lamella("merge", *merged)
+    assert told.code == 0, told
+    said = told.out + told.err
+    assert (said.count("bn.running_mean"), said.count("embed.weight")) == (1, 1), said
+    assert "embed.weight and head.weight were one tensor" in said
+    with bench.repository() as repository, repository.reader() as reader:
+        found = find_record(repository.git, reader, repository.git.resolve("HEAD"))
+    assert found is not None
+    assert [one.split(": ")[1] for one in found.record.checks] == ["bn.running_mean", "head.weight"]
 
 
 JUDGE = """import os, sys

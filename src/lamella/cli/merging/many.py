@@ -74,7 +74,7 @@ def _show(report: ManyMerged, asked: Asked) -> None:
         render.line(f"{file.record.path}: {render.counted(sum(counts.values()), 'tensor')}: {listed}")
         for sentence in file.model.plan.warnings:
             render.warning(f"{file.record.path}: {sentence}")
-    show_evidence(report.evidence)
+    show_evidence(report.evidence, planned=True)
     names = ", ".join(report.sides.names)
     if asked.dry_run:
         render.line(f"would merge {names}")

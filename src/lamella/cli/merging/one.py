@@ -59,7 +59,7 @@ def _show(report: MergeReport, request: MergeRequest, *, quiet: bool) -> None:
             render.warning(f"{file.path}: {sentence}")
     for path in report.others:
         render.line(f"{path}: in conflict, Git's business")
-    show_evidence(report.evidence)
+    show_evidence(report.evidence, planned=True)
     render.line(_SAID[report.outcome].format(commit=report.commit[:10]))
     squashes = "--squash" in request.options
     if report.outcome == STOPPED:
