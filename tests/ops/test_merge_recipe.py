@@ -330,6 +330,7 @@ def test_what_cannot_be_followed_is_refused_before_anything_is_made(work, text, 
     with pytest.raises(UsageError) as caught:
         merge_recipe(text.encode(), Path("out"), work)
     assert said in caught.value.message
+    assert caught.value.hint
     assert sorted(one.name for one in work.iterdir()) == before
 
 

@@ -147,6 +147,7 @@ def test_what_is_no_recipe_is_refused_by_name(text, said):
         read_recipe(text)
     assert caught.value.kind == "bad-argument"
     assert said in caught.value.message
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -167,6 +168,7 @@ def test_what_is_more_than_plain_yaml_is_refused(text):
     with pytest.raises(FormatError) as caught:
         read_recipe(text)
     assert caught.value.kind == "header-malformed"
+    assert caught.value.hint
 
 
 NODES = st.recursive(

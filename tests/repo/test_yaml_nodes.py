@@ -91,6 +91,7 @@ def test_what_is_more_than_plain_is_refused(text):
     with pytest.raises(FormatError) as caught:
         parse_yaml(text)
     assert caught.value.kind == "header-malformed"
+    assert caught.value.hint
 
 
 @given(st.text(alphabet="ab:-#'\"|>{}[]&*! \n\t", max_size=60))

@@ -23,6 +23,8 @@ _KEYS = (
 _DTYPES = {"float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64"}
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 _NUMBER = re.compile(r"[-+]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})([eE][-+]?\d{1,3})?", re.ASCII)
+_NAMED = "the name of a model on disk, REV:PATH or PATH@REV"
+_GROUPS = "merge some of them first, and the results then"
 _LAYER = re.compile(r"\d{1,6}", re.ASCII)
 
 
@@ -37,7 +39,9 @@ def read_recipe(data: bytes) -> Recipe:
     given = [key for key in ("models", "slices", "modules") if top.get(key)]
     if len(given) != 1:
         found = f"this has {' and '.join(given)}" if given else "this has none of them"
-        raise _refused(f"a recipe has one of models, slices and modules, and {found}")
+        raise _refused(
+            f"a recipe has one of models, slices and modules, and {found}", "list what it takes in `models:`"
+        )
     parameters: tuple[Parameters, ...] = (_parameters(top.get("parameters"), "parameters"),)
     body = top
     if given == ["modules"]:
@@ -46,18 +50,18 @@ def read_recipe(data: bytes) -> Recipe:
     base = _model(top["base_model"], "base_model") if top.get("base_model") else None
     recipe = Recipe(method, _slices(body), base, parameters, _dtype(top), _warnings(top))
     if len(recipe.models()) > MAX_MERGED_MODELS:
-        raise _refused(f"it names {len(recipe.models())} models, more than {MAX_MERGED_MODELS}")
+        raise _refused(f"it names {len(recipe.models())} models, more than {MAX_MERGED_MODELS}", _GROUPS)
     return recipe
 
 
-def _refused(message: str, hint: str | None = None) -> UsageError:
+def _refused(message: str, hint: str) -> UsageError:
     return UsageError(message, kind="bad-argument", hint=hint)
 
 
 def _mapping(node: Node, what: str, keys: Collection[str]) -> dict[str, Node]:
     """Return a mapping that has no other keys than these."""
     if not isinstance(node, dict):
-        raise _refused(f"{what} has to be a mapping of {', '.join(keys)}")
+        raise _refused(f"{what} has to be a mapping of {', '.join(keys)}", "write each behind its key, as `key: value`")
     for key in node:
         if key not in keys:
             close = get_close_matches(key[:40], keys, 1)
@@ -68,11 +72,11 @@ def _mapping(node: Node, what: str, keys: Collection[str]) -> dict[str, Node]:
 
 def _list(node: Node, what: str) -> list[Node]:
     if not isinstance(node, list) or not node:
-        raise _refused(f"{what} has to be a list with something in it")
+        raise _refused(f"{what} has to be a list with something in it", "begin each of its lines with a dash")
     return node
 
 
-def _text(node: Node, what: str, hint: str | None = None) -> str:
+def _text(node: Node, what: str, hint: str) -> str:
     if not isinstance(node, str) or not node or "\0" in node:
         raise _refused(f"{what} has to be a text", hint)
     return node
@@ -86,19 +90,20 @@ def _model(node: Node, what: str) -> str:
             raise _refused(f"{what} puts an adapter on a model", "merge the adapter into the model first")
         if "model" in whole:
             return _model(whole["model"], what)
-        path = _text(whole.get("path"), f"{what}.path")
-        return f"{path}@{_text(whole['revision'], f'{what}.revision')}" if whole.get("revision") else path
-    return _text(node, what, "the name of a model on disk, REV:PATH or PATH@REV")
+        path = _text(whole.get("path"), f"{what}.path", _NAMED)
+        return f"{path}@{_text(whole['revision'], f'{what}.revision', _NAMED)}" if whole.get("revision") else path
+    return _text(node, what, _NAMED)
 
 
 def _module(node: Node) -> tuple[dict[str, Node], Parameters]:
     """Return the one module of a model, and what goes for it."""
     if not isinstance(node, dict) or len(node) != 1:
-        raise _refused("modules has to be a mapping of one module: models of several are merged as a whole only")
+        said = "modules has to be a mapping of one module: models of several are merged as a whole only"
+        raise _refused(said, "leave out `modules:` and list the models in `models:`")
     [(name, inner)] = node.items()
     body = _mapping(inner, f"modules.{name[:40]}", ("models", "slices", "parameters"))
     if bool(body.get("models")) == bool(body.get("slices")):
-        raise _refused(f"modules.{name[:40]} has one of models and slices")
+        raise _refused(f"modules.{name[:40]} has one of models and slices", "list what it takes in one of them")
     return body, _parameters(body.get("parameters"), f"modules.{name[:40]}.parameters")
 
 
@@ -112,7 +117,7 @@ def _slices(body: dict[str, Node]) -> tuple[Slice, ...]:
 def _slice(node: Node, what: str) -> Slice:
     whole = _mapping(node, what, ("sources", "base_model", "parameters", "residual_weight"))
     if whole.get("residual_weight") is not None:
-        raise _refused(f"{what} has a residual_weight, which is not done")
+        raise _refused(f"{what} has a residual_weight, which is not done", "leave it out")
     listed = _list(whole.get("sources"), f"{what}.sources")
     sources = [_source(one, f"{what}.sources[{number}]", ranged=True) for number, one in enumerate(listed)]
     lengths = {one.layers[1] - one.layers[0] for one in sources if one.layers is not None}
@@ -128,7 +133,8 @@ def _different(sources: list[Source], what: str) -> tuple[Source, ...]:
     names = [one.model for one in sources]
     twice = next((name for name in names if names.count(name) > 1), None) if len(names) <= MAX_MERGED_MODELS else ""
     if twice is not None:
-        raise _refused(f"{what} names {twice[:80]!r} twice" if twice else f"{what} names too many models")
+        said = f"{what} names {twice[:80]!r} twice" if twice else f"{what} names too many models"
+        raise _refused(said, "add their weights, and name it once" if twice else _GROUPS)
     return tuple(sources)
 
 
@@ -144,7 +150,8 @@ def _layers(node: Node, what: str) -> tuple[int, int]:
     )
     if not isinstance(node, list) or len(node) != 2 or len(found) != 2 or found[0] >= found[1]:
         raise _refused(
-            f"{what} has to be two numbers, such as [0, 16]: the first layer, and the first that is left out"
+            f"{what} has to be two numbers: the first layer, and the first that is left out",
+            "the first 16 layers are `layer_range: [0, 16]`",
         )
     return found[0], found[1]
 
@@ -153,7 +160,7 @@ def _parameters(node: Node, what: str) -> Parameters:
     if node is None:
         return {}
     if not isinstance(node, dict):
-        raise _refused(f"{what} has to be a mapping of parameters")
+        raise _refused(f"{what} has to be a mapping of parameters", "for example `parameters: {weight: 0.5}`")
     return {name: _setting(value, f"{name[:40]} of {what}") for name, value in node.items() if value is not None}
 
 
@@ -166,7 +173,8 @@ def _setting(node: Node, what: str) -> Setting:
         whole = _mapping(one, f"{what}[{number}]", ("filter", "value"))
         wanted = whole.get("filter")
         if isinstance(wanted, list | dict):
-            raise _refused(f"the filter of {what} has to be a text, a part of the names that are meant")
+            said = f"the filter of {what} has to be a text, a part of the names that are meant"
+            raise _refused(said, "for example `{filter: attn, value: 0.5}`")
         cases.append(Case(None if wanted in (None, "*") else wanted, _gradient(whole.get("value"), what)))
     return tuple(cases)
 
@@ -183,7 +191,8 @@ def _number(node: Node, what: str) -> float:
     found = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(found):
         shown = f", not {text[:40]!r}" if text else ""
-        raise _refused(f"{what} has to be a number, a list of numbers, or a list of filters and values{shown}")
+        said = f"{what} has to be a number, a list of numbers, or a list of filters and values{shown}"
+        raise _refused(said, "for example 0.5, [0, 1], or [{filter: attn, value: 0.5}, {value: 1}]")
     return found
 
 
@@ -193,7 +202,7 @@ def _dtype(top: dict[str, Node]) -> str | None:
     for key in ("dtype", "out_dtype"):
         node = top.get(key)
         if node is not None:
-            name = _text(node, key).removeprefix("torch.")
+            name = _text(node, key, f"one of {', '.join(_DTYPES)}").removeprefix("torch.")
             if name not in _DTYPES:
                 raise _refused(f"{key} cannot be {name[:40]!r}", f"one of {', '.join(_DTYPES)}")
             found = _DTYPES[name]

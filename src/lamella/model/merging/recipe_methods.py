@@ -116,5 +116,5 @@ def check_parameter(method: str, name: str) -> None:
     """Raise UsageError (bad-argument) for a parameter that no method has."""
     if name not in _OF_OTHERS:
         close = get_close_matches(name[:40], _OF_OTHERS, 1)
-        hint = f"did you mean {close[0]!r}?" if close else None
+        hint = f"did you mean {close[0]!r}?" if close else "docs/guide/recipes.md lists those of each method"
         raise UsageError(f"the method {method} has no parameter {name[:40]!r}", kind="bad-argument", hint=hint)

@@ -106,7 +106,9 @@ class _Planner:
         found = [(source.parameters, at) for source, at in sources if not (self._has_base and at == slot.base)]
         if len(found) < method.least or (method.most is not None and len(found) > method.most):
             wanted = f"at least {method.least}" if len(found) < method.least else f"at most {method.most}"
-            raise _refused(f"the method {name} merges {wanted} models, and {slot.name} is made of {len(found)}")
+            said = f"the method {name} merges {wanted} models, and {slot.name} is made of {len(found)}"
+            hint = "the base does not count" if self._has_base else "name as many in `models:`, or in each slice"
+            raise _refused(said, hint)
         return found
 
     def _slerped(self, slot: RecipeSlot) -> list[_Part]:
@@ -123,7 +125,8 @@ class _Planner:
         shapes = {spec.shape for spec in specs}
         if len(shapes) > 1:
             shown = " and ".join(f"[{','.join(map(str, shape))}]" for shape in sorted(shapes))
-            hint = "vocabularies have to be made equal first" if len({shape[1:] for shape in shapes}) == 1 else None
+            rows = len({shape[1:] for shape in shapes}) == 1
+            hint = "vocabularies have to be made equal first" if rows else "only models of one architecture are merged"
             raise _refused(f"{slot.name} has the shapes {shown}", hint)
         dtypes = {spec.dtype.name: spec.dtype for spec in specs}
         averaged = all(is_averaged(dtype, named=False) for dtype in dtypes.values())
@@ -138,7 +141,9 @@ class _Planner:
         values = dict(method.fixed)
         for name, only in method.only.items():
             if self._value(common, name, slot.name, slot.depth, only) != only:
-                raise _refused(f"the method {self._recipe.method} is computed with {name} {only:g} only")
+                raise _refused(
+                    f"the method {self._recipe.method} is computed with {name} {only:g} only", "leave it out"
+                )
         for name, passed in method.shared.items():
             values[passed.called] = self._value(common, name, slot.name, slot.depth, passed.default)
         told = {passed.called: self._each(slot, parts, name, passed.default) for name, passed in method.each.items()}
@@ -221,5 +226,5 @@ def _ordered(models: Models, places: list[Place], settings: Settings) -> tuple[l
     return [places[number] for number in order], replace(settings, weights=weights, apart=apart)
 
 
-def _refused(message: str, hint: str | None = None) -> UsageError:
+def _refused(message: str, hint: str) -> UsageError:
     return UsageError(message, kind="bad-argument", hint=hint)

@@ -86,7 +86,8 @@ class RecipeSlots:
                 for rest in self._layer(part.sources[0], start + offset):
                     made += 1
                     if made > MAX_TENSORS:
-                        raise UsageError(f"the slices make more than {MAX_TENSORS:,} tensors", kind="bad-argument")
+                        said = f"the slices make more than {MAX_TENSORS:,} tensors"
+                        raise UsageError(said, kind="bad-argument", hint="take fewer layers")
                     names = [self._called(source, offset, rest) for source in part.sources]
                     depth = _depth(offset, stop - start)
                     yield self._slot(part, f"{stack.prefix}{layers}{rest}", depth, names)
@@ -160,7 +161,8 @@ def _depth(number: int, count: int) -> float:
 
 def _layers(source: Source) -> tuple[int, int]:
     if source.layers is None:
-        raise UsageError(f"a slice does not say which layers of {source.model} it takes", kind="bad-argument")
+        said = f"a slice does not say which layers of {source.model} it takes"
+        raise UsageError(said, kind="bad-argument", hint="the first 16 are `layer_range: [0, 16]`")
     return source.layers
 
 
