@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -107,3 +108,56 @@ def test_a_signal_to_us_ends_the_command_too(tmp_path, number, code):
     ours.send_signal(number)
     assert ours.wait(30) == code
     assert gone(int((tmp_path / "child").read_text()))
+
+
+@pytest.fixture
+def interruptible():
+    """Have Control-C raise, as in a program that somebody started by hand."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+ENDED_BY = pytest.mark.parametrize(
+    ("number", "raised"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)],
+    ids=str,
+)
+
+
+@ENDED_BY
+def test_a_signal_while_the_command_is_being_started_ends_it_too(tmp_path, monkeypatch, interruptible, number, raised):
+    started = []
+
+    class Signalled(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            started.append(self.pid)
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(subprocess, "Popen", Signalled)
+    with pytest.raises(raised):
+        run_command("sleep 600", tmp_path)
+    assert gone(started[0])
+    assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+@ENDED_BY
+def test_a_signal_while_the_command_is_being_ended_leaves_nothing_of_it(tmp_path, interruptible, number, raised):
+    deaf = "trap '' TERM; sleep 600 & echo $! > child"
+    line = f"{deaf}; trap 'kill -$NUMBER $PPID; exit' TERM; while :; do sleep 0.05; done"
+    with pytest.raises(raised):
+        run_command(line, tmp_path, None, {"NUMBER": str(int(number))}, timeout_seconds=0.5)
+    assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_no_thread_to_listen_with_leaves_nothing_of_the_command(tmp_path, monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError):
+            run_command("echo $$ > child; sleep 600", tmp_path)
+    child = tmp_path / "child"
+    assert not child.exists() or not child.read_text() or gone(int(child.read_text()))

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import IO, Any
 
 from lamella.core.errors import BackendError
 from lamella.core.limits import KIB, MAX_COMMAND_OUTPUT_NBYTES
@@ -20,7 +21,13 @@ _READ_NBYTES = 64 * KIB
 _GRACE_SECONDS = 2.0
 """What a command gets to end by itself when it is told to, and its output to arrive when it has ended."""
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_ENDING: Mapping[signal.Signals, Callable[[int, FrameType | None], Any] | signal.Handlers] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""What would end us, and what Python does about it if nobody says otherwise."""
+
 _SHOWN_LINES = 20
 
 
@@ -56,13 +63,14 @@ def run_command(
 
     `environment` is all that it sees of the environment, None what we inherit; `added` comes to it. When this returns,
     or raises, nothing of the process group is left that the line started: it is ended with SIGTERM, then SIGKILL, where
-    time runs out, where we are interrupted, and where it left something behind. On SIGTERM and SIGHUP, SystemExit is
-    raised, so that the caller cleans up too. Raises BackendError (command-failed) where there is no shell to start.
+    time runs out, where we are interrupted, however early, and where it left something behind. On SIGTERM and SIGHUP,
+    SystemExit is raised, so that the caller cleans up too. Raises BackendError (command-failed) where there is no shell
+    to start.
     """
     variables = [f"{name}={value}" for name, value in (added or {}).items()]
     command = ["env", *variables, "sh", "-c", line] if variables else ["sh", "-c", line]
     pipe, started = subprocess.PIPE, time.monotonic()
-    with _ending_raises():
+    with _SignalsHeld() as signals:
         try:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, cwd=directory, env=environment,
@@ -72,10 +80,13 @@ def run_command(
             reason = f"cannot start the command: {exc}"
             raise BackendError(reason, kind="command-failed", hint="it is run by `sh` on the PATH") from exc
         assert process.stdout is not None and process.stderr is not None
-        tails = _Tail(process.stdout), _Tail(process.stderr)
+        tails = [_Tail(stream) for stream in (process.stdout, process.stderr)]
         timed_out = False
         try:
-            process.wait(timeout_seconds)
+            for tail in tails:
+                tail.start()
+            with signals.let_through():
+                process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
             timed_out = True
         finally:
@@ -93,6 +104,9 @@ class _Tail:
         self._stream = stream
         self._kept = bytearray()
         self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
         self._thread.start()
 
     def _listen(self) -> None:
@@ -104,7 +118,10 @@ class _Tail:
 
     def text(self) -> bytes:
         """Return what there is, waiting a moment only for the end: what left the process group may hold the stream."""
-        self._thread.join(_GRACE_SECONDS)
+        if self._thread.ident is None:
+            self._stream.close()
+        else:
+            self._thread.join(_GRACE_SECONDS)
         return bytes(self._kept[-MAX_COMMAND_OUTPUT_NBYTES:])
 
 
@@ -117,19 +134,49 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
             process.wait(_GRACE_SECONDS)
 
 
-@contextlib.contextmanager
-def _ending_raises() -> Iterator[None]:
-    """Raise SystemExit on the signals that would end us without a word; only the main thread can say so."""
+class _SignalsHeld:
+    """A `with` block in which the signals that end us wait, so that none comes between a command and its end.
 
-    def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
+    Where they are let through, and when the block ends, Control-C raises KeyboardInterrupt, and what would end us
+    without a word SystemExit. Only the main thread can say so; a handler that is not Python's own stays.
+    """
 
-    here = threading.current_thread() is threading.main_thread()
-    changed = [number for number in _ENDING if here and signal.getsignal(number) is signal.SIG_DFL]
-    try:
-        for number in changed:
-            signal.signal(number, end)
-        yield
-    finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
+    def __init__(self) -> None:
+        self._changed: list[signal.Signals] = []
+        self._came: list[int] = []
+        self._held = True
+
+    def __enter__(self) -> _SignalsHeld:
+        here = threading.current_thread() is threading.main_thread()
+        for number, usual in _ENDING.items():
+            if here and signal.getsignal(number) is usual:
+                signal.signal(number, self._hear)
+                self._changed.append(number)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number in self._changed:
+            signal.signal(number, _ENDING[number])
+        self._raise()
+
+    @contextlib.contextmanager
+    def let_through(self) -> Iterator[None]:
+        """Raise what came, and at once what comes."""
+        try:
+            self._held = False
+            self._raise()
+            yield
+        finally:
+            self._held = True
+
+    def _hear(self, number: int, _: object) -> None:
+        self._came.append(number)
+        if not self._held:
+            self._held = True
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._came:
+            number = self._came[0]
+            self._came.clear()
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
