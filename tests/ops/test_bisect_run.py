@@ -121,7 +121,6 @@ def test_what_is_only_believed_is_tested_where_nothing_else_came_out_so(search, 
         ("true", {}, "the bad version is as good"),
         ("echo accuracy: 1", {"drop": 0.1}, "the bad version is as good"),
         ("false", {}, "the good version is bad"),
-        ("no-such-program", {}, "the good version is bad"),
     ],
 )
 def test_ends_that_come_out_alike_are_an_error(search, line, command, options, said):
@@ -281,6 +280,7 @@ def test_a_command_that_harms_its_files_harms_only_itself(search, line, tmp_path
 @pytest.mark.parametrize(
     ("command", "kind"),
     [("kill -SEGV $$", "command-failed"), ("exit 134", "command-failed"), ("sleep 600", "command-failed"),
+     ("no-such-program; exit $?", "command-failed"),
      ("echo hello", "metric-missing"), ("echo accuracy: nan", "metric-missing")],
 )  # fmt: skip
 def test_what_is_no_answer_ends_the_search_and_can_be_mended(search, line, command, kind, tmp_path, bench):
@@ -295,6 +295,16 @@ def test_what_is_no_answer_ends_the_search_and_can_be_mended(search, line, comma
     assert report.first_bad.commit == line[7]
     assert report.resumed == 1
     assert report.evaluations == runs(tmp_path) - 1
+
+
+@pytest.mark.parametrize("command", ["no-such-program {model}", "test 1 = 1 && ./not-one-that-can-be-run"])
+def test_a_program_that_is_not_found_makes_no_version_bad(search, repository, line, tmp_path, command):
+    (tmp_path / "not-one-that-can-be-run").write_text("")
+    with pytest.raises(BackendError) as caught:
+        search(command, good=line[0])
+    assert caught.value.kind == "command-failed"
+    assert not bisect_log(repository)[0].outcomes
+    assert search(good=line[0], drop=0.01).first_bad.commit == line[7], "another question can be asked at once"
 
 
 @pytest.mark.parametrize("guilty", [1, 2, 499, 500, 501, 998, 999])

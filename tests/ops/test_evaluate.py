@@ -105,7 +105,7 @@ def test_the_command_finds_the_model_and_what_is_added(tmp_path):
 
 
 def test_without_a_metric_the_status_is_the_answer(tmp_path):
-    for status in (0, 1, 124, 126, 127):
+    for status in (0, 1, 2, 124):
         assert evaluated(tmp_path, f"exit {status}", None).status == status
     assert evaluated(tmp_path, "exit 125", None).skipped
 
@@ -123,7 +123,7 @@ def test_a_model_that_cannot_be_measured_is_skipped(tmp_path):
         ("kill -KILL $$", "command-failed", "ended by SIGKILL"),
         ("exit 139", "command-failed", "crashed with status 139"),
         ("echo ValueError: no >&2; exit 1", "command-failed", "status 1 on commit 1234567: ValueError: no"),
-        ("no-such-program", "command-failed", "status 127"),
+        ("no-such-program", "command-failed", "status 127, as a shell that cannot run it, on commit 1234567"),
         ("echo hello", "metric-missing", "did not print 'accuracy' on commit 1234567"),
         ("echo accuracy: 1 >&2", "metric-missing", "did not print"),
         ("echo accuracy: nan", "metric-missing", "printed nan for 'accuracy'"),
@@ -136,6 +136,17 @@ def test_what_is_no_answer_is_an_error(tmp_path, command, kind, said):
     assert caught.value.kind == kind
     assert said in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("metric", [None, "accuracy"])
+@pytest.mark.parametrize(("command", "status"), [("no-such-program", 127), ("./here", 126), ("exit 127", 127)])
+def test_a_program_that_cannot_be_run_says_nothing_of_the_model(tmp_path, command, status, metric):
+    (tmp_path / "here").write_text("no right to be run")
+    with pytest.raises(BackendError) as caught:
+        evaluated(tmp_path, command, metric)
+    assert caught.value.kind == "command-failed"
+    assert f"status {status}" in caught.value.message
+    assert "the shell finds what it calls" in caught.value.hint
 
 
 def test_a_command_that_hangs_is_an_error(tmp_path):

@@ -47,7 +47,7 @@ def test_drop_and_rise_mirror_each_other(good, limit, value):
 
 def test_without_a_metric_the_status_decides():
     judge = Judge(Criterion())
-    assert [judge.judge(answering(statuses=[status])).what for status in (0, 1, 124, 125, 126)] == [
+    assert [judge.judge(answering(statuses=[status])).what for status in (0, 1, 124, 125, 2)] == [
         GOOD, BAD, BAD, SKIPPED, BAD
     ]  # fmt: skip
 

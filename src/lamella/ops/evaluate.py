@@ -17,6 +17,9 @@ from lamella.repo.command import Ended, run_command
 SKIP = 125
 """The exit status that says that this model cannot be judged, as `git bisect run` has it."""
 
+_NOT_RUN = (126, 127)
+"""A shell ends with these where it found no program to run, or one that cannot be: that says nothing of a model."""
+
 _FIRST_CRASH = 128
 """A shell ends with this, or more, where what it ran was ended by a signal."""
 
@@ -33,7 +36,7 @@ _LONGEST_NUMBER = 40
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a command said of a model: its exit status, 0 to 127, the `value` of the metric that was asked for, if any.
+    """What a command said of a model: its exit status, 0 to 125, the `value` of the metric that was asked for, if any.
 
     `lines` are the last that it wrote to stderr, or else to stdout.
     """
@@ -76,8 +79,8 @@ class Evaluator:
         """Run the command on the file `model`, which messages call `what`; `added` are more variables.
 
         With a metric, a status other than 0 and 125 is no answer. Raises BackendError: command-failed where there was
-        none, where the command crashed (a signal, or a status of 128 and more) and where it took too long;
-        metric-missing where it printed no finite number.
+        none, where the command could not be run (126 and 127), where it crashed (a signal, or a status of 128 and more)
+        and where it took too long; metric-missing where it printed no finite number.
         """
         line = self.command.replace(PLACE, shlex.quote(str(model)))
         variables = {MODEL: str(model), **(added or {})}
@@ -99,6 +102,11 @@ class Evaluator:
             said = f"the command took more than {self.timeout_seconds:g} s on {what} and was ended"
         elif ended.signal is not None:
             said = f"the command was ended by {_name(ended.signal)} on {what}{_last(ended)}"
+        elif ended.status in _NOT_RUN:
+            hint = f"see that the shell finds what it calls, and can run it; a bad model is said by 1 to {SKIP - 1}"
+            said = (
+                f"the command ended with status {ended.status}, as a shell that cannot run it, on {what}{_last(ended)}"
+            )
         elif ended.status >= _FIRST_CRASH:
             said = f"the command crashed with status {ended.status} on {what}{_last(ended)}"
         else:

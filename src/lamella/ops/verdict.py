@@ -24,7 +24,7 @@ _ROUNDING = 1e-12
 class Criterion:
     """What makes a model bad.
 
-    Without a metric, its exit status: 0 is good, 1 to 127 bad. With one, a value that is more than `drop` below that of
+    Without a metric, its exit status: 0 is good, 1 to 124 bad. With one, a value that is more than `drop` below that of
     the good model, or more than `rise` above where less is better, as of a loss; the one that is not None holds.
 
     A model is evaluated up to `repeat` times, and no more often than it takes to be sure. Of exit statuses, the

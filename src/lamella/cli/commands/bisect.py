@@ -47,9 +47,10 @@ def command() -> None:
 
     CMD is a line of the shell that judges one model. It finds the path of the model file in place of `{model}`, and in
     LAMELLA_MODEL; `bisect run` gives it the commit in LAMELLA_REVISION. It runs where you are, without stdin. Exit
-    status 0 says good, 125 that this model cannot be judged, anything else up to 127 bad; a crash (a signal, 128 or
-    more) ends the search. With --metric, it is to end with 0 and to print the number as `NAME: 0.93`, `NAME=0.93` or a
-    line of JSON, {"NAME": 0.93}; the last one counts.
+    status 0 says good, 125 that this model cannot be judged, anything else up to 124 bad; a crash (a signal, 128 or
+    more) ends the search, and so do 126 and 127, with which a shell says that it found nothing to run. With --metric,
+    it is to end with 0 and to print the number as `NAME: 0.93`, `NAME=0.93` or a line of JSON, {"NAME": 0.93}; the last
+    one counts.
     """
 
 
