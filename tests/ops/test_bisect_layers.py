@@ -17,6 +17,7 @@ from lamella.ops.bisect_layers import BisectLayersReport, bisect_layers
 from lamella.ops.evaluate import Evaluator
 from lamella.ops.verdict import BAD, Criterion
 from lamella.repo.targets import opened_model
+from tests.formats.torch_writer import archive, mapping, tensor
 from tests.toy import Placed, toy
 
 Arrays = Mapping[str, numpy.ndarray]
@@ -215,6 +216,42 @@ def test_archives_have_the_checksums_of_their_new_tensors(tmp_path):
     command = f"""{sys.executable} -c "import numpy, sys; print('accuracy:', int(not {same}))" {{model}}"""
     report = named(tmp_path, "a.npz", "b.npz", command, Criterion("accuracy", drop=0.5))
     assert names(report) == ["h.3"]
+
+
+def of_torch(path: Path, *storages: float, head: str = "0") -> None:
+    """Write a state dict with an embedding, a head that is tied to it unless it has a storage, and a transposed matrix.
+
+    Each storage is full of one number.
+    """
+    tensors = {"embed.weight": tensor("0", (4, 3)), "head.weight": tensor(head, (4, 3)), "h.weight": tensor("1", (3,))}
+    tensors["turned.weight"] = tensor("2", (3, 4), (1, 3))
+    contents = {
+        str(key): numpy.full(12 if key != 1 else 3, value, "f4").tobytes() for key, value in enumerate(storages)
+    }
+    path.write_bytes(archive(mapping(tensors), contents))
+
+
+def test_what_is_tied_follows_and_is_not_left_out(tmp_path):
+    of_torch(tmp_path / "a.pt", 1, 2, 3)
+    of_torch(tmp_path / "b.pt", 5, 2, 3)
+    report = named(tmp_path, "a.pt", "b.pt", "cmp {model} a.pt", Criterion())
+    assert [layer.tensors for layer in report.layers] == [(("embed.weight", "embed.weight"),)]
+    assert not report.left_out
+
+
+@pytest.mark.parametrize(
+    ("storages", "head", "left"),
+    [((1, 2, 3, 7), "3", ["head.weight"]), ((5, 2, 3, 7), "3", ["head.weight"]), ((1, 2, 8), "0", ["turned.weight"]),
+     ((1, 9, 8, 7), "3", ["head.weight", "turned.weight"])],
+)  # fmt: skip
+def test_tensors_without_bytes_of_their_own_are_named_where_they_do_not_follow(tmp_path, storages, head, left):
+    of_torch(tmp_path / "a.pt", 1, 2, 3)
+    of_torch(tmp_path / "b.pt", *storages, head=head)
+    cmp = "python3 -c \"import sys; a, b = (open(one, 'rb').read() for one in sys.argv[1:]); sys.exit(a == b)\""
+    report = named(tmp_path, "a.pt", "b.pt", f"{cmp} {{model}} b.pt", Criterion())
+    assert sorted(one.name for one in report.left_out) == left
+    assert {one.why for one in report.left_out} == {"it has no bytes of its own there"}
+    assert not report.layers
 
 
 def test_a_container_that_is_not_written_into_is_refused(toys, tmp_path):

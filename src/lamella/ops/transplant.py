@@ -12,6 +12,7 @@ from lamella.core import fsio
 from lamella.core.buffers import Buffer
 from lamella.core.errors import BackendError, UsageError
 from lamella.core.tensors import TensorSpec
+from lamella.formats.base import Layout
 from lamella.formats.file import DescriptorFile
 from lamella.formats.sniff import read_layout
 from lamella.formats.write_into import TemplateWriter
@@ -76,6 +77,7 @@ class Transplant:
             layout = read_layout(file)[0]
             self._writer = TemplateWriter(file, layout)
             self._own = {span.spec.name: span.spec for span in layout.tensors if not span.part}
+            self._tied = _tied(layout)
             self._closing = closing.pop_all()
         return self
 
@@ -96,8 +98,13 @@ class Transplant:
             before, after = old[pair.before].spec, new[pair.after].spec
             if (before.dtype, before.shape) != (after.dtype, after.shape):
                 left.append(LeftOut(pair.before, f"{_kind(before)} became {_kind(after)}"))
-            elif old[pair.before].object != new[pair.after].object and pair.before in self._own:
+            elif old[pair.before].object != new[pair.after].object:
                 changed[pair.before] = pair.after
+        for name in [name for name in changed if name not in self._own]:
+            owner = changed.get(self._tied.get(name, ""))
+            if owner is None or new[owner].object != new[changed[name]].object:
+                left.append(LeftOut(name, "it has no bytes of its own there"))
+            del changed[name]
         left += [LeftOut(name, "removed") for name in alignment.removed]
         left += [LeftOut(name, "added") for name in alignment.added]
         specs = [old[name].spec for name in self._before.names]
@@ -128,6 +135,17 @@ class Transplant:
         self._written = None
         _write(path, _in_order(self._after.files[0].pieces()))
         return path
+
+
+def _tied(layout: Layout) -> dict[str, str]:
+    """Return the tensors that lie where another one does, all of it, and its name."""
+    places = {(span.offset, span.spec.dtype, span.spec.shape): span.spec.name for span in layout.tensors}
+    found = {}
+    for view in layout.views:
+        owner = places.get((view.boxes[0].offset, view.spec.dtype, view.spec.shape)) if view.boxes else None
+        if owner is not None and len(view.boxes) == 1 and not view.swapped:
+            found[view.spec.name] = owner
+    return found
 
 
 def _in_order(pieces: Iterable[Buffer]) -> Iterator[tuple[int, Buffer]]:

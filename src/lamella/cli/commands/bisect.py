@@ -90,7 +90,7 @@ def layers(before: str, after: str, line: str, as_json: bool, **given: Any) -> N
     A and B are models, each a file or a folder anywhere, REV:PATH, or REV where that has one model. Layers are matched
     as `lamella align` does it. What differs is put into copies of A, half of it at first, until the smallest set of
     layers is found that is bad by itself: one layer, or several that are bad only together. Copies are in the container
-    of A, and are removed. Tensors that were added, removed or resized cannot be put there, and are named.
+    of A, and are removed. Tensors that were added, removed, resized or untied cannot be put there, and are named.
     """
     criterion, evaluator = _judgement(line, given)
     hear = bisect_text.ignore if as_json else bisect_text.tell_mixture(criterion.metric)
