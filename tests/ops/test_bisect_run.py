@@ -171,6 +171,16 @@ def test_paths_choose_the_model_and_the_suspects(search, repository, tmp_path):
     assert report.versions == 2
 
 
+def test_beside_an_older_model_the_one_that_was_named_first_is_judged(search, repository, bench):
+    put(repository, 0.1, "an older one", "m/a.safetensors")
+    first = put(repository, 0.9, "good", "m/z.safetensors")
+    guilty = put(repository, 0.5, "bad", "m/z.safetensors")
+    bench.git("rm", "--quiet", "--cached", "m/a.safetensors")
+    bench.git("commit", "--quiet", "--message", "without the older one")
+    put(repository, 0.4, "worse", "m/z.safetensors")
+    assert search(good=first, drop=0.01, paths=["m"]).first_bad.commit == guilty
+
+
 @pytest.mark.parametrize("paths", [(), ("m",)])
 def test_a_model_that_was_renamed_is_followed(search, repository, bench, paths):
     first = put(repository, 0.9, "a", "m/a.safetensors")
@@ -185,6 +195,17 @@ def test_a_model_that_was_renamed_is_followed(search, repository, bench, paths):
     report = search(good=first, drop=0.01, paths=paths)
     assert report.first_bad.commit == guilty
     assert not report.skipped
+
+
+def test_another_model_does_not_stand_in_for_one_that_is_not_there_yet(search, repository):
+    put(repository, 0.1, "another", "z/other.safetensors")
+    first = put(repository, 0.9, "a", "m/a.safetensors")
+    versions = [first] + [put(repository, value, f"{value}", "m/a.safetensors") for value in (0.91, 0.5, 0.51)]
+    assert search(good=first, drop=0.01).first_bad.commit == versions[2]
+    with pytest.raises(UsageError) as caught:
+        search(good=f"{first}~1", drop=0.01)
+    assert caught.value.kind == "undecided"
+    assert "the good version cannot be tested: it has no model file there" in caught.value.message
 
 
 def test_a_good_version_without_the_model_is_said(search, repository, bench):

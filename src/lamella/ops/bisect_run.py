@@ -97,8 +97,8 @@ def bisect_run(
 
     Suspects are the versions that changed `paths`, seen from where the user stands, or the model files of `bad` where
     none are given. Each is put into a worktree of its own; the user's is not touched. The model that the command is
-    given is the first model file of `bad` that is named. What each version came to is kept, so that the same question,
-    asked again after an interruption, evaluates nothing twice.
+    given is the first model file of `bad` that is named; where a version lacks it, one that `bad` lacks. What each
+    version came to is kept, so that the same question, asked again after an interruption, evaluates nothing twice.
 
     With a metric, the good version is evaluated first. Without one it is believed to be good until everything else
     was bad, and the bad one to be bad until everything else was good: then they are evaluated too.
@@ -233,7 +233,7 @@ class _Search:
         return tested
 
     def _evaluated(self, commit: GitOid, *, measured: bool) -> Outcome:
-        models = model_paths(self._repository, commit, self._question.paths)
+        models = self._models(commit)
         reason = self._put(commit) if models else "it has no model file there"
         if reason is not None:
             return Outcome(commit, Verdict(SKIPPED, (), (), 0.0), reason)
@@ -249,6 +249,11 @@ class _Search:
         has_metric = self._question.criterion.metric is not None
         judge = self._judge.measure if measured and has_metric else self._judge.judge
         return Outcome(commit, judge(evaluate))
+
+    def _models(self, commit: GitOid) -> list[str]:
+        """Return what the model may be called in a version: as in the bad one, or as nothing is called there."""
+        there, last = (model_paths(self._repository, one, self._question.paths) for one in (commit, self._question.bad))
+        return [path for path in last[:1] if path in there] or [path for path in there if path not in last]
 
     def _put(self, commit: GitOid) -> str | None:
         """Put a version there to be looked at, and return why that cannot be."""
