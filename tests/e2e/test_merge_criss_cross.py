@@ -73,3 +73,18 @@ def test_what_was_resolved_alike_is_settled_and_a_change_on_top_of_it_is_asked_a
     bench.lamella("resolve", "h.0", "--ours")
     bench.git("commit", "--quiet", "--no-edit")
     assert bench.read(MODEL) == changed
+
+
+def test_such_a_merge_is_recorded_and_replayed(bench):
+    branch_off(bench, OURS, THEIRS)
+    cross(bench)
+    bench.git("switch", "--quiet", "other")
+    bench.commit(MODEL, weights({**BOTH, "h.0": (5.5, 2.0, 1.0, 6.0)}), "on top of other")
+    bench.git("switch", "--quiet", "main")
+    bench.commit(MODEL, weights({**BOTH, "h.0": (3.5, 4.0, 3.0, 6.0)}), "on top of main")
+    bench.lamella("merge", "other")
+    merged = bench.read(MODEL)
+    assert numbers(merged)["h.0"] == (4.5, 4.0, 1.0, 6.0)
+    bench.git("gc", "--quiet", "--prune=now")
+    bench.lamella("gc", "--grace-days", "0")
+    assert bench.lamella("merge", "--replay", "HEAD").startswith(f"{MODEL}: the same bits, by three-way\n")
