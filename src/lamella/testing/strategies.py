@@ -238,6 +238,18 @@ class StrategySuite:
                 assert found.conflict("t") == (None if finite else words.NOT_FINITE)
                 assert self.is_robust or not finite
 
+    def test_what_is_not_finite_in_the_base_does_not_come_in_silence(self) -> None:
+        import numpy
+
+        one = TensorSpec("t", DTYPES["f32"], (4, 50))
+        values, *sides = (numpy.frombuffer(weights(one, seed), numpy.float32).copy() for seed in (1, 2, 3))
+        for wrong in (numpy.nan, numpy.inf, -numpy.inf):
+            values[17] = wrong
+            base = Model({"t": (one, values.tobytes())})
+            found = self.merge(base, [base.with_changes(t=side.tobytes()) for side in sides])
+            finite = numpy.isfinite(numpy.frombuffer(found.tensors["t"], numpy.float32)).all()
+            assert found.conflict("t") == (None if finite else words.NOT_FINITE)
+
     def test_what_is_infinite_everywhere_stays(self) -> None:
         import numpy
 

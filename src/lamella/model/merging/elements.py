@@ -57,15 +57,15 @@ def magnitudes(moves: Array) -> Array:
 
 
 def masked(span: Span, side: Buffer, kept: Array) -> Buffer:
-    """Return a side with the elements of the base where it is not `kept`; what is not finite there always is.
+    """Return a side with the elements of the base where it is not `kept`; what is not finite in either always is.
 
-    So NaN and infinity do not get lost by chance, but show up in the result.
+    So NaN and infinity do not get lost by chance, and do not stay in silence, but show up in the result.
     """
     import numpy
 
     assert span.base is not None
-    own = codes(side, span.dtype)
-    found = numpy.where(kept | special(own, span.dtype), own, codes(span.base, span.dtype))
+    own, before = codes(side, span.dtype), codes(span.base, span.dtype)
+    found = numpy.where(kept | special(own, span.dtype) | special(before, span.dtype), own, before)
     return found.view(numpy.uint8).data
 
 
