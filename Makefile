@@ -155,14 +155,16 @@ $(FUZZ)/merge_%.o: $(NATIVE)
 	@$(SANITIZED) $(ARITHMETIC) $(FLAGS_$*) -DLAMELLA_PASSES=kMerge$* -DLAMELLA_INSTRUCTIONS='"$*"' \
 		-c native/merge_passes.cpp -o $@
 
+$(FUZZ)/fuzz_codecs $(FUZZ)/fuzz_measure $(FUZZ)/fuzz_merge: native/tests/fuzzing.hpp
+
 $(FUZZ)/fuzz_codecs: native/tests/fuzz_codecs.cpp $(PASSES:%=$(FUZZ)/passes_%.o)
-	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(CODECS:%=native/%.cpp) $^ -o $@
+	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(CODECS:%=native/%.cpp) $(filter %.cpp %.o,$^) -o $@
 
 $(FUZZ)/fuzz_measure: native/tests/fuzz_measure.cpp $(PASSES:%=$(FUZZ)/measure_%.o)
-	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(MEASURES:%=native/%.cpp) $^ -o $@
+	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(MEASURES:%=native/%.cpp) $(filter %.cpp %.o,$^) -o $@
 
 $(FUZZ)/fuzz_merge: native/tests/fuzz_merge.cpp $(PASSES:%=$(FUZZ)/merge_%.o)
-	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(MERGES:%=native/%.cpp) $^ -o $@
+	@$(SANITIZED) $(if $(HAS_X86),-DLAMELLA_X86) $(MERGES:%=native/%.cpp) $(filter %.cpp %.o,$^) -o $@
 
 # Some seconds of fuzzing, once for every change of the kernels.
 $(FUZZ)/passed: $(FUZZ)/fuzz_codecs $(FUZZ)/fuzz_measure $(FUZZ)/fuzz_merge

@@ -2,16 +2,10 @@
 //
 // Every buffer is a heap block of exactly its length, so that a byte read or written beside it is seen. All instruction
 // sets have to make the same payload, return the chunk, and pass the same verdict on whatever was done to a payload.
-#include <sanitizer/common_interface_defs.h>
-
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <memory>
-#include <random>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +13,7 @@
 #include "../delta.hpp"
 #include "../fit.hpp"
 #include "../instructions.hpp"
+#include "fuzzing.hpp"
 
 namespace {
 
@@ -27,41 +22,13 @@ using namespace lamella;
 constexpr std::size_t kDeltaTrailer = 266, kAloneTrailer = 260;
 constexpr int kDamages = 24;
 
-// Each round has a generator of its own, so that one that fails can be had again alone: its number, and 1 round.
-std::uint64_t current_round;
-
-void tell_round() { std::fprintf(stderr, "fuzz_codecs: in round %llu\n", static_cast<unsigned long long>(current_round)); }
-
-void require(bool holds, const char* otherwise) {
-    if (holds) return;
-    std::fprintf(stderr, "fuzz_codecs: %s\n", otherwise);
-    tell_round();
-    std::exit(1);
-}
-
-// A heap block of exactly `size` bytes; its beginning has any alignment.
-class Exact {
-   public:
-    explicit Exact(std::size_t size, std::size_t offset = 0)
-        : block_(std::make_unique<std::uint8_t[]>(size + offset)), offset_(offset), size_(size) {}
-    Exact(Bytes bytes, std::size_t offset) : Exact(bytes.size(), offset) {
-        std::copy(bytes.begin(), bytes.end(), view().begin());
-    }
-    [[nodiscard]] MutableBytes view() const { return {block_.get() + offset_, size_}; }
-
-   private:
-    std::unique_ptr<std::uint8_t[]> block_;
-    std::size_t offset_;
-    std::size_t size_;
-};
-
 // Encodes into a buffer and returns the length that is needed; decodes into one and says whether the payload is sound.
 using Encode = std::function<std::size_t(MutableBytes)>;
 using Decode = std::function<bool(Bytes, MutableBytes)>;
 
-class Fuzz {
+class Fuzz : Fuzzer {
    public:
-    explicit Fuzz(std::uint64_t seed) : random_(seed) {}
+    explicit Fuzz(std::uint64_t seed) : Fuzzer(seed) {}
 
     void round() {
         layout_ = static_cast<Layout>(below(6) + 1);
@@ -85,8 +52,6 @@ class Fuzz {
     }
 
    private:
-    std::uint64_t below(std::uint64_t bound) { return random_() % bound; }
-
     std::size_t count() {
         static constexpr std::size_t kEdges[] = {0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 255, 256, 257, 511, 513};
         return below(2) == 0 ? kEdges[below(std::size(kEdges))] : below(3000);
@@ -252,7 +217,6 @@ class Fuzz {
         return made;
     }
 
-    std::mt19937_64 random_;
     Layout layout_{};
     std::size_t item_nbytes_ = 0;
     std::size_t trailer_nbytes_ = 0;
@@ -261,16 +225,5 @@ class Fuzz {
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count != 3) {
-        std::fprintf(stderr, "usage: fuzz_codecs SEED ROUNDS\n");
-        return 2;
-    }
-    __sanitizer_set_death_callback(&tell_round);
-    const std::uint64_t seed = std::strtoull(arguments[1], nullptr, 10);
-    const std::uint64_t rounds = std::strtoull(arguments[2], nullptr, 10);
-    for (std::uint64_t round = 0; round < rounds; ++round) {
-        current_round = seed + round;
-        Fuzz(current_round).round();
-    }
-    return 0;
+    return fuzz_rounds<Fuzz>("fuzz_codecs", count, arguments);
 }

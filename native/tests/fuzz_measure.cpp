@@ -2,19 +2,14 @@
 //
 // Every buffer is a heap block of exactly its length, so that a byte read or written beside it is seen. All instruction
 // sets have to say the same, to the last bit, and what they count has to add up.
-#include <sanitizer/common_interface_defs.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <random>
 #include <vector>
 
 #include "../measure.hpp"
+#include "fuzzing.hpp"
 
 namespace {
 
@@ -25,42 +20,15 @@ constexpr const char* kNames[] = {
     "c128", "u4",   "i4", "u2",  "i2",  "f4_e2m1",    "f6_e2m3", "f6_e3m2", "f8_e4m3", "f8_e5m2", "f8_e8m0", "f8_e4m3fnuz",
     "f8_e5m2fnuz"};
 
-// Each round has a generator of its own, so that one that fails can be had again alone: its number, and 1 round.
-std::uint64_t current_round;
-
-void tell_round() {
-    std::fprintf(stderr, "fuzz_measure: in round %llu\n", static_cast<unsigned long long>(current_round));
-}
-
-void require(bool holds, const char* otherwise) {
-    if (holds) return;
-    std::fprintf(stderr, "fuzz_measure: %s\n", otherwise);
-    tell_round();
-    std::exit(1);
-}
-
-// A heap block of exactly `size` bytes; its beginning has any alignment.
-class Exact {
+class Fuzz : Fuzzer {
    public:
-    Exact(std::size_t size, std::size_t offset)
-        : block_(std::make_unique<std::uint8_t[]>(size + offset)), offset_(offset), size_(size) {}
-    [[nodiscard]] MutableBytes view() const { return {block_.get() + offset_, size_}; }
-
-   private:
-    std::unique_ptr<std::uint8_t[]> block_;
-    std::size_t offset_;
-    std::size_t size_;
-};
-
-class Fuzz {
-   public:
-    explicit Fuzz(std::uint64_t seed) : random_(seed) {}
+    explicit Fuzz(std::uint64_t seed) : Fuzzer(seed) {}
 
     void round() {
         const Element& one = any_element();
         const Element& other = below(2) == 0 ? one : any_element();
         const std::size_t count = below(3) == 0 ? below(20) : below(5000);
-        const Exact before = elements(one, count), after = elements(other, count);
+        const Exact before = noise(nbytes_of(one, count)), after = noise(nbytes_of(other, count));
         if (&one == &other && below(2) == 0) std::ranges::copy(before.view(), after.view().begin());
         for (std::uint64_t left = below(4); left != 0 && !after.view().empty(); --left)
             after.view()[below(after.view().size())] ^= static_cast<std::uint8_t>(1U << below(8));
@@ -68,19 +36,7 @@ class Fuzz {
     }
 
    private:
-    std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
-
     const Element& any_element() { return *element_named(kNames[below(std::size(kNames))]); }
-
-    // Noise; or elements of few different bytes, which are often infinite, NaN, zero or subnormal.
-    Exact elements(const Element& element, std::size_t count) {
-        Exact made(nbytes_of(element, count), below(9));
-        const bool is_special = below(2) == 0;
-        constexpr std::uint8_t kFew[] = {0, 0, 0x80, 0x7f, 0xff, 0x7c, 0xf0, 1};
-        for (std::uint8_t& byte : made.view())
-            byte = is_special ? kFew[below(std::size(kFew))] : static_cast<std::uint8_t>(random_());
-        return made;
-    }
 
     void compare(Run before, Run after, std::size_t count) {
         const std::size_t items = below(2000) + 1, begin = below(items);
@@ -127,22 +83,10 @@ class Fuzz {
         require(surveyed.nan + surveyed.infinite + surveyed.zeros + surveyed.subnormal <= count, "values count twice");
     }
 
-    std::mt19937_64 random_;
 };
 
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count != 3) {
-        std::fprintf(stderr, "usage: fuzz_measure SEED ROUNDS\n");
-        return 2;
-    }
-    __sanitizer_set_death_callback(&tell_round);
-    const std::uint64_t seed = std::strtoull(arguments[1], nullptr, 10);
-    const std::uint64_t rounds = std::strtoull(arguments[2], nullptr, 10);
-    for (std::uint64_t round = 0; round < rounds; ++round) {
-        current_round = seed + round;
-        Fuzz(current_round).round();
-    }
-    return 0;
+    return fuzz_rounds<Fuzz>("fuzz_measure", count, arguments);
 }

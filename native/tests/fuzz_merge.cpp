@@ -2,19 +2,14 @@
 //
 // Every buffer is a heap block of exactly its length, so that a byte read or written beside it is seen. All instruction
 // sets have to say the same, to the last bit, and what one side moved, or all alike, has to come out as it went in.
-#include <sanitizer/common_interface_defs.h>
-
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <new>
-#include <random>
 #include <vector>
 
 #include "../merge.hpp"
+#include "fuzzing.hpp"
 
 namespace {
 
@@ -22,31 +17,6 @@ using namespace lamella;
 
 constexpr const char* kNames[] = {"f16",     "bf16",    "f32",     "f64",     "c64",     "c128",        "f4_e2m1",
                                   "f6_e2m3", "f6_e3m2", "f8_e4m3", "f8_e5m2", "f8_e4m3fnuz", "f8_e5m2fnuz"};
-
-// Each round has a generator of its own, so that one that fails can be had again alone: its number, and 1 round.
-std::uint64_t current_round;
-
-void tell_round() { std::fprintf(stderr, "fuzz_merge: in round %llu\n", static_cast<unsigned long long>(current_round)); }
-
-void require(bool holds, const char* otherwise) {
-    if (holds) return;
-    std::fprintf(stderr, "fuzz_merge: %s\n", otherwise);
-    tell_round();
-    std::exit(1);
-}
-
-// A heap block of exactly `size` bytes; its beginning has any alignment.
-class Exact {
-   public:
-    Exact(std::size_t size, std::size_t offset)
-        : block_(std::make_unique<std::uint8_t[]>(size + offset)), offset_(offset), size_(size) {}
-    [[nodiscard]] MutableBytes view() const { return {block_.get() + offset_, size_}; }
-
-   private:
-    std::unique_ptr<std::uint8_t[]> block_;
-    std::size_t offset_;
-    std::size_t size_;
-};
 
 struct Aligned {
     void operator()(void* block) const { ::operator delete(block, std::align_val_t{64}); }
@@ -58,16 +28,18 @@ std::unique_ptr<Number, Aligned> room_for(std::size_t count) {
         static_cast<Number*>(::operator new(count * sizeof(Number), std::align_val_t{64})));
 }
 
-class Fuzz {
+class Fuzz : Fuzzer {
    public:
-    explicit Fuzz(std::uint64_t seed) : random_(seed) {}
+    explicit Fuzz(std::uint64_t seed) : Fuzzer(seed) {}
 
     void round() {
         element_ = element_named(kNames[below(std::size(kNames))]);
         count_ = below(3) == 0 ? below(20) : below(3000);
         const std::size_t sides = below(10) == 0 ? below(kSides) + 1 : below(5) + 1;
-        blocks_.push_back(elements());
-        for (std::size_t side = 0; side < sides; ++side) blocks_.push_back(side != 0 && below(4) == 0 ? elements() : altered());
+        const std::size_t nbytes = nbytes_of(*element_, count_);
+        blocks_.push_back(noise(nbytes));
+        for (std::size_t side = 0; side < sides; ++side)
+            blocks_.push_back(side != 0 && below(4) == 0 ? noise(nbytes) : altered());
         for (const Exact& block : blocks_) runs_.emplace_back(block.view());
         for (std::size_t side = 0; side < sides; ++side) {
             constexpr double kWeights[] = {1, 0.5, 0.3, 0, -1, 1e-300};
@@ -80,23 +52,9 @@ class Fuzz {
     }
 
    private:
-    std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
-
-    // Noise; or elements of few different bytes, which are often infinite, NaN, zero or subnormal.
-    Exact elements() {
-        Exact made(nbytes_of(*element_, count_), below(9));
-        const bool is_special = below(2) == 0;
-        constexpr std::uint8_t kFew[] = {0, 0, 0x80, 0x7f, 0xff, 0x7c, 0xf0, 1};
-        for (std::uint8_t& byte : made.view())
-            byte = is_special ? kFew[below(std::size(kFew))] : static_cast<std::uint8_t>(random_());
-        return made;
-    }
-
     // The base, with a few other bytes.
     Exact altered() {
-        const Exact& base = blocks_.front();
-        Exact made(base.view().size(), below(9));
-        std::ranges::copy(base.view(), made.view().begin());
+        Exact made(blocks_.front().view(), below(9));
         for (std::uint64_t left = below(40); left != 0 && !made.view().empty(); --left)
             made.view()[below(made.view().size())] ^= static_cast<std::uint8_t>(1U << below(8));
         return made;
@@ -191,7 +149,6 @@ class Fuzz {
         require(std::ranges::equal(out.view(), other), "what is alike on all sides was not kept");
     }
 
-    std::mt19937_64 random_;
     const Element* element_ = nullptr;
     std::size_t count_ = 0;
     std::vector<Exact> blocks_;
@@ -203,16 +160,5 @@ class Fuzz {
 }  // namespace
 
 int main(int count, char** arguments) {
-    if (count != 3) {
-        std::fprintf(stderr, "usage: fuzz_merge SEED ROUNDS\n");
-        return 2;
-    }
-    __sanitizer_set_death_callback(&tell_round);
-    const std::uint64_t seed = std::strtoull(arguments[1], nullptr, 10);
-    const std::uint64_t rounds = std::strtoull(arguments[2], nullptr, 10);
-    for (std::uint64_t round = 0; round < rounds; ++round) {
-        current_round = seed + round;
-        Fuzz(current_round).round();
-    }
-    return 0;
+    return fuzz_rounds<Fuzz>("fuzz_merge", count, arguments);
 }
