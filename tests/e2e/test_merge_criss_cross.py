@@ -42,15 +42,28 @@ def test_a_change_on_top_of_what_both_merged_is_taken_as_it_is(bench, marker):
     assert bench.git("status", "--porcelain") == ""
 
 
-def test_both_sides_go_on_from_what_both_merged(bench):
+@pytest.fixture
+def going_on(bench):
+    """Two branches that merged each other, and went on from there."""
     branch_off(bench, OURS, THEIRS)
     cross(bench)
     bench.git("switch", "--quiet", "other")
-    bench.commit(MODEL, weights({**BOTH, "h.0": (2.5, 2.0, 1.0, 6.0)}), "on top of other")
+    bench.commit(MODEL, weights({**BOTH, "h.0": (5.5, 2.0, 1.0, 6.0)}), "on top of other")
     bench.git("switch", "--quiet", "main")
-    bench.commit(MODEL, weights({**BOTH, "h.0": (2.5, 4.0, 3.0, 6.0)}), "on top of main")
-    bench.git("merge", "--no-edit", "other")
-    assert numbers(bench.read(MODEL))["h.0"] == (2.5, 4.0, 1.0, 6.0)
+    bench.commit(MODEL, weights({**BOTH, "h.0": (3.5, 4.0, 3.0, 6.0)}), "on top of main")
+    return bench
+
+
+def test_both_sides_go_on_from_what_both_merged(going_on):
+    going_on.git("merge", "--no-edit", "other")
+    assert numbers(going_on.read(MODEL))["h.0"] == (4.5, 4.0, 1.0, 6.0)
+
+
+def test_such_a_merge_is_recorded_and_replayed(going_on):
+    going_on.lamella("merge", "other")
+    going_on.git("gc", "--quiet", "--prune=now")
+    going_on.lamella("gc", "--grace-days", "0")
+    assert going_on.lamella("merge", "--replay", "HEAD").startswith(f"{MODEL}: the same bits, by three-way\n")
 
 
 def test_what_was_resolved_alike_is_settled_and_a_change_on_top_of_it_is_asked_about(bench):
@@ -73,18 +86,3 @@ def test_what_was_resolved_alike_is_settled_and_a_change_on_top_of_it_is_asked_a
     bench.lamella("resolve", "h.0", "--ours")
     bench.git("commit", "--quiet", "--no-edit")
     assert bench.read(MODEL) == changed
-
-
-def test_such_a_merge_is_recorded_and_replayed(bench):
-    branch_off(bench, OURS, THEIRS)
-    cross(bench)
-    bench.git("switch", "--quiet", "other")
-    bench.commit(MODEL, weights({**BOTH, "h.0": (5.5, 2.0, 1.0, 6.0)}), "on top of other")
-    bench.git("switch", "--quiet", "main")
-    bench.commit(MODEL, weights({**BOTH, "h.0": (3.5, 4.0, 3.0, 6.0)}), "on top of main")
-    bench.lamella("merge", "other")
-    merged = bench.read(MODEL)
-    assert numbers(merged)["h.0"] == (4.5, 4.0, 1.0, 6.0)
-    bench.git("gc", "--quiet", "--prune=now")
-    bench.lamella("gc", "--grace-days", "0")
-    assert bench.lamella("merge", "--replay", "HEAD").startswith(f"{MODEL}: the same bits, by three-way\n")
