@@ -119,6 +119,11 @@ def test_opposite_directions_have_no_mean_one():
     assert made("karcher", [[0.0, 0.0], [2.0, 2.0]])[0] == pytest.approx([1.0, 1.0])
 
 
+def test_the_mean_of_two_directions_is_on_the_arc_between_them():
+    found, _ = made("karcher", [[2.0, 0.0], [0.0, 2.0]], weights=(3, 1))
+    assert found == pytest.approx([2 * np.cos(np.pi / 8), 2 * np.sin(np.pi / 8)], abs=1e-4)
+
+
 def test_norms_that_no_double_holds_are_a_conflict():
     assert made("slerp", [[1e200], [-1e200]], dtype="f64") == ([1e200], words.UNMERGEABLE)
 

@@ -66,9 +66,9 @@ class Score:
 
 
 def score(tally: Tally) -> Score | None:
-    """Return what a whole tensor's tally says, None where its formula did not look."""
+    """Return what a whole tensor's tally says, None where its formula did not look, or no double holds the sums."""
     sides = len(tally.moved)
-    if not sides:
+    if not sides or not all(map(math.isfinite, tally.gram)):
         return None
     squares = [tally.gram[side * sides + side] for side in range(sides)]
     norms = [math.sqrt(square) for square in squares]
