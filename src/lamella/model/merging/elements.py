@@ -78,19 +78,18 @@ def alike(*runs: Buffer, dtype: str) -> Array:
     return found
 
 
-def write(results: Array, span: Span, out: Any, taken: Sequence[tuple[Buffer, Array]] = ()) -> Tally:
-    """Round results, float64, to `out`, and count what is not finite there.
+def write(results: Array, span: Span, out: Any, taken: Sequence[tuple[Buffer, Array]]) -> Tally:
+    """Round results, float64, to `out`, and count what is not finite there and not the same in base and all sides.
 
-    Where base and all sides are the same, that is kept, and not counted; of `taken` each is a buffer whose elements
-    stand instead of results, and where.
+    Of `taken` each is a buffer whose elements stand instead of results, and where.
     """
     import numpy
 
     kernels.encode(results.data, span.dtype, span.count, out)
     made = numpy.frombuffer(out, codes(span.sides[0], span.dtype).dtype)
-    same = alike(*(() if span.base is None else (span.base,)), *span.sides, dtype=span.dtype)
-    for source, where in (*taken, (span.sides[0], same)):
+    for source, where in taken:
         numpy.copyto(made, codes(source, span.dtype), where=where)
+    same = alike(*(() if span.base is None else (span.base,)), *span.sides, dtype=span.dtype)
     return Tally(int((special(made, span.dtype) & ~same).sum()))
 
 
