@@ -21,6 +21,8 @@ tokenizer_source: base
 def typed(bench, call):
     """Return a function that follows a recipe in the repository."""
     (bench.root / "recipe.yml").write_text(RECIPE)
+    (bench.root / "text.yml").write_text("models: [{model: tab.yml}]\nmerge_method: passthrough\n")
+    (bench.root / "huge.yml").write_text(RECIPE.replace("weight: 1", "weight: 1.7e308").replace("t: 3", "t: 1e308"))
     (bench.root / "tab.yml").write_text("models:\n\t- model: a\n")
     return lambda *options: call("merge", "recipe.yml", *options)
 
@@ -74,6 +76,10 @@ def test_what_would_be_made_is_shown(bench, typed):
         (["recipe.yml", "--out", "x", "--strategy", "ties"], 2, "--strategy is not for a recipe"),
         (["HEAD", "--out", "x"], 2, "for recipes"),
         (["tab.yml", "--dry-run"], 6, "tab.yml: line 2 is not plain YAML"),
+        (["text.yml", "--out", "x.safetensors"], 2, "hint: a recipe is made of models: files, folders"),
+        (["recipe.yml", "--out", "v1.2"], 2, "hint: write a .safetensors file; `lamella export` makes others of it"),
+        (["recipe.yml", "--out", "x.gguf"], 2, "hint: write a .safetensors file; `lamella export` makes others of it"),
+        (["huge.yml", "--out", "x.safetensors"], 2, "the weights of the sides that changed a tensor sum to inf"),
     ],
 )
 def test_a_recipe_goes_alone_to_a_place(typed, call, arguments, code, said):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from lamella.repo.joined_model import Model
 from lamella.repo.loaded import LoadedModel
 from lamella.repo.manifest import naming
 from lamella.repo.mergekit import read_recipe
+from lamella.repo.source import ModelSource
 from lamella.repo.targets import opened_source
 from lamella.repo.weights import ModelWeights
 
@@ -88,8 +89,11 @@ def merge_recipe(
         recipe = read_recipe(data)
     with ExitStack() as closing:
         opened = {name: closing.enter_context(opened_source(name, directory, environment)) for name in recipe.models()}
-        for model in opened.values():
+        for name, model in opened.items():
             model.check_whole()
+            if not model.names:
+                hint = "a recipe is made of models: files, folders, REV:PATH or PATH@REV"
+                raise UsageError(f"{name} has no tensors", kind="bad-argument", hint=hint)
         models = Models(None, [ModelWeights(model) for model in opened.values()])
         plan = plan_recipe(recipe, models, {name: number for number, name in enumerate(opened)})
         inputs = {name: model.model_id() for name, model in opened.items()}
@@ -97,13 +101,23 @@ def merge_recipe(
         if out is not None:
             source = _Made(recipe, plan, models, opened)
             made = json.dumps({"inputs": inputs, "recipe": data.decode()}, sort_keys=True, ensure_ascii=False)
-            where = _file(directory / out)
-            # Other containers have no place for it.
-            metadata = {RECIPE: made} if writer_for(where).name == "safetensors" else {}
-            options = ExportOptions(metadata=metadata, shard_nbytes=shard_nbytes, force=force)
-            written = export(source, where, options, progress)
+            options = ExportOptions(metadata={RECIPE: made}, shard_nbytes=shard_nbytes, force=force)
+            written = _written(source, _file(directory / out), options, progress)
         tensors = tuple(_told(one, list(opened)) for one in plan.tensors)
     return RecipeReport(recipe.method, inputs, tensors, plan.warnings, written)
+
+
+def _written(source: ModelSource, out: Path, options: ExportOptions, progress: Progress) -> ExportReport:
+    """Write a model; where that takes options which only `lamella export` has, point to it."""
+    try:
+        if writer_for(out).name != "safetensors":
+            options = replace(options, metadata={})  # other containers have no place for it
+        return export(source, out, options, progress)
+    except UsageError as exc:
+        if exc.hint is None or not any(option in exc.hint for option in ("--format", "--metadata")):
+            raise
+        hint = "write a .safetensors file; `lamella export` makes others of it"
+        raise UsageError(exc.message, kind=exc.kind, hint=hint) from exc
 
 
 def _told(planned: PlannedTensor, names: Sequence[str]) -> RecipeTensor:
