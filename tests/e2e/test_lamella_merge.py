@@ -76,6 +76,85 @@ def test_a_dry_run_tells_of_other_files_in_conflict(bench):
     assert json.loads(bench.try_lamella("merge", "other", "--json").out)["others"] == ["notes.txt"]
 
 
+def test_a_model_that_one_side_has_removed_is_told_as_one(bench):
+    branch_off(bench, weights({"h.0": (2.0, 3.0, 4.0, 5.0)}), weights({"h.0": (3.0, 4.0, 5.0, 6.0)}))
+    bench.git("rm", "--quiet", MODEL)
+    bench.git("commit", "--quiet", "--message", "gone")
+    assert f"{MODEL}: one side removed, renamed or replaced it" in bench.try_lamella("merge", "other", "--dry-run").out
+    report = json.loads(bench.try_lamella("merge", "other", "--json").out)
+    assert (report["others"], [one["path"] for one in report["files"]]) == ([], [MODEL])
+    assert report["files"][0]["failure"] == "ours removed it, or has it elsewhere; the other changed it"
+
+
+@pytest.mark.parametrize("tracking", ["ours", "theirs"])
+def test_a_branch_from_before_a_model_was_tracked_is_merged_or_taken_whole(bench, tracking):
+    bench.git("rm", "--quiet", ".gitattributes")
+    branch_off(bench, weights({"head": (0.0, 0.0, 0.0, 0.0)}), weights({"h.0": (2.0, 2.0, 2.0, 2.0)}))
+    bench.lamella("track", "*.safetensors")
+    bench.git("add", ".gitattributes")
+    bench.commit(MODEL, weights({"h.1": (5.0, 5.0, 5.0, 5.0)}))
+    if tracking == "theirs":
+        bench.git("switch", "--quiet", "other")
+        told = bench.try_lamella("merge", "main", "--dry-run")
+        assert (told.code, "the merge would stop" in told.out) == (4, True)
+        assert bench.try_lamella("merge", "main").code == 4
+        assert "from before it was tracked, so only a whole file can be taken" in bench.lamella("conflicts")
+        bench.lamella("resolve", MODEL, "--theirs")
+        bench.lamella("merge", "--continue")
+        assert bench.read(MODEL) == weights({"h.1": (5.0, 5.0, 5.0, 5.0)})
+        return
+    told = bench.lamella("merge", "other", "--dry-run").splitlines()
+    assert told == [
+        f"{MODEL}: a side has it in Git whole, so that only the merge itself can tell",
+        "the merge would go through",
+    ]
+    bench.lamella("merge", "other")
+    assert numbers(bench.read(MODEL))["h.0"] == (2.0, 2.0, 2.0, 2.0)
+    assert numbers(bench.read(MODEL))["h.1"] == (5.0, 5.0, 5.0, 5.0)
+    assert bench.git("rev-list", "--count", "--merges", "HEAD") == "1"
+
+
+@pytest.mark.parametrize("hook", ["pre-commit", "commit-msg"])
+def test_a_commit_that_is_refused_says_that_the_merge_is_still_there(bench, hook):
+    branch_off(bench, *TWO)
+    place = bench.root / ".git/hooks" / hook
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("#!/bin/sh\necho never >&2; exit 1\n")
+    place.chmod(0o755)
+    refused = bench.try_lamella("merge", "other", "--strategy", "linear")
+    assert (refused.code, refused.err.splitlines()[0]) == (2, "error: never")
+    assert "the merge is still under way: `lamella merge --continue` tries again" in refused.err
+    place.unlink()
+    bench.lamella("merge", "--continue")
+    assert bench.lamella("merge", "--replay", "HEAD").endswith(".json")
+
+
+@pytest.mark.parametrize("merged", [("other",), ("other", "main")])
+def test_a_record_is_found_however_the_user_likes_trailers_to_be(bench, merged):
+    branch_off(bench, *TWO)
+    for name, value in (("separators", "="), ("where", "start"), ("ifexists", "doNothing"), ("ifmissing", "doNothing")):
+        bench.git("config", f"trailer.{name}", value)
+    message = "merged\n\nLamella-Merge: .lamella/merges/none.json"
+    bench.git("branch", "side", "HEAD")
+    bench.lamella("merge", *merged, "--strategy", "linear", "-m", message)
+    assert bench.lamella("merge", "--replay", "HEAD").startswith(f"{MODEL}: the same bits, by linear\n")
+    assert ", made from .lamella/merges/" in bench.lamella("merge", "--replay", "HEAD")
+
+
+def test_what_is_no_commit_is_told_as_it_was_typed(bench):
+    branch_off(bench, *TWO)
+    bench.git("tag", "blob", f"HEAD:{MODEL}")
+    bench.git("switch", "--quiet", "--orphan", "unborn")
+    for merged, said in (("blob", "the branch has no commits yet"), ("other", "the branch has no commits yet")):
+        for more in ((), ("main",)):
+            refused = bench.try_lamella("merge", merged, *more)
+            assert (refused.code, refused.err.splitlines()[0]) == (3, f"error: {said}")
+    bench.git("switch", "--quiet", "main")
+    for more in ((), ("other",)):
+        refused = bench.try_lamella("merge", "blob", *more)
+        assert (refused.code, refused.err.splitlines()[0]) == (3, "error: 'blob' is no commit")
+
+
 def test_a_dry_run_goes_by_what_a_fast_forward_is_asked_for(bench):
     bench.commit(MODEL, weights())
     bench.git("switch", "--quiet", "--create", "other")

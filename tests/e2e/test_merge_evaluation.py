@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 
 import pytest
 
 from lamella.core.errors import ConflictError
 from tests.e2e.mergebench import MODEL, OPPOSED, branch_off, weights
-from tests.e2e.workbench import Workbench
+from tests.e2e.workbench import PROGRAM, Workbench
 
 OURS = weights({"h.0": (2.0, 2.0, 3.0, 4.0)})
 THEIRS = weights({"h.0": (1.0, 2.0, 3.0, 6.0)})
@@ -111,6 +114,23 @@ def test_a_merge_that_is_not_evaluated_says_so(bench, sides):
     told = bench.try_lamella("merge", "main", "--evaluate", "false")
     assert (told.code, "not evaluated: there is no merge commit" in told.err) == (0, True)
     assert "not evaluated" not in bench.try_lamella("merge", "main", "--evaluate", "false").err
+
+
+def test_an_interruption_says_that_the_merge_is_under_way(sides):
+    command = [PROGRAM, "merge", "other", "--evaluate", "touch begun; sleep 60"]
+    process = subprocess.Popen(command, cwd=sides.root, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    while not (sides.root / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.endswith(
+        "interrupted; a merge is under way: `lamella merge --continue` goes on, `lamella merge --abort` takes it back\n"
+    )
+    (sides.root / "begun").unlink()
+    sides.lamella("merge", "--continue", "--no-evaluate")
+    assert merges(sides) == 1
 
 
 def test_a_command_that_the_project_tracks_is_never_run(sides):

@@ -61,8 +61,9 @@ def _run(arguments: list[str]) -> int:
         return run(arguments)
     except LamellaError as error:
         return _report(error, as_json="--json" in arguments)
-    except KeyboardInterrupt:
-        print("interrupted; nothing is half done, run the command again to finish it", file=sys.stderr)
+    except KeyboardInterrupt as exc:
+        state = str(exc) or "nothing is half done, run the command again to finish it"
+        print(f"interrupted; {state}", file=sys.stderr)
         return INTERRUPTED
 
 

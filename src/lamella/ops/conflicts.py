@@ -96,8 +96,10 @@ def _found_anew(repository: Repository, reader: ObjectReader, one: Unmerged) -> 
 def versions_of(git: Git, reader: ObjectReader, one: Unmerged) -> Versions | str:
     """Return the versions of a file in conflict, or why they cannot be merged in parts."""
     if one.ours is None or one.theirs is None:
-        gone = [side for side, entry in (("ours", one.ours), ("theirs", one.theirs)) if entry is None]
-        return f"{' and '.join(gone)} removed it, or has it elsewhere; the other changed it"
+        if one.ours is one.theirs:
+            return "ours and theirs removed it, or have it elsewhere, each in another place"
+        gone = "ours" if one.ours is None else "theirs"
+        return f"{gone} removed it, or has it elsewhere; the other changed it"
     ours, theirs = _manifest(reader, one.ours), _manifest(reader, one.theirs)
     if ours is None or theirs is None:
         return "a side has it in Git whole, from before it was tracked, so only a whole file can be taken"

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from lamella.core.errors import NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Rules
+from lamella.ops.conflicts import look_at
 from lamella.ops.fast_forward import ensure_free
 from lamella.ops.gitverbs import inside
 from lamella.ops.merge_commit import commit_merge
 from lamella.ops.merge_evidence import NO_EVIDENCE, MergeEvidence
 from lamella.ops.merge_rules import check_rules
 from lamella.repo import setup
+from lamella.repo.attributes import filtered
+from lamella.repo.branches import commit_named, head_commit
 from lamella.repo.evaluation_settings import EvaluationSettings, ask_later, forget_asked
 from lamella.repo.filling import Filled, fill
 from lamella.repo.git import GitOid
@@ -81,8 +84,7 @@ def find_heads(repository: Repository, request: MergeRequest) -> Heads:
     if request.commit is None and not git.run("rev-parse", "--verify", "--quiet", "@{upstream}", check=False):
         hint = "name the commit, or set one with `git branch --set-upstream-to`"
         raise NotFoundError("the branch has no upstream that could be merged", kind="revision-unknown", hint=hint)
-    theirs = git.resolve(f"{git.resolve(request.commit or '@{upstream}')}^{{commit}}")
-    ours = git.resolve("HEAD^{commit}")
+    ours, theirs = head_commit(git), commit_named(git, request.commit or "@{upstream}")
     bases = git.run("merge-base", "--all", ours, theirs, check=False).decode().split()
     if not bases and not request.unrelated:
         raise UsageError(
@@ -127,8 +129,13 @@ def merge(repository: Repository, request: MergeRequest, progress: Progress = SI
     found = tuple(states(git))
     if waiting:
         known = {one.path for one in found if one.conflicts or one.failure}
-        others = tuple(one.path for one in waiting if one.path not in known)
-        return MergeReport(STOPPED, heads.ours, found, others, filled)
+        left = [one for one in waiting if one.path not in known]
+        models = set(filtered(git, (one.path for one in left)))
+        with repository.reader() as reader:
+            untold = (look_at(repository, reader, one).found for one in left if one.path in models)
+            files = tuple(sorted((*found, *untold), key=lambda one: one.path))
+        others = tuple(one.path for one in left if one.path not in models)
+        return MergeReport(STOPPED, heads.ours, files, others, filled)
     outcome, evidence = _finish(repository, request, heads, progress)
     forget_states(git)
     return MergeReport(outcome, git.resolve("HEAD"), found, (), filled, evidence)

@@ -10,11 +10,13 @@ from lamella.repo.git import GitOid
 from lamella.repo.gitfaults import failure
 from lamella.repo.manifest import PREFIX
 from lamella.repo.merge_record import MergedPath, MergeRecord
-from lamella.repo.merge_recording import record_merge, withdraw_record
+from lamella.repo.merge_recording import PLAIN_TRAILERS, record_merge, withdraw_record
 from lamella.repo.merge_sides import common_base
 from lamella.repo.merge_state import FileMerge, states
 from lamella.repo.objects import ObjectReader, tracked
 from lamella.repo.repository import Repository, manifest_at
+
+_HINT = "the merge is still under way: `lamella merge --continue` tries again, `lamella merge --abort` takes it back"
 
 
 def commit_merge(
@@ -31,11 +33,12 @@ def commit_merge(
     told = () if record is None else record_merge(repository, record)
     kept = () if _names_conflicts(repository) else ("--no-edit",)
     arguments = ("commit", "--quiet", *kept, *(f"--trailer={line}" for line in told))
-    ended = repository.git.attempt(*arguments)
+    ended = repository.git.attempt(*PLAIN_TRAILERS, *arguments)
     if ended.returncode:
         if record is not None:
             withdraw_record(repository, record)
-        raise failure(arguments, ended.returncode, ended.stderr or ended.stdout)
+        error = failure(arguments, ended.returncode, ended.stderr or ended.stdout)
+        raise type(error)(error.message, kind=error.kind, hint=error.hint or _HINT)
     forget_asked(repository.git)
     return evidence
 
@@ -62,7 +65,8 @@ def _merged(
 ) -> MergedPath | None:
     """Return what the record says of a file, None where it is no model any more, or was kept of another merge.
 
-    None as well where the file is not what the rules make: where it was taken whole, or somebody edited it.
+    None as well where the file is not what the rules make: where it was taken whole, or somebody edited it. And where a
+    side has it in Git whole: what its blob stood for in the merge follows from no blob.
     """
     if state.open or state.failure is not None:
         return None
@@ -73,5 +77,7 @@ def _merged(
     if manifest is None or staged[0].oid != state.merged:
         return None
     if sides != [None if one is None else one.oid for one in found]:
+        return None
+    if any(blob is not None and manifest_at(reader, blob) is None for blob in (base, *sides)):
         return None
     return MergedPath(state.path, base, tuple(sides), state.rules, staged[0].oid, manifest.model_id())

@@ -16,6 +16,7 @@ from lamella.ops.merge import FAST_FORWARD, MERGED, STOPPED, UP_TO_DATE, Heads, 
 from lamella.ops.merge_file import Versions, examine_file
 from lamella.ops.merge_models import MergedModel
 from lamella.ops.merge_rules import check_rules
+from lamella.repo.attributes import filtered
 from lamella.repo.file_merge import conflicting_files
 from lamella.repo.git import GitOid
 from lamella.repo.merge_state import FileMerge
@@ -23,11 +24,13 @@ from lamella.repo.objects import ObjectReader, TreeEntry, list_tree
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.settings import merge_settings
 from lamella.repo.vocabularies import versions, vocabularies_at
+from lamella.repo.worktree import EXECUTABLE, PLAIN
 
-ADDED, REMOVED, CONFLICT = "added", "removed", "conflict"
-"""What becomes of a model file as a whole, besides being merged; MERGED says that its tensors are."""
+ADDED, REMOVED, CONFLICT, UNTOLD = "added", "removed", "conflict", "untold"
+"""What becomes of a model file as a whole, besides being merged; MERGED says that its tensors are. UNTOLD is one that a
+side has in Git whole, from before it was tracked: the merge stores it, and only then are its tensors known."""
 
-_UNTOLD = ("git before 2.38 cannot tell whether files that are no models would be in conflict",)
+_OLD_GIT = ("git before 2.38 cannot tell whether files that are no models would be in conflict",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +99,13 @@ def preview(repository: Repository, request: MergeRequest) -> MergePreview:
             for path, stages in triples.changed()
             if (found := _file(repository, reader, heads, path, stages, rules)) is not None
         )
-    others = () if ahead else conflicting_files(repository.git, heads.ours, heads.theirs)
-    warnings = (*(crossing if len(heads.bases) > 1 else ()), *(_UNTOLD if others is None else ()))
-    ours = {file.path for file in files if file.outcome == CONFLICT}
-    ending = MergePreview(outcome, heads, files, warnings, tuple(path for path in others or () if path not in ours))
+    others = () if ahead else conflicting_files(repository.git, request.commit or "@{upstream}")
+    warnings = (*(crossing if len(heads.bases) > 1 else ()), *(_OLD_GIT if others is None else ()))
+    models = set(filtered(repository.git, others or ())) | {file.path for file in files if file.outcome == CONFLICT}
+    moved = [PreviewedFile(path, CONFLICT) for path in others or () if path in models]
+    by_path = {file.path: file for file in (*files, *moved)}
+    files = tuple(by_path[path] for path in sorted(by_path))
+    ending = MergePreview(outcome, heads, files, warnings, tuple(path for path in others or () if path not in models))
     return replace(ending, outcome=STOPPED) if ending.stops else ending
 
 
@@ -164,7 +170,8 @@ def _file(
             return PreviewedFile(path, CONFLICT)
         return PreviewedFile(path, REMOVED if stages.theirs is None else ADDED)
     if ours is None or theirs is None:
-        return PreviewedFile(path, CONFLICT)
+        whole = all(one.mode in (PLAIN, EXECUTABLE) for one in (stages.ours, stages.theirs))
+        return PreviewedFile(path, UNTOLD if whole and filtered(repository.git, [path]) else CONFLICT)
     commits = (*heads.bases[:1], None)[0], heads.ours, heads.theirs
     tell = partial(vocabularies_at, repository.git, path, versions(commits, stages.blobs))
     found, merged = examine_file(repository, Versions(path, stages.blobs, base, ours, theirs, tell), rules)

@@ -168,7 +168,7 @@ class _Resolver:
     def _put(self, one: Unmerged, manifest: Manifest, known: Collection[Manifest], merged: str | None = None) -> GitOid:
         """Write a settled file to worktree, then index, and return its blob; what is cut between is done again."""
         repository = self._repository
-        state = self._replaceable(one.path, [*known, manifest], merged)
+        state = self._replaceable(one, [*known, manifest], merged)
         mode = _mode(one)
         written = restore_file(
             repository.store, manifest, repository.worktree, one.path,
@@ -179,11 +179,12 @@ class _Resolver:
         record_stat(repository, [(entry, written)])
         return entry.oid
 
-    def _replaceable(self, path: str, known: Collection[Manifest], merged: str | None) -> os.stat_result | None:
+    def _replaceable(self, one: Unmerged, known: Collection[Manifest], merged: str | None) -> os.stat_result | None:
         """Return the state of the file in the worktree, None where there is none.
 
         Raises ConflictError (file-changed) where it is neither one of the versions nor what merging them made.
         """
+        git, path = self._repository.git, one.path
         try:
             found = identify(self._repository, path, self._progress)
         except ConflictError:  # the markers of a merge that was made without us
@@ -191,9 +192,11 @@ class _Resolver:
         if found is None:
             return None
         text = write_manifest(found.manifest)
-        blob = hashlib.new(self._repository.git.hash_name, b"blob %d\0" % len(text) + text, usedforsecurity=False)
+        blob = hashlib.new(git.hash_name, b"blob %d\0" % len(text) + text, usedforsecurity=False)
         if found.manifest in known or blob.hexdigest() == merged:
             return found.state
+        if git.run("hash-object", "--no-filters", "--", path).decode().strip() in one.blobs:
+            return found.state  # a version that is in Git whole
         raise ConflictError(
             f"{path} was edited since it was merged",
             kind="file-changed",

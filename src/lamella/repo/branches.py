@@ -37,8 +37,20 @@ def branch_reference(git: Git, branch: str | None) -> str:
 
 def commit_named(git: Git, revision: str) -> GitOid:
     """Return the commit that a revision names; raise NotFoundError (revision-unknown) where it names none."""
-    git.resolve(revision)  # so that a name that is unknown is told as it was given
-    return git.resolve(f"{revision}^{{commit}}")
+    oid = git.resolve(revision)  # so that a name that is unknown is told as it was given
+    try:
+        return git.resolve(f"{oid}^{{commit}}")
+    except NotFoundError as exc:
+        raise NotFoundError(f"{revision!r} is no commit", kind="revision-unknown", hint=exc.hint) from exc
+
+
+def head_commit(git: Git) -> GitOid:
+    """Return the commit that HEAD is; raise NotFoundError (revision-unknown) on a branch without one."""
+    found = tip_of(git, "HEAD")
+    if found is None:
+        hint = "`git merge REV` lets it begin with those of REV"
+        raise NotFoundError("the branch has no commits yet", kind="revision-unknown", hint=hint)
+    return found
 
 
 def tip_of(git: Git, reference: str) -> GitOid | None:

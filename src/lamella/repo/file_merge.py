@@ -44,14 +44,14 @@ def _commit(writer: ObjectWriter, tree: GitOid, parents: Sequence[GitOid]) -> Gi
     return writer.add("commit", b"\n".join((*lines, b"author " + _NOBODY, b"committer " + _NOBODY, b"", b"merging")))
 
 
-def conflicting_files(git: Git, ours: GitOid, theirs: GitOid) -> tuple[str, ...] | None:
-    """Return the paths that Git could not merge by itself in two commits, model files merged by a driver set apart.
+def conflicting_files(git: Git, theirs: str) -> tuple[str, ...] | None:
+    """Return the paths in conflict where Git merges `theirs` into HEAD, less model files that a driver would merge.
 
     Nothing is touched. None stands for a Git before 2.38, which cannot tell. Raises what `failure` makes of a refusal.
     """
     settled = ("-c", "merge.lamella.driver=true")
     options = ("--write-tree", "--no-messages", "--name-only", "-z", "--allow-unrelated-histories")
-    ended = git.attempt(*settled, "merge-tree", *options, ours, theirs)
+    ended = git.attempt(*settled, "merge-tree", *options, "HEAD", theirs)
     if ended.returncode == _USAGE:
         return None
     if ended.returncode not in (0, 1):

@@ -27,6 +27,7 @@ _FAULTS: tuple[tuple[str, type[LamellaError], str, str], ...] = (
     (r"dubious ownership", UsageError, "git-refused", _NOT_OURS),
     (r"is outside repository", UsageError, "path-outside-worktree", "name a path inside of the repository"),
     (r"\.lock': File exists", ConflictError, "lock-held", "wait for the other git command to end, then run again"),
+    (r"Not possible to fast-forward", UsageError, "git-refused", "leave out --ff-only, and see `git config merge.ff`"),
     (r"would be overwritten by", ConflictError, "local-changes", "commit them, or put them aside with `git stash`"),
     (r"No space left|Disk quota", BackendError, "no-space", "free some space and run the command again"),
     (r"Permission denied|Read-only file system", BackendError, "read-only", "check the owner and the permissions"),

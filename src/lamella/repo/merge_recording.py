@@ -24,6 +24,12 @@ from lamella.repo.objects import IndexEntry, ObjectReader, write_blob
 from lamella.repo.repository import Repository
 from lamella.repo.worktree import PLAIN, put_entries
 
+PLAIN_TRAILERS = (
+    *("-c", "trailer.separators=:", "-c", "trailer.where=end"),
+    *("-c", "trailer.ifexists=addIfDifferent", "-c", "trailer.ifmissing=add"),
+)
+"""Options of Git under which our trailers stand behind all others, however the user likes trailers to be."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundRecord:
@@ -59,8 +65,7 @@ def trailers(record: MergeRecord, path: str) -> tuple[str, ...]:
 def with_trailers(git: Git, message: bytes, lines: tuple[str, ...]) -> bytes:
     """Return a message with trailers at its end."""
     options = [f"--trailer={line}" for line in lines]
-    plain = ("-c", "trailer.ifexists=addIfDifferent", "-c", "trailer.separators=:")
-    return git.run(*plain, "interpret-trailers", *options, input=message)
+    return git.run(*PLAIN_TRAILERS, "interpret-trailers", *options, input=message)
 
 
 def find_record(git: Git, reader: ObjectReader, commit: GitOid) -> FoundRecord | None:
@@ -69,7 +74,8 @@ def find_record(git: Git, reader: ObjectReader, commit: GitOid) -> FoundRecord |
     Raises NotFoundError (path-unknown) where the commit has no such file, and FormatError as `parse_record` does, also
     (merge-record-malformed) where it is not what it was when it was named.
     """
-    shown = git.run("log", "-1", "--no-show-signature", f"--format=%(trailers:key={RECORD_TRAILER},valueonly)", commit)
+    wanted = f"--format=%(trailers:key={RECORD_TRAILER},valueonly)"
+    shown = git.run(*PLAIN_TRAILERS, "log", "-1", "--no-show-signature", wanted, commit)
     path = next((os.fsdecode(line) for line in reversed(shown.splitlines()) if line), None)
     if path is None or not path.startswith(f"{FOLDER}/"):
         return None

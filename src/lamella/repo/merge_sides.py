@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lamella.core.errors import UsageError
 from lamella.core.limits import MAX_MERGE_SIDES
-from lamella.repo.branches import commit_named
+from lamella.repo.branches import commit_named, head_commit
 from lamella.repo.git import Git, GitOid
 
 
@@ -41,8 +41,7 @@ def find_sides(git: Git, revisions: Sequence[str], *, unrelated: bool = False) -
     Raises NotFoundError (revision-unknown), and UsageError: bad-argument for too many, git-refused for histories with
     nothing in common that are not allowed to be `unrelated`, and for sides that come from several commits.
     """
-    head = git.resolve("HEAD^{commit}")
-    return sides_of(git, head, "HEAD", revisions, unrelated=unrelated)
+    return sides_of(git, head_commit(git), "HEAD", revisions, unrelated=unrelated)
 
 
 def sides_of(git: Git, head: GitOid, name: str, revisions: Sequence[str], *, unrelated: bool) -> MergeSides:

@@ -6,6 +6,7 @@ from lamella.cli import render
 from lamella.cli.merge_text import in_words, shown_conflicts
 from lamella.cli.merging.asked import Asked
 from lamella.cli.merging.evidence import show_evidence
+from lamella.cli.merging.stopped import telling_what_is_under_way
 from lamella.cli.passthrough import show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.core.errors import ConflictError, UsageError
@@ -38,7 +39,8 @@ def run(asked: Asked) -> int:
             options=asked.git_options,
             evaluation=None if asked.no_evaluate else evaluation_settings(repository.git, asked.evaluate),
         )
-        report = merge(repository, request, progress(quiet=asked.quiet or asked.as_json))
+        with telling_what_is_under_way(repository):
+            report = merge(repository, request, progress(quiet=asked.quiet or asked.as_json))
         if asked.as_json:
             render.emit_json("merge", _fields(report))
             code = report.filled.failed[0][1].exit_code if report.filled.failed else 0

@@ -11,10 +11,14 @@ from lamella.cli.session import open_repository
 from lamella.core.errors import ConflictError
 from lamella.model.merging.plan import UNCHANGED
 from lamella.ops.merge import FAST_FORWARD, UP_TO_DATE, MergeRequest
-from lamella.ops.merge_preview import CONFLICT, MergePreview, PreviewedFile, PreviewedTensor, preview
+from lamella.ops.merge_preview import CONFLICT, UNTOLD, MergePreview, PreviewedFile, PreviewedTensor, preview
 from lamella.repo.settings import merge_settings
 
 _SAID = {UP_TO_DATE: "already up to date", FAST_FORWARD: "the branch would move on"}
+_WHOLE = {
+    CONFLICT: "one side removed, renamed or replaced it, the other changed it",
+    UNTOLD: "a side has it in Git whole, so that only the merge itself can tell",
+}
 
 
 def run(asked: Asked) -> int:
@@ -45,8 +49,7 @@ def _show(found: MergePreview, *, every: bool) -> None:
 
 def _show_file(file: PreviewedFile, *, every: bool) -> None:
     if file.found is None:
-        said = "one side removed or replaced it, the other changed it" if file.outcome == CONFLICT else file.outcome
-        render.line(f"{file.path}: {said}")
+        render.line(f"{file.path}: {_WHOLE.get(file.outcome, file.outcome)}")
         return
     render.line(f"{file.path}: {file.found.failure or in_words(file.found)}")
     for sentence in file.found.warnings:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from lamella.cli import render
 from lamella.cli.merging.asked import Asked
 from lamella.cli.merging.evidence import show_evidence
 from lamella.cli.passthrough import show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.ops.merge_stopped import abort_merge, continue_merge
+from lamella.repo.repository import Repository
+from lamella.repo.unmerged import under_way
+
+
+@contextlib.contextmanager
+def telling_what_is_under_way(repository: Repository) -> Iterator[None]:
+    """Let an interruption say so, where a merge or the like is under way after it."""
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        verb = under_way(repository.git)
+        if verb is None:
+            raise
+        said = f"a {verb} is under way: `lamella merge --continue` goes on, `lamella merge --abort` takes it back"
+        raise KeyboardInterrupt(said) from exc
 
 
 def go_on(asked: Asked) -> int:
@@ -15,7 +33,8 @@ def go_on(asked: Asked) -> int:
     asked.refuse_others("--continue", "going_on", "evaluate", "no_evaluate")
     with open_repository() as repository:
         listener = progress(quiet=asked.quiet)
-        report = continue_merge(repository, listener, evaluates=not asked.no_evaluate, command=asked.evaluate)
+        with telling_what_is_under_way(repository):
+            report = continue_merge(repository, listener, evaluates=not asked.no_evaluate, command=asked.evaluate)
         if not asked.quiet:
             show_evidence(report.evidence)
         code = show_filled(repository, report.filled, quiet=asked.quiet)
