@@ -49,4 +49,9 @@ def show_filled(repository: Repository, filled: Filled, *, quiet: bool = False) 
         render.note(f"error: {path}: {error.message}")
         if error.hint:
             render.note(f"hint: {error.hint}")
+    return code_of(filled)
+
+
+def code_of(filled: Filled) -> int:
+    """Return the exit code of the first file that could not be written."""
     return filled.failed[0][1].exit_code if filled.failed else 0

@@ -37,17 +37,19 @@ def run_verb(
     arguments: Sequence[str],
     progress: Progress = SILENT,
     added: Mapping[str, str] | None = None,
+    *,
+    to_stderr: bool = False,
 ) -> VerbReport:
     """Run `git ARGUMENTS` on the user's terminal and fill the model files that it put there.
 
-    `added` are variables for Git, and for what it starts.
+    `added` are variables for Git, and for what it starts; with `to_stderr` all that Git prints goes there.
     The worktree is filled also where Git failed half way, so that what Git did move is whole. A manifest that stood
     there before, and that Git was not asked for by its path, is filled if it can be, and is no failure if it cannot.
     Raises KeyboardInterrupt where Git was interrupted, since that was meant for all of this.
     """
     release_index(repository)
     before = {} if repository.git.worktree is None else _stamps(repository)
-    status = repository.git.passthrough(arguments, {**inside(repository), **(added or {})})
+    status = repository.git.passthrough(arguments, {**inside(repository), **(added or {})}, to_stderr=to_stderr)
     if status == 128 + signal.SIGINT:
         raise KeyboardInterrupt
     if repository.git.worktree is None:

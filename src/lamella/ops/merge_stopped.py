@@ -30,9 +30,14 @@ class ContinueReport:
 
 
 def continue_merge(
-    repository: Repository, progress: Progress = SILENT, *, evaluates: bool = True, command: str | None = None
+    repository: Repository,
+    progress: Progress = SILENT,
+    *,
+    evaluates: bool = True,
+    command: str | None = None,
+    to_stderr: bool = False,
 ) -> ContinueReport:
-    """Commit what was resolved, and let Git go on where there is more to do.
+    """Commit what was resolved, and let Git go on where there is more to do; see `run_verb` for `to_stderr`.
 
     A merge is evaluated by `command`, by what was asked for when it began, or by what the configuration says, unless
     it is not to be (`evaluates`).
@@ -52,7 +57,7 @@ def continue_merge(
         settings = _evaluation(repository.git, command) if evaluates else None
         report = ContinueReport(0, Filled((), 0, ()), commit_merge(repository, settings, progress))
     else:
-        ended = run_verb(repository, ["-c", "core.editor=:", verb, "--continue"], progress)
+        ended = run_verb(repository, ["-c", "core.editor=:", verb, "--continue"], progress, to_stderr=to_stderr)
         report = ContinueReport(ended.status, ended.filled)
     _forget(repository)
     return report
@@ -72,14 +77,14 @@ class AbortReport:
     stays: bool
 
 
-def abort_merge(repository: Repository, progress: Progress = SILENT) -> AbortReport:
+def abort_merge(repository: Repository, progress: Progress = SILENT, *, to_stderr: bool = False) -> AbortReport:
     """Take back what is under way, so that branch, index and worktree are what they were.
 
     Of a sequence of commits Git takes back nothing once the user committed one of them. Raises UsageError (no-merge)
     where nothing is under way.
     """
     verb, stays = _verb(repository), _has_moved(repository.git)
-    report = run_verb(repository, [verb, "--abort"], progress)
+    report = run_verb(repository, [verb, "--abort"], progress, to_stderr=to_stderr)
     if under_way(repository.git) is None:
         forget_asked(repository.git)
     _forget(repository)

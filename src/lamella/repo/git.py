@@ -196,9 +196,11 @@ class Git:
             raise unknown_revision(revision)
         return GitOid(oid)
 
-    def passthrough(self, args: Sequence[str], extra_env: Mapping[str, str] | None = None) -> int:
+    def passthrough(
+        self, args: Sequence[str], extra_env: Mapping[str, str] | None = None, *, to_stderr: bool = False
+    ) -> int:
         """Run git in the user's directory, on the user's terminal, and return its status as a shell would."""
-        return passthrough(args, self.directory, self.environment, extra_env)
+        return passthrough(args, self.directory, self.environment, extra_env, to_stderr=to_stderr)
 
 
 def passthrough(
@@ -206,15 +208,18 @@ def passthrough(
     directory: Path,
     environment: Mapping[str, str] | None = None,
     extra_env: Mapping[str, str] | None = None,
+    *,
+    to_stderr: bool = False,
 ) -> int:
     """Run git with inherited stdin, stdout and stderr, in a repository or outside (`clone`); return its status.
 
+    With `to_stderr` what it prints goes there, where stdout is for something else.
     Meanwhile the keys that interrupt are git's to answer: it asks an editor or a pager, which may go on.
     """
     command, variables = _command(args, environment, extra_env or {}, pager=True)
     with _left_to_git():
         try:
-            status = subprocess.call(command, cwd=directory, env=variables)
+            status = subprocess.call(command, cwd=directory, env=variables, stdout=2 if to_stderr else None)
         except OSError as exc:
             raise not_started(exc, directory) from exc
     return status if status >= 0 else 128 - status

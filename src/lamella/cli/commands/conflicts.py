@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lamella.cli import render
+from lamella.cli.merge_json import conflicts_fields
 from lamella.cli.merge_text import measured, sides_of
 from lamella.cli.session import json_option, open_repository
 from lamella.model.merging.plan import OPPOSED
@@ -23,7 +24,7 @@ def command(paths: tuple[str, ...], as_json: bool) -> None:
     with open_repository() as repository:
         report = list_conflicts(repository, paths)
     if as_json:
-        render.emit_json("conflicts", report)
+        render.emit_json("conflicts", conflicts_fields(report))
     else:
         _show(report)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lamella.cli import render
+from lamella.cli.merge_json import filled_fields
 from lamella.cli.merging.asked import Asked
-from lamella.cli.passthrough import show_filled
+from lamella.cli.passthrough import code_of, show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.core.errors import UsageError
 from lamella.ops.merge_average import Averaged, merge_average
@@ -32,8 +33,8 @@ def run(asked: Asked) -> int:
         )
         if asked.as_json:
             fields = {"branch": report.branch, "before": report.before, "commit": report.commit, "files": report.files}
-            render.emit_json("merge-average", fields)
-            return report.filled.failed[0][1].exit_code if report.filled.failed else 0
+            render.emit_json("merge-average", {**fields, **filled_fields(report.filled)})
+            return code_of(report.filled)
         _show(report, revision, quiet=asked.quiet)
         return show_filled(repository, report.filled, quiet=asked.quiet)
 

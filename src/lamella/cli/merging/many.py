@@ -6,9 +6,10 @@ from collections import Counter
 from typing import Any
 
 from lamella.cli import render
+from lamella.cli.merge_json import evidence_fields, filled_fields
 from lamella.cli.merging.asked import RULES, Asked
 from lamella.cli.merging.evidence import show_evidence
-from lamella.cli.passthrough import show_filled
+from lamella.cli.passthrough import code_of, show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.ops.merge_many import ManyMerged, merge_many
 from lamella.repo.evaluation_settings import evaluation_settings
@@ -33,7 +34,7 @@ def run(asked: Asked) -> int:
         )
         if asked.as_json:
             render.emit_json("merge-many", _fields(report))
-            return report.filled.failed[0][1].exit_code if report.filled.failed else 0
+            return code_of(report.filled)
         _show(report, asked)
         return show_filled(repository, report.filled, quiet=asked.quiet)
 
@@ -58,8 +59,8 @@ def _fields(report: ManyMerged) -> dict[str, Any]:
         "sides": named,
         "strategy": strategy,
         "files": files,
-        "checks": report.evidence.checks,
-        "evaluations": report.evidence.evaluations,
+        **evidence_fields(report.evidence),
+        **filled_fields(report.filled),
     }
 
 

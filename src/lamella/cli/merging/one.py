@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from lamella.cli import render
+from lamella.cli.merge_json import merge_fields
 from lamella.cli.merge_text import in_words, shown_conflicts
 from lamella.cli.merging.asked import Asked
 from lamella.cli.merging.evidence import show_evidence
 from lamella.cli.merging.stopped import telling_what_is_under_way
-from lamella.cli.passthrough import show_filled
+from lamella.cli.passthrough import code_of, show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.core.errors import ConflictError, UsageError
 from lamella.ops.merge import FAST_FORWARD, MERGED, READY, STOPPED, UP_TO_DATE, MergeReport, MergeRequest, merge
@@ -42,8 +43,8 @@ def run(asked: Asked) -> int:
         with telling_what_is_under_way(repository):
             report = merge(repository, request, progress(quiet=asked.quiet or asked.as_json))
         if asked.as_json:
-            render.emit_json("merge", _fields(report))
-            code = report.filled.failed[0][1].exit_code if report.filled.failed else 0
+            render.emit_json("merge", merge_fields(report))
+            code = code_of(report.filled)
         else:
             _show(report, request, quiet=asked.quiet)
             code = show_filled(repository, report.filled, quiet=asked.quiet)
@@ -71,17 +72,3 @@ def _show(report: MergeReport, request: MergeRequest, *, quiet: bool) -> None:
         later = report.outcome == READY and not squashes
         said = "`lamella merge --continue` evaluates and commits" if later else "there is no merge commit"
         render.note(f"not evaluated: {said}")
-
-
-def _fields(report: MergeReport) -> dict[str, object]:
-    failed = [{"path": path, "kind": error.kind, "message": error.message} for path, error in report.filled.failed]
-    return {
-        "outcome": report.outcome,
-        "commit": report.commit,
-        "files": report.files,
-        "others": report.others,
-        "checks": report.evidence.checks,
-        "evaluations": report.evidence.evaluations,
-        "written": report.filled.paths,
-        "failed": failed,
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from lamella.cli import render
+from lamella.cli.merge_json import preview_fields
 from lamella.cli.merge_text import in_words, measured, sides_of
 from lamella.cli.merging.asked import RULES, Asked
 from lamella.cli.session import open_repository
@@ -30,7 +31,7 @@ def run(asked: Asked) -> int:
         commit = asked.commits[0] if asked.commits else None
         found = preview(repository, MergeRequest(commit, rules, unrelated=asked.unrelated, options=asked.git_options))
     if asked.as_json:
-        render.emit_json("merge-preview", found)
+        render.emit_json("merge-preview", preview_fields(found))
     elif not asked.quiet:
         _show(found, every=asked.every)
     return ConflictError.exit_code if found.stops else 0

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 
 from lamella.cli import render
+from lamella.cli.merge_json import evidence_fields, filled_fields
 from lamella.cli.merging.asked import Asked
 from lamella.cli.merging.evidence import show_evidence
-from lamella.cli.passthrough import show_filled
+from lamella.cli.passthrough import code_of, show_filled
 from lamella.cli.session import open_repository, progress
 from lamella.ops.merge_stopped import abort_merge, continue_merge
 from lamella.repo.repository import Repository
@@ -32,9 +33,17 @@ def go_on(asked: Asked) -> int:
     """Commit what was resolved and let Git go on; return its status."""
     asked.refuse_others("--continue", "going_on", "evaluate", "no_evaluate")
     with open_repository() as repository:
-        listener = progress(quiet=asked.quiet)
+        listener = progress(quiet=asked.quiet or asked.as_json)
         with telling_what_is_under_way(repository):
-            report = continue_merge(repository, listener, evaluates=not asked.no_evaluate, command=asked.evaluate)
+            report = continue_merge(
+                repository, listener, evaluates=not asked.no_evaluate, command=asked.evaluate, to_stderr=asked.as_json
+            )
+        if asked.as_json:
+            told = {"status": report.status, "commit": repository.git.resolve("HEAD")}
+            render.emit_json(
+                "merge-continue", {**told, **evidence_fields(report.evidence), **filled_fields(report.filled)}
+            )
+            return report.status or code_of(report.filled)
         if not asked.quiet:
             show_evidence(report.evidence)
         code = show_filled(repository, report.filled, quiet=asked.quiet)
@@ -47,7 +56,11 @@ def abort(asked: Asked) -> int:
     """Take everything back; return Git's status."""
     asked.refuse_others("--abort", "aborting")
     with open_repository() as repository:
-        report = abort_merge(repository, progress(quiet=asked.quiet))
+        report = abort_merge(repository, progress(quiet=asked.quiet or asked.as_json), to_stderr=asked.as_json)
+        if asked.as_json:
+            told = {"status": report.status, "commit": repository.git.resolve("HEAD"), "stays": report.stays}
+            render.emit_json("merge-abort", {**told, **filled_fields(report.filled)})
+            return report.status or code_of(report.filled)
         code = show_filled(repository, report.filled, quiet=asked.quiet)
         if not (report.status or asked.quiet):
             rest = "what was committed meanwhile stays" if report.stays else "branch and files are what they were"
