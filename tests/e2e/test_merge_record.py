@@ -92,6 +92,28 @@ def test_a_file_that_both_sides_added_is_made_again_as_it_was_decided(bench):
     assert [file.path for file in report.files] == ["other.safetensors"]
 
 
+@pytest.mark.parametrize("renaming", [("one",), ("main",), ("one", "main")])
+@pytest.mark.parametrize("verb", ["git", "lamella"])
+def test_a_model_that_a_side_renamed_is_made_again(bench, renaming, verb):
+    branches(bench, START, one={"a": START["a"] + 2}, main={"a": START["a"] + 4})
+    for branch in renaming:
+        bench.git("switch", "--quiet", branch)
+        bench.git("mv", MODEL, "net.safetensors")
+        bench.git("commit", "--quiet", "--message", "renamed")
+    bench.git("switch", "--quiet", "main")
+    if verb == "git":
+        bench.git("merge", "--no-edit", "one")
+    else:
+        bench.lamella("merge", "one", "--strategy", "linear", "--weights", "1,3")
+        found = recorded(bench)
+        assert found is not None
+        assert [path.path for path in found.record.paths] == ["net.safetensors"]
+    with bench.repository() as repository:
+        report = merge_replay(repository, "HEAD")
+    assert [(file.path, file.same) for file in report.files] == [("net.safetensors", True)]
+    assert (report.files[0].committed, report.record is None) == (report.files[0].made, verb == "git")
+
+
 def test_what_the_rules_did_not_make_has_no_record(bench):
     branches(bench, START, one={"a": START["a"] + 2}, main={"a": START["a"] + 4})
     bench.lamella("merge", "one", "--no-commit")

@@ -13,7 +13,7 @@ from lamella.repo.merge_record import MergedPath, MergeRecord
 from lamella.repo.merge_recording import PLAIN_TRAILERS, record_merge, withdraw_record
 from lamella.repo.merge_sides import common_base
 from lamella.repo.merge_state import FileMerge, states
-from lamella.repo.objects import ObjectReader, tracked
+from lamella.repo.objects import ObjectReader, list_tree, tracked
 from lamella.repo.repository import Repository, manifest_at
 
 _HINT = "the merge is still under way: `lamella merge --continue` tries again, `lamella merge --abort` takes it back"
@@ -71,13 +71,20 @@ def _merged(
     if state.open or state.failure is not None:
         return None
     base, *sides = (None if blob is None else GitOid(blob) for blob in state.blobs)
-    found = [reader.read(f"{commit}:{state.path}", prefix=PREFIX) for commit in commits]
     staged = [entry for entry in tracked(repository.git, [state.path]) if entry.path == state.path]
     manifest = manifest_at(reader, staged[0].oid) if len(staged) == 1 else None
     if manifest is None or staged[0].oid != state.merged:
         return None
-    if sides != [None if one is None else one.oid for one in found]:
+    if not all(_has(repository, reader, commit, state.path, blob) for commit, blob in zip(commits, sides, strict=True)):
         return None
     if any(blob is not None and manifest_at(reader, blob) is None for blob in (base, *sides)):
         return None
     return MergedPath(state.path, base, tuple(sides), state.rules, staged[0].oid, manifest.model_id())
+
+
+def _has(repository: Repository, reader: ObjectReader, commit: GitOid, path: str, blob: GitOid | None) -> bool:
+    """Say whether a commit has a blob at a path, or under the name that the file had before a side renamed it."""
+    there = reader.read(f"{commit}:{path}", prefix=PREFIX)
+    if blob == (None if there is None else there.oid):
+        return True
+    return blob is not None and any(entry.oid == blob for entry in list_tree(repository.git, commit))

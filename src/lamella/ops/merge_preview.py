@@ -23,6 +23,7 @@ from lamella.repo.merge_state import FileMerge
 from lamella.repo.objects import ObjectReader, TreeEntry, list_tree
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.settings import merge_settings
+from lamella.repo.sided_files import find_renames
 from lamella.repo.vocabularies import versions, vocabularies_at
 from lamella.repo.worktree import EXECUTABLE, PLAIN
 
@@ -134,11 +135,8 @@ class _Triples:
         self._renamed = [{} if base is None else self._renames(base, side) for side in (heads.ours, heads.theirs)]
 
     def _renames(self, base: GitOid, side: GitOid) -> Mapping[str, str]:
-        listing = self._git.run(
-            "diff-tree", "-r", "-z", "--find-renames", "--diff-filter=R", "--name-status", base, side
-        )  # fmt: skip
-        fields = [os.fsdecode(field) for field in listing.split(b"\0")[:-1]]
-        return dict(zip(fields[1::3], fields[2::3], strict=True))
+        found = find_renames(self._git, base, side)
+        return {os.fsdecode(before): os.fsdecode(after) for before, after in found.items()}
 
     def changed(self) -> Iterator[tuple[str, _Stages]]:
         """Yield the paths that theirs changed, called as they will be, and what each commit has of them."""

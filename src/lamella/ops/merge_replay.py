@@ -25,7 +25,7 @@ from lamella.repo.merge_sides import common_base
 from lamella.repo.objects import ObjectReader
 from lamella.repo.repository import Repository, manifest_at
 from lamella.repo.settings import merge_settings_at
-from lamella.repo.sided_files import SidedFile, list_sided, models_among
+from lamella.repo.sided_files import SidedFile, follow_renames, list_sided, models_among
 from lamella.repo.vocabularies import versions, vocabularies_at
 
 REST = "the file beside its tensors"
@@ -85,8 +85,8 @@ def merge_replay(repository: Repository, revision: str, progress: Progress = SIL
             raise _altered(f"{found.path} is the record of a merge of other commits")
         base = _base(git, parents) if found is None else found.record.base
         tree = writer.name("tree", b"") if base is None else git.resolve(f"{base}^{{tree}}")
-        sided = list_sided(git, tree, [git.resolve(f"{parent}^{{tree}}") for parent in parents])
-        models = models_among(reader, sided)
+        trees = [git.resolve(f"{parent}^{{tree}}") for parent in parents]
+        models = models_among(reader, follow_renames(git, tree, trees, list_sided(git, tree, trees)))
         repository.existing_store()  # which is not made for this
         again = _Again(repository, reader, writer, commit, (base, *parents), progress)
         recorded = {} if found is None else _recorded(found, models)

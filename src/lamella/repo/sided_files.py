@@ -66,6 +66,26 @@ def _entry(mode: bytes, oid: bytes) -> Entry | None:
     return (mode, GitOid(oid.decode())) if mode.strip(b"0") else None
 
 
+def find_renames(git: Git, base: GitOid, side: GitOid) -> dict[bytes, bytes]:
+    """Return the paths of `base` that `side` has under others, as Git finds them, with those."""
+    listing = git.run("diff-tree", "-r", "-z", "--find-renames", "--diff-filter=R", "--name-status", base, side)
+    fields = listing.split(b"\0")[:-1]
+    return dict(zip(fields[1::3], fields[2::3], strict=True))
+
+
+def follow_renames(git: Git, base: GitOid, sides: Sequence[GitOid], files: Sequence[SidedFile]) -> list[SidedFile]:
+    """Return `files` with each that a side renamed as one file, under its new name, as a merge of Git's has it."""
+    by_path = {file.path: file for file in files}
+    for side in sides:
+        for before, after in find_renames(git, base, side).items():
+            old, new = by_path.get(before), by_path.get(after)
+            if old is not None and new is not None and new.base is None:
+                entries = (one or other for one, other in zip(new.sides, old.sides, strict=True))
+                by_path[after] = SidedFile(after, old.base, tuple(entries))
+                del by_path[before]
+    return [by_path[path] for path in sorted(by_path)]
+
+
 def models_among(reader: ObjectReader, files: Sequence[SidedFile]) -> list[SidedFile]:
     """Return the files that are models, in the base or on any side."""
     blobs = list(dict.fromkeys(blob for file in files for blob in file.blobs))
