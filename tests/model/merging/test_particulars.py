@@ -60,6 +60,12 @@ def test_weights_that_cancel_are_refused(strategy):
     assert "sum to 0" in refusal(Rules(Choice(strategy, {"normalize": 1}), weights=(1, -1)))
 
 
+def test_weights_that_cancel_in_one_tensor_are_refused_by_its_name():
+    sides = [of([0.0]), of([1.0]), of([2.0])]
+    with pytest.raises(UsageError, match=r"^t: the weights of the sides that changed a tensor sum to 0$"):
+        merge(of([0.0]), sides, Rules(Choice("linear"), weights=(1, 0, 0)))
+
+
 def test_sums_of_weights_are_the_same_in_every_version_of_python():
     tenths = (0.1,) * 10
     assert ordered_sum(tenths) == 1 - 2**-53

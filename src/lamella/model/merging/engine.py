@@ -11,7 +11,7 @@ from typing import Any
 
 from lamella.core.buffers import Buffer
 from lamella.core.config import DEFAULT
-from lamella.core.errors import ConflictError
+from lamella.core.errors import ConflictError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.core.tensors import TensorSpec
 from lamella.model.merging import plan as words
@@ -119,6 +119,8 @@ class MergedTensors:
                     raise
                 yield from self._first(spec, action, models)
                 return Conflict(words.UNMERGEABLE, str(exc))
+            except UsageError as exc:
+                raise UsageError(f"{spec.name}: {exc.message}", kind=exc.kind, hint=exc.hint) from exc
             total = Tally()
             for tally, data in contents.each(partial(_merged, formula, contents), last=True):
                 total += tally
