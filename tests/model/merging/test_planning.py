@@ -130,6 +130,18 @@ def test_two_strategies_for_two_tied_tensors_are_refused():
         planned(TIED, ours, theirs, rules=rules)
 
 
+def test_a_decision_about_one_of_two_tied_tensors_goes_before_a_pattern_that_fits_both():
+    ours, theirs = moved(TIED, FIRST, "lm_head.weight"), moved(TIED, FIRST, "lm_head.weight", by=-0.25)
+    for name in (FIRST, "lm_head.weight"):
+        rules = Rules(choices=(("*", Choice("linear")),), resolutions={name: Choice("theirs")})
+        found = merged(TIED, ours, theirs, rules=rules)
+        assert found[FIRST].tobytes() == found["lm_head.weight"].tobytes() == theirs[FIRST].tobytes()
+    with pytest.raises(UsageError, match="are one tensor, and are given the strategies ours and theirs"):
+        planned(
+            TIED, ours, theirs, rules=Rules(resolutions={FIRST: Choice("ours"), "lm_head.weight": Choice("theirs")})
+        )
+
+
 def test_tied_tensors_that_one_side_changed_apart_are_told():
     ours, theirs = moved(TIED, "lm_head.weight"), moved(TIED, FIRST, "lm_head.weight", by=0.25)
     (warning,) = planned(TIED, ours, theirs).warnings

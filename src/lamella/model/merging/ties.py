@@ -19,7 +19,8 @@ class Decisions:
     """What the user wants of each tensor, which is the same for tensors that are tied.
 
     Tied are those that have one content in the base, if there is one, and on every side, other than one number again
-    and again. Raises UsageError (bad-argument) where two such tensors are given two strategies.
+    and again. What was decided about a conflict of one goes before patterns that fit others. Raises UsageError
+    (bad-argument) where two such tensors are given two strategies.
     """
 
     def __init__(self, models: Models, slots: Sequence[Slot], rules: Rules) -> None:
@@ -29,7 +30,10 @@ class Decisions:
             return
         for group in _groups(slots, lambda slot: _contents(models, slot)):
             given = {slot.name: rules.chosen(slot.name) for slot in group}
-            named = {name: choice for name, (choice, is_named) in given.items() if is_named and choice != rules.choice}
+            resolved = {name: choice for name in given if (choice := rules.resolved(name)) is not None}
+            named = resolved or {
+                name: choice for name, (choice, is_named) in given.items() if is_named and choice != rules.choice
+            }
             if not named or (len(named) == len(group) and len(set(map(repr, named.values()))) == 1):
                 continue
             if not _says_something(models, group[0]):
