@@ -101,7 +101,7 @@ class Contents(Protocol):
         """Yield `function(span)` for all spans, in order, computed over the threads: one pass over the tensor.
 
         Spans are cut at the same places whatever the threads are, so sums made span by span are always the same. They
-        are whole rows, along the last axis, where a row fits into one.
+        are whole rows, along the last axis, where a row fits into one, of packed elements eight rows.
         """
         ...
 
