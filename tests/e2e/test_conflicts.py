@@ -152,9 +152,20 @@ def test_what_somebody_edited_is_not_overwritten_and_can_be_added(bench):
     assert refused.code == 4
     assert f"{MODEL} was edited since it was merged" in refused.err
     assert bench.read(MODEL) == mine
+    assert f"`git checkout --ours -- {MODEL}` drops what was edited" in refused.err
     bench.lamella("add", MODEL)
     bench.lamella("merge", "--continue")
     assert bench.read(MODEL) == mine
+
+
+def test_what_git_merged_once_more_is_dropped_as_the_hint_says(bench):
+    branch_off(bench, *TWO)
+    bench.try_git("merge", "other")
+    bench.git("checkout", "--merge", "--", MODEL)
+    refused = bench.try_lamella("resolve", "h.*", "--theirs")
+    assert (refused.code, f"`git checkout --ours -- {MODEL}` drops what was edited" in refused.err) == (4, True)
+    bench.git("checkout", "--ours", "--", MODEL)
+    assert bench.lamella("resolve", "h.*", "--theirs").endswith("settled and staged")
 
 
 @pytest.mark.parametrize(

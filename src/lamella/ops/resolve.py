@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from shlex import quote
 
 from lamella.core.errors import ConflictError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
@@ -200,7 +201,7 @@ class _Resolver:
         raise ConflictError(
             f"{path} was edited since it was merged",
             kind="file-changed",
-            hint="`lamella add` takes it as it is; `git checkout --merge -- PATH` brings the conflict back",
+            hint=f"`lamella add` takes it as it is; `git checkout --ours -- {quote(path)}` drops what was edited",
         )
 
 
