@@ -407,3 +407,15 @@ def test_branches_are_merged_all_at_once_or_not_at_all(bench, repo):
     assert bench.git("rev-parse", "HEAD") == merged.commit
     repo.commit(start, MODEL, "back", branch="four")
     assert len(repo.merge("four", strategy="linear").sides.commits) == 1
+
+
+def test_rules_that_cannot_be_followed_are_refused_whatever_there_is_to_merge(bench, repo):
+    for branch in (None, "one"):
+        repo.commit({"a": numpy.full(4, branch is None, "f4")}, MODEL, "a model", branch=branch)
+    bench.git("reset", "--quiet", "--hard")
+    head = bench.git("rev-parse", "HEAD")
+    for wrong in ({"parameters": {"density": 0.5}}, {"strategy": "tise"}, {"strategies": {"h.*": "tise"}}):
+        with pytest.raises(UsageError):
+            repo.merge("one", **wrong)
+    assert bench.git("rev-parse", "HEAD") == head
+    assert repo.merge("one", strategy="ties", parameters={"density": 0.5}).commit == bench.git("rev-parse", "one")

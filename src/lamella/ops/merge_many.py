@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lamella.core.progress import SILENT, Progress
+from lamella.model.merging.choosing import check_rules
 from lamella.model.merging.rules import Rules
 from lamella.ops.fast_forward import ensure_ready, fast_forward
 from lamella.ops.merge_evidence import NO_EVIDENCE, MergeEvidence, evaluate_commit, find_evidence
@@ -62,6 +63,7 @@ def merge_many(
     git = repository.git
     sides = find_sides(git, revisions, unrelated=unrelated)
     weights = sides.weights(rules.weights)
+    check_rules(rules, len(sides.commits))
     reason = f"merge {' '.join(revisions)}"
     if len(sides.commits) == 1:
         moved = sides.commits[0] != sides.head and not dry_run

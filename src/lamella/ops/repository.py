@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lamella.core.config import DEFAULT, StoreConfig
+from lamella.core.errors import UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Choice
 from lamella.ops import add as add_op
@@ -104,9 +105,13 @@ class Repo:
 
         Without a `strategy`, which takes `parameters`, the project's is used; `strategies` are others for tensors, by
         patterns of their names. There is a weight for each side, this branch first unless all revisions contain it.
-        All is merged or, with ConflictError (merge-conflict), nothing.
+        All is merged or, with ConflictError (merge-conflict), nothing. Raises UsageError (bad-argument) for rules that
+        cannot be followed.
         """
         rules = merge_settings(self._repository.git.worktree)
+        if parameters and strategy is None:
+            hint = "name the strategy that takes them"
+            raise UsageError("parameters without a strategy", kind="bad-argument", hint=hint)
         if strategy is not None:
             rules = replace(rules, choice=Choice(strategy, dict(parameters or {})), choices=())
         chosen = tuple((pattern, Choice(name)) for pattern, name in (strategies or {}).items())
