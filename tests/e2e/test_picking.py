@@ -214,10 +214,99 @@ def test_what_git_ended_by_itself_is_not_taken_up_again(stopped):
     stopped.lamella("cherry-pick", "--scale", "0.5", "skill")
 
 
+def test_merge_goes_on_with_all_of_a_sequence_and_takes_back_all_of_it(stopped):
+    stopped.git("add", "notes.txt")
+    stopped.lamella("merge", "--continue")
+    assert stopped.git("log", "--format=%s", "before..").split("\n") == ["three", "two", "one"]
+    assert stopped.read(MODEL) == moved(h_1=6)
+
+
+def test_a_merge_that_stops_later_has_nothing_to_do_with_a_sequence_that_was_left(stopped):
+    stopped.git("cherry-pick", "--skip")
+    here = stopped.git("rev-parse", "HEAD")
+    assert stopped.try_git("merge", "work").code == 1
+    stopped.lamella("merge", "--abort")
+    assert stopped.git("rev-parse", "HEAD") == here
+    assert stopped.git("status", "--porcelain") == ""
+
+
+def test_merge_takes_back_all_of_a_sequence(stopped):
+    stopped.lamella("merge", "--abort")
+    assert stopped.git("rev-parse", "HEAD") == stopped.git("rev-parse", "before")
+    assert stopped.read(MODEL) == moved()
+    assert stopped.try_lamella("cherry-pick", "--continue").code != 0
+
+
+def test_what_was_thrown_away_by_hand_can_still_be_left_out(stopped):
+    stopped.git("reset", "--quiet", "--hard")
+    stopped.lamella("cherry-pick", "--skip")
+    assert stopped.git("log", "--format=%s", "before..").split("\n") == ["three", "one"]
+    assert stopped.read(MODEL) == moved(h_1=4)
+
+
+def test_without_commits_a_sequence_that_stopped_is_not_said_to_go_on(line):
+    line.git("switch", "--quiet", "--create", "other", "start")
+    line.write("notes.txt", b"theirs\n")
+    line.git("add", "notes.txt")
+    line.commit(MODEL, moved(h_2=2), "with notes")
+    line.git("switch", "--quiet", "--create", "here", "start")
+    line.write("notes.txt", b"ours\n")
+    line.git("add", "notes.txt")
+    line.git("commit", "--quiet", "--message", "notes")
+    ended = line.try_lamella("cherry-pick", "-n", "--scale", "0.5", "other", "skill")
+    assert ended.code == 1
+    assert "--continue" not in ended.err
+    assert f"not applied: {line.git('rev-parse', 'skill')[:10]}" in ended.err
+
+
+@pytest.mark.parametrize("how", ["--continue", "--skip", "--abort", "--quit"])
+def test_a_single_change_that_stopped_ends_in_every_way(line, how):
+    line.write("notes.txt", b"one\n")
+    line.git("add", "notes.txt")
+    line.commit(MODEL, moved(h_0=112, h_1=3, h_2=6), "with notes")
+    line.write("notes.txt", b"two\n")
+    line.git("commit", "--quiet", "--all", "--message", "other notes")
+    before = line.git("rev-parse", "HEAD")
+    assert line.try_lamella("revert", "--scale", "0.5", "HEAD~1").code == 1
+    line.git("rm", "--quiet", "notes.txt")
+    line.lamella("revert", how)
+    taken = moved(h_0=112, h_1=3, h_2=3)
+    assert line.read(MODEL) == (taken if how in ("--continue", "--quit") else moved(h_0=112, h_1=3, h_2=6))
+    assert line.git("rev-parse", "HEAD~1" if how == "--continue" else "HEAD") == before
+    line.git("reset", "--quiet", "--hard")
+    assert line.try_lamella("revert", "--abort").code != 0, "what is over cannot be taken back"
+    line.lamella("cherry-pick", "--scale", "0.5", "skill")
+
+
+def test_text_beside_the_model_is_taken_whole(line):
+    line.git("switch", "--quiet", "--create", "other", "start")
+    line.write("notes.txt", b"theirs\n")
+    line.git("add", "notes.txt")
+    line.commit(MODEL, moved(h_2=2), "with notes")
+    line.git("switch", "--quiet", "main")
+    line.lamella("cherry-pick", "--scale", "0.5", "other")
+    assert line.read(MODEL) == moved(h_0=112, h_1=3, h_2=1)
+    assert line.read("notes.txt") == b"theirs\n"
+
+
+def test_a_commit_without_a_change_is_kept_only_where_that_is_asked_for(line):
+    line.git("commit", "--quiet", "--allow-empty", "--message", "nothing")
+    nothing = line.git("rev-parse", "HEAD")
+    assert line.try_lamella("cherry-pick", "--scale", "0.5", nothing).code == 1
+    line.lamella("cherry-pick", "--skip")
+    assert line.git("rev-parse", "HEAD") == nothing
+    line.lamella("cherry-pick", "--allow-empty", "--scale", "0.5", nothing)
+    assert line.git("log", "-1", "--format=%s") == "nothing"
+    assert line.git("rev-parse", "HEAD~1") == nothing
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (("--scale", "nan", "skill"), UsageError.exit_code, "the scale 'nan' is no number"),
+        (("--scale", "inf", "skill"), UsageError.exit_code, "the scale 'inf' is no number"),
+        (("--scale", "1e300", "skill"), UsageError.exit_code, "a change cannot be scaled by 1e+300"),
+        (("--scale", "0.5", "start~1"), UsageError.exit_code, "has no parent"),
         (("--scale", "0", "skill"), UsageError.exit_code, "a change cannot be scaled by 0"),
         (("--scale=17", "skill"), UsageError.exit_code, "a change cannot be scaled by 17"),
         (("skill", "--scale"), UsageError.exit_code, "--scale needs a value"),

@@ -14,6 +14,7 @@ from lamella.repo.repository import Repository
 
 _SCALE = "--scale"
 _MAINLINE = ("-m", "--mainline")
+_SHOWN, _SHOWN_ID = 5, 10
 _RESUMING = ("--continue", "--skip", "--abort", "--quit")
 
 
@@ -92,13 +93,23 @@ def _commits(git: Git, named: Sequence[str], *, reverse: bool) -> tuple[str, ...
     return tuple(git.run("rev-list", *order, *named, "--").decode().split())
 
 
-def _shown(repository: Repository, picked: Picked, *, quiet: bool) -> int:
+def tell(repository: Repository, picked: Picked) -> None:
+    """Print what was taken whole, and what a sequence that stopped has left."""
     for note in picked.notes:
         render.note(note)
     if picked.status and picked.left:
         count = render.counted(len(picked.left), "commit")
-        render.note(
-            f"{count} not applied yet: `--continue` goes on, `--skip` leaves this one out, `--abort` takes all back"
-        )
+        if under_way(repository) is None:
+            names = " ".join(commit[:_SHOWN_ID] for commit in picked.left[:_SHOWN])
+            more = " ..." if len(picked.left) > _SHOWN else ""
+            render.note(f"{count} not applied: {names}{more}; name what is left again when this is resolved")
+        else:
+            render.note(
+                f"{count} not applied yet: `--continue` goes on, `--skip` leaves this one out, `--abort` takes all back"
+            )
+
+
+def _shown(repository: Repository, picked: Picked, *, quiet: bool) -> int:
+    tell(repository, picked)
     code = passthrough.show_filled(repository, picked.filled, quiet=quiet)
     return picked.status or code

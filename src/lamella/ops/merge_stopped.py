@@ -10,10 +10,12 @@ from lamella.core.progress import SILENT, Progress
 from lamella.ops.gitverbs import run_verb
 from lamella.ops.merge_commit import commit_merge
 from lamella.ops.merge_evidence import NO_EVIDENCE, MergeEvidence
+from lamella.ops.pick import Picked, resume
 from lamella.repo.evaluation_settings import EvaluationSettings, asked_before, evaluation_settings, forget_asked
 from lamella.repo.filling import Filled
 from lamella.repo.git import Git
 from lamella.repo.merge_state import forget_states
+from lamella.repo.pick_state import Picking, read_picking
 from lamella.repo.repository import Repository
 from lamella.repo.unmerged import under_way, unmerged
 
@@ -22,11 +24,15 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class ContinueReport:
-    """How Git ended, what was written to the worktree, and what was found before a merge was committed."""
+    """How Git ended, what was written to the worktree, and what was found before a merge was committed.
+
+    `picked` is what became of a sequence of scaled changes, where it was one.
+    """
 
     status: int
     filled: Filled
     evidence: MergeEvidence = NO_EVIDENCE
+    picked: Picked | None = None
 
 
 def continue_merge(
@@ -56,6 +62,9 @@ def continue_merge(
     if verb == "merge":
         settings = _evaluation(repository.git, command) if evaluates else None
         report = ContinueReport(0, Filled((), 0, ()), commit_merge(repository, settings, progress))
+    elif (sequence := _sequence(repository.git, verb)) is not None:
+        picked = resume(repository, sequence, "--continue", progress, to_stderr=to_stderr)
+        report = ContinueReport(picked.status, picked.filled, picked=picked)
     else:
         ended = run_verb(repository, ["-c", "core.editor=:", verb, "--continue"], progress, to_stderr=to_stderr)
         report = ContinueReport(ended.status, ended.filled)
@@ -84,6 +93,9 @@ def abort_merge(repository: Repository, progress: Progress = SILENT, *, to_stder
     where nothing is under way.
     """
     verb, stays = _verb(repository), _has_moved(repository.git)
+    if (sequence := _sequence(repository.git, verb)) is not None:
+        picked = resume(repository, sequence, "--abort", progress, to_stderr=to_stderr)
+        return AbortReport(picked.status, picked.filled, stays=False)
     report = run_verb(repository, [verb, "--abort"], progress, to_stderr=to_stderr)
     if under_way(repository.git) is None:
         forget_asked(repository.git)
@@ -96,6 +108,11 @@ def _has_moved(git: Git) -> bool:
     safety = git.git_dir / "sequencer" / "abort-safety"
     with translated(safety, reading=True):
         return safety.is_file() and safety.read_bytes().strip().decode("ascii", "replace") != git.resolve("HEAD")
+
+
+def _sequence(git: Git, verb: str) -> Picking | None:
+    """Return the sequence of scaled changes that what is under way is a step of, None where it is none."""
+    return read_picking(git) if verb == "cherry-pick" else None
 
 
 def _verb(repository: Repository) -> str:

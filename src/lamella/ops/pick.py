@@ -90,36 +90,54 @@ def under_way(repository: Repository) -> Picking | None:
     return read_picking(repository.git)
 
 
-def resume(repository: Repository, state: Picking, how: str, progress: Progress = SILENT) -> Picked:
-    """Go on with a sequence, `how` being ``--continue``, ``--skip``, ``--abort`` or ``--quit``."""
+def resume(
+    repository: Repository, state: Picking, how: str, progress: Progress = SILENT, *, to_stderr: bool = False
+) -> Picked:
+    """Go on with a sequence, `how` being ``--continue``, ``--skip``, ``--abort`` or ``--quit``.
+
+    With `to_stderr` all that Git prints goes there.
+    """
     git = repository.git
     request = PickRequest(
         state.left, state.scale, state.reverse, state.mainline, state.names_origin, state.options
     )  # fmt: skip
     stopped = is_stopped(git, state)
-    left = state.left[1:] if stopped or git.resolve("HEAD") != state.head else state.left
+    passed = stopped or how == "--skip" or git.resolve("HEAD") != state.head
+    left = state.left[1:] if passed else state.left
     report = VerbReport(0, Filled((), 0, ()))
     if stopped:
-        report = run_verb(repository, ["-c", "core.editor=:", "cherry-pick", how], progress, _variables(request))
+        report = run_verb(
+            repository, ["-c", "core.editor=:", "cherry-pick", how], progress, _variables(request), to_stderr=to_stderr
+        )
     _forget(repository)
     if report.status:
         return Picked(report.status, report.filled, (), left)
     if how in ("--abort", "--quit"):
         if how == "--abort" and git.resolve("HEAD") != state.start:
-            report = _both(report, run_verb(repository, ["reset", "--quiet", "--keep", state.start], progress))
+            report = _both(
+                report, run_verb(repository, ["reset", "--quiet", "--keep", state.start], progress, to_stderr=to_stderr)
+            )
         forget_picking(git)
         return Picked(report.status, report.filled, (), ())
-    rest = _go(repository, request, left, state.start, progress)
+    rest = _go(repository, request, left, state.start, progress, to_stderr=to_stderr)
     return replace(rest, filled=_both(report, VerbReport(0, rest.filled)).filled)
 
 
-def _go(repository: Repository, request: PickRequest, commits: Sequence[str], start: str, progress: Progress) -> Picked:
+def _go(
+    repository: Repository,
+    request: PickRequest,
+    commits: Sequence[str],
+    start: str,
+    progress: Progress,
+    *,
+    to_stderr: bool = False,
+) -> Picked:
     git, notes = repository.git, list[str]()
     total = VerbReport(0, Filled((), 0, ()))
     commits_made = not {"-n", "--no-commit"} & set(request.options)
     for number, commit in enumerate(commits):
         step = _made(repository, request, commit, notes, progress)
-        if commits_made and len(commits) > 1:
+        if commits_made:
             write_picking(
                 git,
                 Picking(
@@ -127,7 +145,9 @@ def _go(repository: Repository, request: PickRequest, commits: Sequence[str], st
                     start, git.resolve("HEAD"), step, tuple(commits[number:]),
                 ),
             )  # fmt: skip
-        report = run_verb(repository, ["cherry-pick", *request.options, step], progress, _variables(request))
+        report = run_verb(
+            repository, ["cherry-pick", *request.options, step], progress, _variables(request), to_stderr=to_stderr
+        )
         total = _both(total, report)
         _forget(repository)
         if report.status:

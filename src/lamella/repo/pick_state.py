@@ -49,7 +49,8 @@ def forget_picking(git: Git) -> None:
 def read_picking(git: Git) -> Picking | None:
     """Return the sequence that has stopped, None where Git has gone other ways since, or there is none.
 
-    Raises FormatError (picking-malformed) for a file that no program of this version wrote.
+    One of a single change is over once Git no longer waits in the middle of it. Raises FormatError (picking-malformed)
+    for a file that no program of this version wrote.
     """
     place = _place(git)
     if not place.exists():
@@ -65,9 +66,11 @@ def read_picking(git: Git) -> Picking | None:
         hint = f"remove {place}, and go on by hand"
         raise FormatError("the state of the sequence is malformed", kind="picking-malformed", hint=hint) from None
     here = git.run("rev-parse", "--verify", "--quiet", "CHERRY_PICK_HEAD", check=False).decode().strip()
+    if here or (len(state.left) == 1 and state.head == state.start):
+        return state if here == state.step else None
     head = git.resolve("HEAD")
     before = git.run("rev-parse", "--verify", "--quiet", "HEAD^", check=False).decode().strip()
-    return state if (here == state.step if here else state.head in (head, before)) else None
+    return state if state.head in (head, before) else None
 
 
 def is_stopped(git: Git, state: Picking) -> bool:

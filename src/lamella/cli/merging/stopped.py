@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from lamella.cli import render
+from lamella.cli import picking, render
 from lamella.cli.merge_json import evidence_fields, filled_fields
 from lamella.cli.merging.asked import Asked
 from lamella.cli.merging.evidence import show_evidence
@@ -46,6 +46,8 @@ def go_on(asked: Asked) -> int:
             return report.status or code_of(report.filled)
         if not asked.quiet:
             show_evidence(report.evidence)
+        if report.picked is not None:
+            picking.tell(repository, report.picked)
         code = show_filled(repository, report.filled, quiet=asked.quiet)
         if not (report.status or asked.quiet):
             render.note(f"done, HEAD is {repository.git.resolve('HEAD')[:10]}")
