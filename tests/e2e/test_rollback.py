@@ -100,6 +100,43 @@ def test_of_a_folder_goes_what_the_revision_does_not_have_and_modes_come_back(be
     assert bench.git("status", "--porcelain") == ""
 
 
+def test_paths_that_lie_in_each_other_and_such_as_were_renamed_are_rolled_back_at_once(bench):
+    bench.commit("net/a.safetensors", FIRST)
+    bench.git("tag", "first")
+    bench.git("mv", "net/a.safetensors", "net/b.safetensors")
+    bench.git("commit", "--quiet", "--message", "renamed")
+    bench.commit("top.safetensors", SECOND)
+    for paths in (("net", "net/a.safetensors"), ("net/a.safetensors", "net", "net/"), ("net/a.safetensors", ".")):
+        bench.git("tag", "--force", "before")
+        told = json.loads(bench.lamella("rollback", "--json", *paths, "first"))
+        assert [(one["path"], one["state"]) for one in told["changed"]][:2] == [
+            ("net/a.safetensors", "added"), ("net/b.safetensors", "removed")
+        ]  # fmt: skip
+        assert bench.git("rev-parse", "HEAD:net") == bench.git("rev-parse", "first:net")
+        assert bench.read("net/a.safetensors") == FIRST
+        assert bench.git("status", "--porcelain") == ""
+        bench.git("reset", "--quiet", "--hard", "before")
+        bench.lamella("checkout")
+    bench.lamella("rollback", "net/a.safetensors", "first")
+    assert (bench.read("net/a.safetensors"), bench.read("net/b.safetensors")) == (FIRST, FIRST)
+
+
+def test_a_file_that_is_gone_is_brought_back_and_what_never_was_is_refused(history):
+    history.git("rm", "--quiet", MODEL)
+    history.git("commit", "--quiet", "--message", "gone")
+    history.lamella("rollback", MODEL, "first")
+    assert history.read(MODEL) == FIRST
+    refused = history.try_lamella("rollback", "never.safetensors", "HEAD")
+    assert (refused.code, "HEAD has no 'never.safetensors'" in refused.err) == (NotFoundError.exit_code, True)
+
+
+def test_a_file_that_was_removed_from_the_worktree_alone_is_no_loss(history):
+    (history.root / MODEL).unlink()
+    history.lamella("rollback", MODEL, "first")
+    assert history.read(MODEL) == FIRST
+    assert history.git("status", "--porcelain") == ""
+
+
 def test_paths_are_seen_from_where_the_user_stands_and_a_dot_is_all(bench):
     bench.commit("net/a.safetensors", FIRST)
     bench.commit("net/a.safetensors", SECOND)

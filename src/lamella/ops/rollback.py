@@ -6,11 +6,12 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from lamella.core.errors import ConflictError, LamellaError, NotFoundError, UsageError
+from lamella.core.errors import LamellaError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.ops.gitverbs import INSIDE
-from lamella.repo.branches import branch_reference, head_reference, message_bytes, tip_of
+from lamella.repo.branches import branch_reference, head_reference, message_bytes, move_branch, tip_of
 from lamella.repo.checkout import split_path
 from lamella.repo.commits import CommitSummary, summaries
 from lamella.repo.filling import Filled, fill
@@ -127,7 +128,7 @@ class _Change:
 
     @classmethod
     def between(cls, git: Git, tip: str, goal: str, paths: Sequence[str], revision: str) -> _Change:
-        below = () if "" in paths else tuple(paths)
+        below = () if "" in paths else _outermost(paths)
         taken = {entry.path: entry for entry in list_tree(git, goal, *below, recursive=False)}
         missing = next((path for path in below if path not in taken), None)
         if missing is not None:
@@ -151,6 +152,12 @@ class _Change:
                 state = REMOVED if path not in self.after else RESTORED if path in self.before else ADDED
                 found.append(ChangedPath(path, state))
         return tuple(found)
+
+
+def _outermost(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths that lie below no other of them: Git lists no folder of which it is asked for a part, too."""
+    named = set(paths)
+    return tuple(path for path in paths if named.isdisjoint(map(os.fspath, PurePosixPath(path).parents)))
 
 
 def _refuse_files_above(git: Git, tip: str, paths: Sequence[str]) -> None:
@@ -205,26 +212,21 @@ def _commit_tree(git: Git, change: _Change, tip: str, message: bytes) -> GitOid:
     return GitOid(git.run("commit-tree", tree, "-p", tip, "-F", "-", input=message).decode().strip())
 
 
-def _move(repository: Repository, reference: str, tip: str, created: str, *, follows: bool) -> None:
+def _move(repository: Repository, reference: str, tip: GitOid, created: GitOid, *, follows: bool) -> None:
     """Let the branch end at the new commit, and before that index and worktree, where they follow it.
 
     Both happen or neither: while the branch has not moved, what is staged is what the commit would have.
     """
-    git = repository.git
-    if follows:
-        _read_tree(repository, tip, created)
-    name = "HEAD" if follows else reference
+    if not follows:
+        move_branch(repository.git, reference, tip, created, "rollback")
+        return
+    _read_tree(repository, tip, created)
     try:
-        git.run("update-ref", "-m", "rollback", name, created, tip)
-    except LamellaError as exc:
-        if follows:
-            _read_tree(repository, created, tip)
-            fill(repository)
-        if tip_of(git, reference) == tip:
-            raise
-        raise ConflictError(
-            f"{reference} moved while the commit was made", kind="lock-held", hint="run the command again"
-        ) from exc
+        move_branch(repository.git, "HEAD", tip, created, "rollback")
+    except LamellaError:
+        _read_tree(repository, created, tip)
+        fill(repository)
+        raise
 
 
 def _read_tree(repository: Repository, before: str, after: str) -> None:
