@@ -122,6 +122,7 @@ def test_a_model_that_cannot_be_measured_is_skipped(tmp_path):
         ("kill -SEGV $$", "command-failed", "ended by SIGSEGV on commit 1234567"),
         ("kill -KILL $$", "command-failed", "ended by SIGKILL"),
         ("exit 139", "command-failed", "crashed with status 139"),
+        ("exit 128", "command-failed", "crashed with status 128"),
         ("echo ValueError: no >&2; exit 1", "command-failed", "status 1 on commit 1234567: ValueError: no"),
         ("no-such-program", "command-failed", "status 127, as a shell that cannot run it, on commit 1234567"),
         ("echo hello", "metric-missing", "did not print 'accuracy' on commit 1234567"),

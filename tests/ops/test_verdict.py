@@ -30,7 +30,9 @@ def judged(value: float, good: float = 0.93, **limits: float) -> str:
 def test_worse_by_more_than_the_drop_is_bad():
     assert judged(0.95, drop=0.01) == judged(0.925, drop=0.01) == GOOD
     assert judged(0.919, drop=0.01) == BAD
-    assert judged(0.92, drop=0.01) == GOOD, "0.93 - 0.92 is 0.01, whatever floats say"
+    assert 0.14 - 0.02 > 0.12
+    assert judged(0.12, 0.14, drop=0.02) == GOOD, "0.14 - 0.02 is 0.12, whatever floats say"
+    assert judged(0.92, drop=0.01) == GOOD
     assert judged(0.929, drop=0) == BAD
     assert judged(0.93, drop=0) == GOOD
 
