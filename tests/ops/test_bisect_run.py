@@ -14,7 +14,8 @@ import numpy
 import pytest
 
 from lamella.core.errors import BackendError, ConflictError, FormatError, LamellaError, NotFoundError, UsageError
-from lamella.ops.bisect_run import BisectReport, bisect_log, bisect_reset, bisect_run
+from lamella.ops.bisect_run import bisect_log, bisect_reset, bisect_run
+from lamella.ops.bisect_search import BisectReport
 from lamella.ops.bisect_state import load_state, save_state
 from lamella.ops.commit import commit
 from lamella.ops.evaluate import Evaluator

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from lamella.cli import render
 from lamella.ops.bisect_layers import BisectLayersReport, Mixture
-from lamella.ops.bisect_run import BisectReport, Step
+from lamella.ops.bisect_search import BisectReport, Step
 from lamella.ops.bisect_state import BisectState
 from lamella.ops.verdict import Verdict
 from lamella.repo.commits import CommitSummary
