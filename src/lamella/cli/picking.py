@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from lamella.cli import passthrough, render
 from lamella.cli.session import open_repository, progress
 from lamella.core.errors import UsageError
-from lamella.ops.pick import Picked, PickRequest, pick, resume, under_way
+from lamella.ops.pick import Picked, pick, resume, under_way
+from lamella.ops.scaled_commit import PickRequest
 from lamella.repo.git import Git
 from lamella.repo.repository import Repository
 

@@ -20,14 +20,11 @@ from lamella.repo.evaluation_settings import EvaluationSettings, ask_later, forg
 from lamella.repo.filling import Filled, fill
 from lamella.repo.git import GitOid
 from lamella.repo.gitfaults import failure
-from lamella.repo.merge_rules import rules_to_json
+from lamella.repo.merge_rules import VARIABLE, rules_to_json
 from lamella.repo.merge_state import FileMerge, forget_states, states
 from lamella.repo.repository import Repository
 from lamella.repo.settings import merge_settings
 from lamella.repo.unmerged import under_way, unmerged
-
-RULES = "LAMELLA_MERGE"
-"""The variable that carries the rules of an explicit request, as JSON, through Git to the merge driver."""
 
 UP_TO_DATE, FAST_FORWARD, MERGED, READY, STOPPED = "up-to-date", "fast-forward", "merged", "not-committed", "conflicts"
 """How a merge ends: nothing was to be done; the branch moved on; there is a merge commit; it waits to be committed, as
@@ -119,7 +116,7 @@ def merge(repository: Repository, request: MergeRequest, progress: Progress = SI
     options = (*request.options, *(("--allow-unrelated-histories",) if request.unrelated else ()))
     message = () if request.message is None else ("-m", request.message)
     arguments = ("merge", "--no-edit", "--no-commit", *options, *message, request.commit or "@{upstream}")
-    ended = git.attempt(*arguments, env={**inside(repository), RULES: rules_to_json(rules)})
+    ended = git.attempt(*arguments, env={**inside(repository), VARIABLE: rules_to_json(rules)})
     if under_way(git) != "merge":
         forget_asked(git)
     filled = fill(repository, progress)

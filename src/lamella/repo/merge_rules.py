@@ -11,6 +11,9 @@ from lamella.core.errors import FormatError
 from lamella.core.limits import MAX_MERGE_NBYTES
 from lamella.model.merging.rules import Choice, Rules
 
+VARIABLE = "LAMELLA_MERGE"
+"""Carries the rules of an explicit request, as JSON, through Git to the merge driver."""
+
 _FIELDS = ("strategy", "strategies", "resolutions", "weights", "settles", "opposition")
 
 

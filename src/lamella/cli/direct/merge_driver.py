@@ -10,9 +10,6 @@ from lamella.core.errors import LamellaError, UsageError
 from lamella.core.text import printable
 from lamella.repo.repository import Repository
 
-RULES = "LAMELLA_MERGE"
-"""The variable that carries the rules of an explicit request, as JSON, through Git to here."""
-
 _ARGUMENTS = 5
 _HEADS = "GITHEAD_"
 """How the variables begin by which `git merge` names the commits that it merges. No other verb of Git's sets them."""
@@ -38,11 +35,11 @@ def run(arguments: list[str]) -> int:
 def _merged(files: list[Path], path: str, marker_size: str) -> int:
     from lamella.ops.merge_driver import drive, is_between_bases, make_base
     from lamella.ops.merge_file import usual_rules
-    from lamella.repo.merge_rules import rules_from_json
+    from lamella.repo.merge_rules import VARIABLE, rules_from_json
     from lamella.repo.unmerged import merged_again
 
     with Repository.open(Path.cwd(), environment=dict(os.environ)) as repository:
-        given = os.environ.get(RULES)
+        given = os.environ.get(VARIABLE)
         heads = [name.removeprefix(_HEADS) for name in os.environ if name.startswith(_HEADS)]
         again = None if heads else merged_again(repository.git)
         heads = heads if again is None else [again]
