@@ -161,6 +161,7 @@ def test_what_cannot_be_taken_over_is_named(search, tmp_path):
     report = search(before, after, ("new.weight",), command=f"{PYTHON} judge.py || echo accuracy: 0.9")
     assert names(report) == []
     assert (report.before, report.after) == (0.9, 0.5)
+    assert report.evaluations == runs(tmp_path)
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -180,6 +181,9 @@ def test_a_command_that_harms_the_model_harms_only_itself(search, tmp_path):
     report = search(before, tuned(before), ("h.5.weight",), command=f'{PYTHON} judge.py; rm -r "$(dirname {{model}})"')
     assert names(report) == ["h.5"]
     report = search(before, tuned(before), ("h.5.weight",), command=f"{PYTHON} judge.py; echo x >{{model}}", repeat=3)
+    assert names(report) == ["h.5"]
+    unseen = "cp -p {model} kept; printf x | dd of={model} conv=notrunc 2>&-; touch -r kept {model}"
+    report = search(before, tuned(before), ("h.5.weight",), command=f"{PYTHON} judge.py; {unseen}", repeat=3)
     assert names(report) == ["h.5"]
 
 

@@ -198,6 +198,19 @@ def test_a_model_that_was_renamed_is_followed(search, repository, bench, paths):
     assert not report.skipped
 
 
+def test_of_the_first_bad_version_only_what_was_asked_about_is_told(search, repository, bench):
+    first = put(repository, 0.9, "both", "m/a.safetensors")
+    put(repository, 0.9, "both", "m/ab.safetensors")
+    for path in ("m/a.safetensors", "m/ab.safetensors"):
+        put(repository, 0.1, "worse", path)
+    bench.git("reset", "--quiet", "--soft", "HEAD~2")
+    bench.git("commit", "--quiet", "--message", "both are worse")
+    for paths, told in (("m/a.safetensors",), 1), (("m",), 2):
+        report = search(good=first, drop=0.01, paths=paths)
+        assert report.first_bad.subject == "both are worse"
+        assert len(report.files) == told
+
+
 def test_another_model_does_not_stand_in_for_one_that_is_not_there_yet(search, repository):
     put(repository, 0.1, "another", "z/other.safetensors")
     first = put(repository, 0.9, "a", "m/a.safetensors")
@@ -239,7 +252,24 @@ def test_where_the_suspects_cannot_be_tested_they_are_listed(search, repository,
     }
 
 
-def test_versions_without_the_file_or_without_its_weights_are_passed_over(search, repository, bench):
+def test_versions_without_their_weights_are_passed_over(search, repository, bench):
+    packs, versions, made = bench.root / ".git/lamella/packs", [], []
+    for value in (0.9, 0.91, 0.5, 0.4):
+        there = set(packs.iterdir())
+        versions.append(put(repository, value))
+        made.append(set(packs.iterdir()) - there)
+    for pack in made[1]:
+        pack.unlink()
+    with bench.repository() as anew, pytest.raises(UsageError) as caught:
+        evaluator = Evaluator(ACCURACY, bench.root, None, "accuracy", 60.0)
+        bisect_run(anew, evaluator, Criterion("accuracy", drop=0.01), versions[0])
+    assert caught.value.kind == "undecided"
+    (skipped,) = [one for one in bisect_log(repository)[0].outcomes if one.verdict.what == SKIPPED]
+    assert skipped.commit == versions[1]
+    assert skipped.reason.startswith(f"{MODEL}: ")
+
+
+def test_versions_without_the_file_are_passed_over(search, repository, bench):
     first = put(repository, 0.9)
     bench.git("reset", "--quiet", "--hard", env={"LAMELLA_SMUDGE": "manifest"})
     bench.git("rm", "--quiet", MODEL)
