@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
+from lamella.ops.init import init
+from lamella.ops.track import track
 from lamella.repo.git import Git
-from tests.e2e.workbench import Workbench
+from tests.e2e.workbench import PROGRAM, Workbench
 
 
 @pytest.fixture(autouse=True)
@@ -17,6 +21,7 @@ def _alone(git_environment):
 def bench(git_repository: Git, request: pytest.FixtureRequest) -> Workbench:
     """Return an empty repository in which Lamella keeps the files that the test's module names."""
     made = Workbench(git_repository.root)
-    made.lamella("init")
-    made.lamella("track", *request.module.PATTERNS)
+    init(made.root, shlex.quote(PROGRAM))
+    with made.repository() as repository:
+        track(repository, request.module.PATTERNS)
     return made
