@@ -278,6 +278,30 @@ def test_a_single_change_that_stopped_ends_in_every_way(line, how):
     line.lamella("cherry-pick", "--scale", "0.5", "skill")
 
 
+def test_what_waits_for_a_decision_is_scaled_as_well(bench):
+    theirs = weights({"h.0": [11, 2, 3, 4]}, without=["h.2"])
+    branch_off(bench, weights({"h.0": [2, 3, 4, 5], "h.2": [9.0] * 4}), theirs)
+    assert bench.try_lamella("cherry-pick", "--scale", "0.5", "other").code == 1
+    assert first(bench) == 1 + 1 + 5
+    assert "h.2" in bench.lamella("conflicts")
+    bench.lamella("resolve", "h.2", "--theirs")
+    bench.lamella("cherry-pick", "--continue")
+    assert numbers(bench.read(MODEL)) == numbers(weights({"h.0": [7, 3, 4, 5]}, without=["h.2"]))
+    assert bench.git("log", "-1", "--format=%(trailers:key=Lamella-Scale,valueonly)").strip() == "0.5"
+
+
+def test_the_mode_that_a_commit_gave_a_model_is_taken_over(line):
+    line.git("switch", "--quiet", "--create", "other", "start")
+    line.git("update-index", "--chmod=+x", MODEL)
+    line.commit(MODEL, moved(h_2=2), "can be run")
+    line.git("update-index", "--chmod=+x", MODEL)
+    line.git("commit", "--quiet", "--amend", "--no-edit")
+    line.git("switch", "--quiet", "--force", "main")
+    line.lamella("cherry-pick", "--scale", "0.5", "other")
+    assert line.git("ls-tree", "--format=%(objectmode)", "HEAD", MODEL) == "100755"
+    assert line.read(MODEL) == moved(h_0=112, h_1=3, h_2=1)
+
+
 def test_text_beside_the_model_is_taken_whole(line):
     line.git("switch", "--quiet", "--create", "other", "start")
     line.write("notes.txt", b"theirs\n")
