@@ -230,6 +230,16 @@ def test_a_merge_that_stops_later_has_nothing_to_do_with_a_sequence_that_was_lef
     assert stopped.git("status", "--porcelain") == ""
 
 
+def test_another_change_that_stops_later_is_taken_back_alone(stopped):
+    stopped.git("cherry-pick", "--skip")
+    here = stopped.git("rev-parse", "HEAD")
+    for abort in (("cherry-pick", "--abort"), ("merge", "--abort")):
+        assert stopped.try_git("cherry-pick", "work~1").code == 1
+        stopped.lamella(*abort)
+        assert stopped.git("rev-parse", "HEAD") == here
+    assert here != stopped.git("rev-parse", "before")
+
+
 def test_merge_takes_back_all_of_a_sequence(stopped):
     stopped.lamella("merge", "--abort")
     assert stopped.git("rev-parse", "HEAD") == stopped.git("rev-parse", "before")
@@ -288,6 +298,19 @@ def test_what_waits_for_a_decision_is_scaled_as_well(bench):
     bench.lamella("cherry-pick", "--continue")
     assert numbers(bench.read(MODEL)) == numbers(weights({"h.0": [7, 3, 4, 5]}, without=["h.2"]))
     assert bench.git("log", "-1", "--format=%(trailers:key=Lamella-Scale,valueonly)").strip() == "0.5"
+
+
+def test_a_file_that_comes_with_a_change_and_cannot_be_written_is_told(line):
+    packs = line.root / ".git/lamella/packs"
+    line.git("switch", "--quiet", "--create", "other")
+    there = set(packs.iterdir())
+    line.commit("second.safetensors", weights({"own": [0.25] * 40}, without=["h.2"]), "with a second model")
+    (added,) = set(packs.iterdir()) - there
+    line.git("switch", "--quiet", "main")
+    added.unlink()
+    (line.root / ".git/lamella/index.db").unlink()
+    picked = line.try_lamella("cherry-pick", "--scale", "0.5", "other")
+    assert (picked.code, "error: second.safetensors: " in picked.err) == (NotFoundError.exit_code, True), picked
 
 
 def test_the_mode_that_a_commit_gave_a_model_is_taken_over(line):

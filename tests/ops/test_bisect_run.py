@@ -211,6 +211,14 @@ def test_of_the_first_bad_version_only_what_was_asked_about_is_told(search, repo
         assert len(report.files) == told
 
 
+def test_a_path_is_taken_letter_by_letter(search, repository):
+    first = put(repository, 0.9, "start", "[ab].safetensors")
+    put(repository, 0.1, "another", "a.safetensors")
+    guilty = put(repository, 0.5, "worse", "[ab].safetensors")
+    report = search(good=first, drop=0.01, paths=["[ab].safetensors"])
+    assert (report.first_bad.commit, report.versions) == (guilty, 1)
+
+
 def test_another_model_does_not_stand_in_for_one_that_is_not_there_yet(search, repository):
     put(repository, 0.1, "another", "z/other.safetensors")
     first = put(repository, 0.9, "a", "m/a.safetensors")

@@ -154,4 +154,6 @@ def test_a_repository_named_by_variables_is_not_taken_for_the_scratch(bench, com
     ):
         assert not scratch.put(commits[0], ["m"])
         assert (scratch.path / "m/a.safetensors").read_bytes() == content("a", 0)
+        assert bench.git("symbolic-ref", "HEAD") == "refs/heads/main"
+        assert bench.git("status", "--porcelain") == ""
     assert bench.read("m/a.safetensors") == content("a", 2)
