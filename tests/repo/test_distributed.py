@@ -4,58 +4,24 @@ from __future__ import annotations
 
 import pickle
 import random
-from contextlib import contextmanager
 
 import numpy
 import pytest
 
 from lamella.core.errors import FormatError, LamellaError, NotFoundError
 from lamella.formats.file import BytesFile
-from lamella.ops.add import add
 from lamella.repo.checkin import identify_file
 from lamella.repo.loaded import LoadedModel
-from lamella.repo.model_files import model_at
-from lamella.repo.repository import Repository
 from lamella.repo.targets import opened_model
 from lamella.testing.models import model, spec
-from tests.e2e.workbench import Workbench
 from tests.formats.beside import GOLDEN
 from tests.formats.test_torch_distributed import Held, saved
+from tests.repo.everywhere import EVERYWHERE, commit_all, found
 
 SHARED = {one.name: one.read_bytes() for one in (GOLDEN / "torch_distributed" / "shared").iterdir()}
 VALUES = numpy.arange(40, dtype=numpy.float32).reshape(8, 5)
 FIRST, SECOND = "__0_0.distcp", "__1_0.distcp"
-EVERYWHERE = pytest.mark.parametrize("where", ["disk", "HEAD", "index"])
-
-
-@pytest.fixture
-def bench(git_repository) -> Workbench:
-    bench = Workbench(git_repository.root)
-    with bench.repository() as repository:
-        assert repository.store
-    bench.git("config", "filter.lamella.clean", "cat")
-    bench.write(".gitattributes", b"*.distcp filter=lamella\n*.safetensors filter=lamella\n")
-    bench.git("add", ".gitattributes")
-    bench.git("commit", "--quiet", "--message", "start")
-    return bench
-
-
-def commit_all(bench: Workbench, files: dict[str, bytes]) -> None:
-    for path, content in files.items():
-        bench.write(path, content)
-    with bench.repository() as repository:
-        add(repository, list(files))
-    bench.git("commit", "--quiet", "--message", "files")
-
-
-@contextmanager
-def found(bench: Workbench, path: str, where: str):
-    if where == "disk":
-        with opened_model(path, bench.root) as model:
-            yield model
-    else:
-        with Repository.open(bench.root) as repository:
-            yield model_at(repository, "HEAD" if where == "HEAD" else "", path)
+PATTERNS = ("*.distcp", "*.safetensors")
 
 
 def below(folder: str, files: dict[str, bytes]) -> dict[str, bytes]:

@@ -18,9 +18,9 @@ from lamella.model.graph_text import parse_graph, write_graph
 from lamella.repo.graphs import comparable_graphs, graph_name, graph_of_model, graph_of_names, recorded_graph
 from lamella.repo.targets import opened_model
 from lamella.testing.models import model, network, spec
-from tests.e2e.workbench import Workbench
 from tests.model.toy_graphs import blocks, transformer
 
+PATTERNS = ("*.safetensors", "*.onnx")
 GOLDEN = Path(__file__).parents[1] / "golden" / "graphs"
 RECORDED = transformer(blocks(1))
 TEXT = write_graph(RECORDED)
@@ -65,17 +65,6 @@ def test_a_layer_inserted_into_a_keras_network_is_one_addition():
 )
 def test_a_graph_is_recorded_under_the_name_of_the_model(model, name):
     assert graph_name(model) == name
-
-
-@pytest.fixture
-def bench(git_repository) -> Workbench:
-    bench = Workbench(git_repository.root)
-    with bench.repository() as repository:
-        assert repository.store
-    bench.git("config", "filter.lamella.clean", "cat")
-    bench.write(".gitattributes", b"*.safetensors filter=lamella\n*.onnx filter=lamella\n")
-    bench.git("add", ".gitattributes")
-    return bench
 
 
 @pytest.mark.parametrize("folder", ["", "deep/"])

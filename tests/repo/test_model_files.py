@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,14 @@ from lamella.formats.file import BytesFile
 from lamella.repo import weight_map
 from lamella.repo.checkin import identify_file
 from lamella.repo.loaded import LoadedModel
-from lamella.repo.model_files import model_at
-from lamella.repo.repository import Repository
 from lamella.repo.targets import opened_model
 from lamella.repo.weight_map import chosen_index, parse_weight_map
 from lamella.testing.models import LAYERS, model, network, spec, values
-from tests.e2e.workbench import Workbench
 from tests.formats.test_saved_model import graph, node, saved_model, tensor
 from tests.formats.wire import graph as onnx_graph
 from tests.formats.wire import model as onnx
 from tests.formats.wire import outside
+from tests.repo.everywhere import EVERYWHERE, commit_all, found
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "formats"
 CHECKPOINT = sorted((GOLDEN / "tf_checkpoint" / "object").iterdir())
@@ -45,41 +42,7 @@ def index(files: dict[str, bytes], **changes: str) -> bytes:
     return json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map | changes}).encode()
 
 
-@pytest.fixture
-def bench(git_repository) -> Workbench:
-    bench = Workbench(git_repository.root)
-    with bench.repository() as repository:
-        assert repository.store
-    bench.git("config", "filter.lamella.clean", "cat")
-    kept = ("*.safetensors", "*.onnx", "*.data*", "*.pb")
-    bench.write(".gitattributes", "".join(f"{one} filter=lamella\n" for one in kept).encode())
-    bench.git("add", ".gitattributes")
-    bench.git("commit", "--quiet", "--message", "start")
-    return bench
-
-
-def commit_all(bench: Workbench, files: dict[str, bytes]) -> None:
-    from lamella.ops.add import add
-
-    for path, content in files.items():
-        bench.write(path, content)
-    with bench.repository() as repository:
-        add(repository, list(files))
-    bench.git("commit", "--quiet", "--message", "files")
-
-
-@contextmanager
-def found(bench: Workbench, path: str, where: str):
-    """Give the model as it is on disk, in HEAD or in Git's index."""
-    if where == "disk":
-        with opened_model(path, bench.root) as model:
-            yield model
-    else:
-        with Repository.open(bench.root) as repository:
-            yield model_at(repository, "HEAD" if where == "HEAD" else "", path)
-
-
-EVERYWHERE = pytest.mark.parametrize("where", ["disk", "HEAD", "index"])
+PATTERNS = ("*.safetensors", "*.onnx", "*.data*", "*.pb")
 
 
 @EVERYWHERE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from contextlib import contextmanager
 
 import numpy
 import pytest
@@ -13,21 +12,19 @@ from blake3 import blake3
 
 from lamella.core.errors import FormatError, LamellaError, NotFoundError
 from lamella.formats.file import BytesFile
-from lamella.ops.add import add
 from lamella.repo import orbax
 from lamella.repo.checkin import identify_file
 from lamella.repo.loaded import LoadedModel
-from lamella.repo.model_files import model_at
-from lamella.repo.repository import Repository
 from lamella.repo.targets import opened_model
 from tests.e2e.workbench import Workbench
 from tests.formats.beside import GOLDEN
 from tests.formats.ocdbt_writer import leaf, manifest
 from tests.formats.test_zarr_array import described
+from tests.repo.everywhere import EVERYWHERE, commit_all, found
 
 HERE = GOLDEN / "orbax"
 EXPECTED = json.loads((HERE / "expected.json").read_text())
-EVERYWHERE = pytest.mark.parametrize("where", ["disk", "HEAD", "index"])
+PATTERNS = ("run/**",)
 KERNEL = numpy.arange(96, dtype=numpy.float32).reshape(8, 12) / 8
 
 
@@ -35,34 +32,8 @@ def golden(name: str) -> dict[str, bytes]:
     return {str(one.relative_to(HERE / name)): one.read_bytes() for one in (HERE / name).rglob("*") if one.is_file()}
 
 
-@pytest.fixture
-def bench(git_repository) -> Workbench:
-    bench = Workbench(git_repository.root)
-    with bench.repository() as repository:
-        assert repository.store
-    bench.git("config", "filter.lamella.clean", "cat")
-    bench.write(".gitattributes", b"run/** filter=lamella\n")
-    bench.git("add", ".gitattributes")
-    bench.git("commit", "--quiet", "--message", "start")
-    return bench
-
-
-def commit_all(bench: Workbench, files: dict[str, bytes], below: str = "run") -> None:
-    for path, content in files.items():
-        bench.write(f"{below}/{path}", content)
-    with bench.repository() as repository:
-        add(repository, [f"{below}/{path}" for path in files])
-    bench.git("commit", "--quiet", "--message", "files")
-
-
-@contextmanager
-def found(bench: Workbench, path: str, where: str):
-    if where == "disk":
-        with opened_model(path, bench.root) as model:
-            yield model
-    else:
-        with Repository.open(bench.root) as repository:
-            yield model_at(repository, "HEAD" if where == "HEAD" else "", path)
+def commit_run(bench: Workbench, files: dict[str, bytes]) -> None:
+    commit_all(bench, {f"run/{path}": content for path, content in files.items()})
 
 
 def safetensors(model: LoadedModel) -> bytes:
@@ -81,7 +52,7 @@ def safetensors(model: LoadedModel) -> bytes:
 @EVERYWHERE
 @pytest.mark.parametrize("name", ["ocdbt", "files"])
 def test_a_checkpoint_is_one_model_of_whole_tensors_with_the_id_of_one_file(bench, where, name):
-    commit_all(bench, golden(name))
+    commit_run(bench, golden(name))
     with found(bench, "run", where) as one:
         loaded = LoadedModel(one)
         assert {
@@ -104,7 +75,7 @@ def test_checkpoints_below_a_folder_are_told_apart(bench, where):
         {b"step/.zarray": described(shape=[], chunks=[], dtype="<i4"), b"step/0": zstandard.compress(b"abcd")}
     )
     steps |= {"3/d/nodes": changed, "3/manifest.ocdbt": manifest((0, len(changed)))}
-    commit_all(bench, steps)
+    commit_run(bench, steps)
     with found(bench, "run", where) as one:
         assert {name for name in one.names if "step" in name} == {f"{n}/step" for n in ("1/default", "2/default", "3")}
         assert "params.dense.kernel" in one.names
@@ -112,7 +83,7 @@ def test_checkpoints_below_a_folder_are_told_apart(bench, where):
 
 @EVERYWHERE
 def test_files_whose_manifests_are_on_disk_are_read_from_the_store(bench, where):
-    commit_all(bench, golden("ocdbt"))
+    commit_run(bench, golden("ocdbt"))
     for path in golden("ocdbt"):
         bench.write(f"run/{path}", bench.blob(f"HEAD:run/{path}"))
     with found(bench, "run", where) as one:
@@ -136,7 +107,7 @@ def test_what_git_has_and_lamella_does_not_keep_is_told(bench, name):
 def test_a_file_that_is_missing_is_an_error_and_no_zeros(bench, where, name):
     files = golden(name)
     gone = "d/" if name == "ocdbt" else "params.layers.0/0.0"
-    commit_all(bench, {path: held for path, held in files.items() if not path.startswith(gone)})
+    commit_run(bench, {path: held for path, held in files.items() if not path.startswith(gone)})
     with pytest.raises(NotFoundError, match=r"not here|no file"), found(bench, "run", where):
         pass
 
@@ -158,7 +129,7 @@ def chunk(*values: float, dtype: str = "<f4") -> bytes:
 @EVERYWHERE
 def test_chunks_at_the_edge_and_chunks_that_nobody_wrote_are_read(bench, where):
     chunks = {"w/0.0": chunk(*range(6)), "w/2.0": chunk(7, 8, 9, -1, -1, -1)}
-    commit_all(bench, database({"w": described()}, chunks))
+    commit_run(bench, database({"w": described()}, chunks))
     with found(bench, "run", where) as one:
         assert LoadedModel(one)["w"].tolist() == [[0, 1, 2], [3, 4, 5], [0, 0, 0], [0, 0, 0], [7, 8, 9]]
 
@@ -170,7 +141,7 @@ def test_other_layouts_of_elements_are_read(bench):
         "empty": described(shape=[0, 3]),
     }
     chunks = {"big/0": chunk(1, 2, dtype=">i2"), "plain/0": numpy.array([3, 4], "<i2").tobytes()}
-    commit_all(bench, database(arrays, chunks))
+    commit_run(bench, database(arrays, chunks))
     with found(bench, "run", "disk") as one:
         loaded = LoadedModel(one)
         assert [loaded[name].tolist() for name in ("big", "plain", "empty")] == [[1, 2], [3, 4], []]
@@ -202,7 +173,7 @@ BAD = {
 @pytest.mark.parametrize("fault", BAD)
 def test_what_cannot_be_read_is_refused(bench, where, fault):
     files, error = BAD[fault]
-    commit_all(bench, {**files, "_CHECKPOINT_METADATA": b"{}"})
+    commit_run(bench, {**files, "_CHECKPOINT_METADATA": b"{}"})
     with pytest.raises(error) as caught, found(bench, "run", where):
         pass
     assert caught.value.hint
@@ -212,7 +183,7 @@ def test_what_cannot_be_read_is_refused(bench, where, fault):
 @pytest.mark.parametrize("compressor", [None, {"id": "zstd"}])
 def test_a_chunk_of_another_length_is_refused_when_it_is_read(bench, held, compressor):
     array = described(shape=[2], chunks=[2], compressor=compressor)
-    commit_all(bench, database({"w": array}, {"w/0": held}))
+    commit_run(bench, database({"w": array}, {"w/0": held}))
     with found(bench, "run", "disk") as one:
         if compressor is None and len(held) == 8:
             assert LoadedModel(one).read("w") == held
@@ -222,7 +193,7 @@ def test_a_chunk_of_another_length_is_refused_when_it_is_read(bench, held, compr
 
 
 def test_a_folder_of_too_many_files_is_refused_as_some_were_not_seen(bench, monkeypatch):
-    commit_all(bench, golden("files"))
+    commit_run(bench, golden("files"))
     monkeypatch.setattr(orbax, "MAX_FOLDER_ENTRIES", 5)
     with pytest.raises(FormatError, match="5 files or more"), found(bench, "run", "disk"):
         pass
