@@ -53,7 +53,7 @@ def test_a_merge_that_passes_is_committed_with_what_was_said_of_it(sides):
         ("echo too bad >&2; false", f"{MODEL} failed with status 1: too bad"),
         ("exit 125", f"the command cannot judge {MODEL}"),
         ("kill -SEGV $$", "was ended by SIGSEGV"),
-        ("no-such-program", f"{MODEL} failed with status 127"),
+        ("no-such-program", f"ended with status 127, as a shell that cannot run it, on {MODEL}"),
         ("sleep 60", "took more than 0.5 s"),
     ],
 )
