@@ -264,6 +264,22 @@ def test_the_order_of_models_means_nothing_where_two_hold_the_same(tmp_path):
     assert len({one.tobytes() for one in found}) == 1
 
 
+def test_what_a_narrower_dtype_cannot_hold_is_refused_with_the_way_out(work):
+    save_file({**A, "model.norm.weight": A["model.norm.weight"] * 0 + 1e6}, work / "a.safetensors")
+    with pytest.raises(ConflictError, match=r"model\.norm\.weight: 6 elements would not be finite") as caught:
+        made(work, _linear("a", "b", dtype="float16"))
+    assert "a wider `dtype:` holds what overflows" in caught.value.hint
+    assert not (work / "out.safetensors").exists()
+
+
+def test_directions_that_have_no_mean_are_refused_with_another_way_out(work):
+    save_file({name: -tensor for name, tensor in A.items()}, work / "b.safetensors")
+    text = "models: [{model: a.safetensors}, {model: b.safetensors}]\nmerge_method: karcher\n"
+    with pytest.raises(ConflictError) as caught:
+        made(work, text)
+    assert caught.value.hint == "nothing was written; choose another `merge_method:` for it"
+
+
 def test_values_that_are_not_finite_stop_the_merge(work):
     broken = {name: tensor.copy() for name, tensor in B.items()}
     broken["model.layers.2.mlp.up_proj.weight"][1, 1] = numpy.nan

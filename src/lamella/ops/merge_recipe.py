@@ -18,7 +18,7 @@ from lamella.core.tensors import TensorSpec
 from lamella.formats.writers import writer_for
 from lamella.model.merging.engine import MergedTensors
 from lamella.model.merging.models import Models
-from lamella.model.merging.plan import Compute, MergePlan, Place, PlannedTensor, Take
+from lamella.model.merging.plan import NOT_FINITE, Compute, MergePlan, Place, PlannedTensor, Take
 from lamella.model.merging.recipe import Recipe
 from lamella.model.merging.recipe_planning import plan_recipe
 from lamella.ops.export import export
@@ -35,6 +35,10 @@ RECIPE = "lamella.recipe"
 """The key of a file's metadata that has the recipe it was made by, and the ids of the models that went into it."""
 
 DEFAULT_NAME = "model.safetensors"
+
+
+_NOT_FINITE = "`lamella health` finds a model that is not, and a wider `dtype:` holds what overflows"
+"""What to do about elements that would not be finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ class _Made:
         return {key: value for key, value in self._like.metadata().items() if key != RECIPE}
 
     def stream(self, names: Sequence[str]) -> Iterator[Iterator[Buffer]]:
-        """Yield the tensors; raise ConflictError (merge-conflict) behind one with values that are not finite."""
+        """Yield the tensors; raise ConflictError (merge-conflict) behind one that has no finite mean."""
         for name, pieces in zip(names, self._merged.stream(names), strict=True):
             yield self._checked(name, pieces)
 
@@ -178,8 +182,9 @@ class _Made:
         yield from pieces
         outcome = self._merged.outcomes.pop(name, None)
         if outcome is not None and outcome.conflict is not None:
-            hint = "`lamella health` finds the model that brings them; nothing was written"
-            raise ConflictError(f"{name}: {outcome.conflict.reason}", kind="merge-conflict", hint=hint)
+            way = _NOT_FINITE if outcome.conflict.kind == NOT_FINITE else "choose another `merge_method:` for it"
+            said, hint = f"{name}: {outcome.conflict.reason}", f"nothing was written; {way}"
+            raise ConflictError(said, kind="merge-conflict", hint=hint)
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Buffer:
         """Return some bytes of a tensor, all of which is computed."""
