@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,32 @@ def git_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(home.parent))
     return home
+
+
+@pytest.fixture(scope="session")
+def prepared() -> dict[Hashable, Path]:
+    """Keep repositories to be copied, by what made them: making one takes a dozen processes."""
+    return {}
+
+
+@pytest.fixture
+def copy_of(
+    git_environment: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, prepared: dict[Hashable, Path]
+) -> Callable[..., Path]:
+    """Return a function that copies a repository, as `prepare(folder, *options)` made it once, to the test's directory.
+
+    What Git's index has of files is not true of the copies: `git status` reads them anew.
+    """
+
+    def copied(prepare: Callable[..., None], name: str = "repository", *options: str) -> Path:
+        key = (prepare, options)
+        if key not in prepared:
+            root = tmp_path_factory.mktemp("prepared") / "work"
+            prepare(root, *options)
+            prepared[key] = root
+        return Path(shutil.copytree(prepared[key], tmp_path / name, symlinks=True))
+
+    return copied
 
 
 @pytest.fixture

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from lamella.cli.main import main
+from lamella.ops.add import add
 from lamella.ops.init import init
 from lamella.repo.git import Git
 from lamella.testing.models import network
 from tests.e2e.workbench import PROGRAM, Outcome, Workbench
 
 Call = Callable[..., Outcome]
+MODEL = "model.safetensors"
 
 
 @pytest.fixture
-def bench(git_repository: Git) -> Workbench:
-    """Return a repository with a model in two versions, a change of it, and a model that is not tracked yet."""
-    bench = Workbench(git_repository.root)
-    init(bench.root, shlex.quote(PROGRAM))
+def bench(copy_of: Callable[..., Path]) -> Workbench:
+    """Return a repository with a model in two versions."""
+    bench = Workbench(copy_of(_prepare))
+    bench.write(MODEL, bench.read(MODEL))
+    with bench.repository() as repository:
+        add(repository, [MODEL])  # so that Git's index has the copy's times
+    return bench
+
+
+def _prepare(root: Path) -> None:
+    Git.init(root)
+    init(root, shlex.quote(PROGRAM))
+    bench = Workbench(root)
     bench.write(".gitattributes", b"*.safetensors filter=lamella diff=lamella merge=lamella -text\n")
     bench.git("add", ".gitattributes")
-    bench.commit("model.safetensors", network(), "first")
-    bench.commit("model.safetensors", network(layer_1_weight=1), "second")
-    return bench
+    bench.commit(MODEL, network(), "first")
+    bench.commit(MODEL, network(layer_1_weight=1), "second")
 
 
 @pytest.fixture

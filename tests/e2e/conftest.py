@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,38 +15,19 @@ from tests.e2e.workbench import PROGRAM, Workbench
 MakeBench = Callable[..., Workbench]
 
 
-@pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Path]:
-    """Keep a repository for each set of options, to be copied: making one takes a dozen processes."""
-    return {}
-
-
 @pytest.fixture
-def make_bench(
-    git_environment: Path,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    templates: dict[tuple[str, ...], Path],
-) -> MakeBench:
+def make_bench(copy_of: Callable[..., Path]) -> MakeBench:
     """Return a function that makes a repository in which Lamella keeps `*.safetensors`, with options of `git init`."""
-
-    def make(name: str = "work", *options: str) -> Workbench:
-        if options not in templates:
-            templates[options] = _prepare(tmp_path_factory.mktemp("template") / "work", options)
-        shutil.copytree(templates[options], tmp_path / name)
-        return Workbench(tmp_path / name)
-
-    return make
+    return lambda name="work", *options: Workbench(copy_of(_prepare, name, *options))
 
 
-def _prepare(root: Path, options: tuple[str, ...]) -> Path:
+def _prepare(root: Path, *options: str) -> None:
     Git.init(root, *options)
     init(root, shlex.quote(PROGRAM))
     (root / ".gitattributes").write_text("*.safetensors filter=lamella diff=lamella merge=lamella -text\n")
     bench = Workbench(root)
     bench.git("add", ".gitattributes")
     bench.git("commit", "--quiet", "--message", "start")
-    return root
 
 
 @pytest.fixture

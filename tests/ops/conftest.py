@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from lamella.ops.init import init
@@ -11,16 +14,20 @@ from tests.e2e.workbench import Workbench
 
 
 @pytest.fixture
-def bench(git_repository: Git) -> Workbench:
+def bench(copy_of: Callable[..., Path]) -> Workbench:
     """Return a repository whose models no filter touches: only what the use cases do is done."""
-    init(git_repository.root, "true")
-    git_repository.run("config", "--unset", "filter.lamella.process")
-    git_repository.run("config", "--unset", "filter.lamella.required")
-    bench = Workbench(git_repository.root)
+    return Workbench(copy_of(_prepare))
+
+
+def _prepare(root: Path) -> None:
+    git = Git.init(root)
+    init(root, "true")
+    git.run("config", "--unset", "filter.lamella.process")
+    git.run("config", "--unset", "filter.lamella.required")
+    bench = Workbench(root)
     bench.write(".gitattributes", b"*.safetensors filter=lamella diff=lamella merge=lamella -text\n")
     bench.git("add", ".gitattributes")
     bench.git("commit", "--quiet", "--message", "start")
-    return bench
 
 
 @pytest.fixture

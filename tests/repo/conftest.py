@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from lamella.repo.git import Git
@@ -9,13 +12,17 @@ from tests.e2e.workbench import Workbench
 
 
 @pytest.fixture
-def bench(git_repository: Git, request: pytest.FixtureRequest) -> Workbench:
+def bench(copy_of: Callable[..., Path], request: pytest.FixtureRequest) -> Workbench:
     """Return a repository with one commit and no model."""
-    made = Workbench(git_repository.root)
+    return Workbench(copy_of(_prepare, "repository", *request.module.PATTERNS))
+
+
+def _prepare(root: Path, *patterns: str) -> None:
+    Git.init(root)
+    made = Workbench(root)
     with made.repository() as repository:
         assert repository.store
     made.git("config", "filter.lamella.clean", "cat")
-    made.write(".gitattributes", "".join(f"{one} filter=lamella\n" for one in request.module.PATTERNS).encode())
+    made.write(".gitattributes", "".join(f"{one} filter=lamella\n" for one in patterns).encode())
     made.git("add", ".gitattributes")
     made.git("commit", "--quiet", "--message", "start")
-    return made
