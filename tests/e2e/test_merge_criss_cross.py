@@ -86,3 +86,14 @@ def test_what_was_resolved_alike_is_settled_and_a_change_on_top_of_it_is_asked_a
     bench.lamella("resolve", "h.0", "--ours")
     bench.git("commit", "--quiet", "--no-edit")
     assert bench.read(MODEL) == changed
+
+
+def test_what_was_decided_without_a_base_is_recorded_and_replayed(bench):
+    branch_off(bench, *OPPOSED)
+    cross(bench, "--ours", "--theirs")
+    bench.commit(MODEL, weights({"h.0": (2.0, 3.0, 4.0, 6.0)}), "on top")
+    assert bench.try_lamella("merge", "other").code == 4
+    bench.lamella("resolve", "h.0", "--ours")
+    bench.lamella("merge", "--continue")
+    assert "Lamella-Merge: " in bench.git("log", "-1", "--format=%B")
+    assert bench.lamella("merge", "--replay", "HEAD").startswith(f"{MODEL}: the same bits, ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ _UNDER_WAY = (
 )
 """What lies in a worktree's Git directory meanwhile. A rebase comes first: while it stops, others lie there too."""
 
+_EMPTY = frozenset(hashlib.new(name, b"blob 0\0", usedforsecurity=False).hexdigest() for name in ("sha1", "sha256"))
+"""The ids of an empty file, in repositories of either kind."""
+
 _OID_NBYTES = 64
 """Letters of the longest id that Git has."""
 
@@ -36,8 +40,12 @@ class Unmerged:
 
     @property
     def blobs(self) -> tuple[GitOid | None, GitOid | None, GitOid | None]:
-        """The ids of base, ours and theirs, which tell this conflict from every other."""
-        base, ours, theirs = (one.oid if one else None for one in (self.base, self.ours, self.theirs))
+        """The ids of base, ours and theirs, which tell this conflict from every other; None for empty files, too.
+
+        An empty base is what Git writes where the versions that both sides come from cannot be merged.
+        """
+        entries = (self.base, self.ours, self.theirs)
+        base, ours, theirs = (None if one is None or one.oid in _EMPTY else one.oid for one in entries)
         return base, ours, theirs
 
 
