@@ -110,16 +110,19 @@ def _models(repository: Repository, versions: Versions, rules: Rules) -> tuple[M
         return joined(versions.path, [StoredModelFile(versions.path, manifest, repository.existing_store)], ())
 
     base = None if versions.base is None or versions.base.format == OPAQUE else opened(versions.base)
-    if base is None and needs_base(rules):
-        base = Model(versions.path, (), (), {})  # each tensor that is not the same on both sides is then a conflict
-    return base, [opened(versions.ours), opened(versions.theirs)]
+    return base or empty_base(versions.path, rules), [opened(versions.ours), opened(versions.theirs)]
 
 
-def needs_base(rules: Rules) -> bool:
-    """Say whether rules name a strategy that cannot do without the version that the sides come from."""
+def empty_base(path: str, rules: Rules) -> Model | None:
+    """Return what stands for the version that sides come from where there is none: a model without tensors.
+
+    Each tensor that is not the same on all sides is then a conflict. None where all strategies of the rules can do
+    without a base.
+    """
     choices = (rules.choice, *(choice for _, choice in rules.choices))
     taking = (OURS, THEIRS, FROM_BASE)
-    return any(one.strategy not in taking and strategy_named(one.strategy).needs_base for one in choices)
+    needed = any(one.strategy not in taking and strategy_named(one.strategy).needs_base for one in choices)
+    return Model(path, (), (), {}) if needed else None
 
 
 def _found(versions: Versions, rules: Rules, merged: MergedModel) -> FileMerge:

@@ -10,14 +10,13 @@ from functools import partial
 from lamella.core.errors import ConflictError, FormatError, NotFoundError, UsageError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Rules
-from lamella.ops.merge_file import needs_base
+from lamella.ops.merge_file import empty_base
 from lamella.ops.merge_models import merge_in_store
 from lamella.ops.merge_trees import is_merged, model_of
 from lamella.repo.branches import commit_named
 from lamella.repo.git import Git, GitOid
 from lamella.repo.gitfaults import damaged
 from lamella.repo.gitpack import ObjectWriter
-from lamella.repo.joined_model import Model
 from lamella.repo.manifest import Manifest, write_manifest
 from lamella.repo.merge_record import MergedPath, describe_rules
 from lamella.repo.merge_recording import FoundRecord, find_record
@@ -177,9 +176,7 @@ class _Again:
         blob = (None if file.base is None else file.base[1]) if record is None else record.base
         sides = [look(one[1], f"side {number}") for number, one in enumerate(file.sides, 1) if one is not None]
         used = rules if record is None else record.rules
-        base = None if blob is None else look(blob, "the base")
-        if base is None and needs_base(used):
-            base = Model(path, (), (), {})  # as it was merged: each tensor had to be decided about
+        base = empty_base(path, used) if blob is None else look(blob, "the base")
         blobs = (blob, *(None if one is None else one[1] for one in file.sides))
         tell = partial(vocabularies_at, self.repository.git, path, versions(self.commits, blobs))
         merged = merge_in_store(self.repository, base, sides, used, self.progress, tell)

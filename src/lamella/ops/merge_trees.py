@@ -10,7 +10,7 @@ from functools import partial
 from lamella.core.errors import ConflictError
 from lamella.core.progress import SILENT, Progress
 from lamella.model.merging.rules import Rules
-from lamella.ops.merge_file import needs_base
+from lamella.ops.merge_file import empty_base
 from lamella.ops.merge_models import MergedModel, merge_in_store
 from lamella.repo.file_merge import merge_files
 from lamella.repo.git import GitOid
@@ -125,8 +125,8 @@ def _merged(
     base = look(file.base[1], "the base") if file.base is not None and merging.settles else None
     sides = [None if one is None else look(one[1], name) for one, name in zip(file.sides, merging.names, strict=True)]
     rules = merging.rules_for(sides)
-    if base is None and commits[0] is not None and needs_base(rules):
-        base = Model(path, (), (), {})  # several sides added the file: each tensor has to be decided about
+    if base is None and commits[0] is not None:
+        base = empty_base(path, rules)  # several sides added the file
     blobs = (None if one is None else one[1] for one in (file.base, *file.sides))
     tell = partial(vocabularies_at, repository.git, path, versions(commits, blobs))
     there = [one for one in sides if one is not None]
